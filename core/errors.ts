@@ -1,0 +1,210 @@
+/**
+ * Every error that crosses a boundary. The `name` is the contract: ASL Retry/Catch, HTTP replies and the CLI match it.
+ * `kind` says what the caller does next: try again, resolve a conflict, distrust data, call a person, or mend the request.
+ */
+export type ErrorKind = "retryable" | "conflict" | "corrupt" | "operator" | "invalid";
+
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | null>>;
+
+export abstract class FarshoreError extends Error {
+  abstract readonly kind: ErrorKind;
+  /** The HTTP status a site answers with. */
+  abstract readonly status: number;
+  readonly details: ErrorDetails;
+
+  constructor(message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.details = details;
+  }
+}
+
+export class InvalidInput extends FarshoreError {
+  readonly kind = "invalid";
+  readonly status = 400;
+}
+/** A batch, record or frame that the format forbids; `details.field` names the field. */
+export class MalformedBatch extends FarshoreError {
+  readonly kind = "invalid";
+  readonly status = 400;
+}
+/** Stored bytes that do not pass their own checks. */
+export class Corrupt extends FarshoreError {
+  readonly kind = "corrupt";
+  readonly status = 500;
+}
+export class Unauthenticated extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 401;
+}
+export class Forbidden extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 403;
+}
+export class NotFound extends FarshoreError {
+  readonly kind = "invalid";
+  readonly status = 404;
+}
+/** The world may be well again in a moment: network, throttling, a busy disk. */
+export class Transient extends FarshoreError {
+  readonly kind = "retryable";
+  readonly status = 503;
+}
+/** A conditional write lost; `details.index` is the action's place in the transaction. */
+export class ConditionFailed extends FarshoreError {
+  readonly kind = "conflict";
+  readonly status = 409;
+}
+/** The caller's term or session is over: it must stop writing. */
+export class Fenced extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 403;
+}
+/** A batch came too far ahead of the unbroken prefix; send the missing ones first. */
+export class Gap extends FarshoreError {
+  readonly kind = "retryable";
+  readonly status = 409;
+}
+/** Other bytes stand at this batch's place. */
+export class Diverged extends FarshoreError {
+  readonly kind = "corrupt";
+  readonly status = 409;
+}
+export class DuplicateGateway extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+export class TableBehindBucket extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+export class RecoverySiteRegressed extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+export class OperationInProgress extends FarshoreError {
+  readonly kind = "conflict";
+  readonly status = 409;
+}
+export class NotBeforeCommit extends FarshoreError {
+  readonly kind = "conflict";
+  readonly status = 409;
+}
+/** Commit or rollback was asked for after the other one was decided. */
+export class AlreadyDecided extends FarshoreError {
+  readonly kind = "conflict";
+  readonly status = 409;
+}
+export class ComputeNotConfigured extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+export class PeerHasNoJournal extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+/** A gateway that starts may not serve read-write yet (R17). */
+export class RunGrantRefused extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 403;
+}
+export class NoCheckpoint extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+/** A time or tag names more than one checkpoint; the message lists them. */
+export class AmbiguousCheckpoint extends FarshoreError {
+  readonly kind = "invalid";
+  readonly status = 409;
+}
+/** The source could not be shut down as the policy asks. */
+export class SourceShutdownFailed extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+/** A command to a gateway failed or expired. */
+export class CommandFailed extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+export class CommandExpired extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+export class ExecutionAlreadyExists extends FarshoreError {
+  readonly kind = "conflict";
+  readonly status = 409;
+}
+export class TaskTimedOut extends FarshoreError {
+  readonly kind = "conflict";
+  readonly status = 409;
+}
+/** A state machine document that the interpreter does not understand. */
+export class InvalidDefinition extends FarshoreError {
+  readonly kind = "invalid";
+  readonly status = 400;
+}
+/** The journal speaks a format this version cannot read. */
+export class UnsupportedFormat extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+/** A bound of limits.ts was reached. */
+export class LimitExceeded extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 429;
+}
+
+const classes: readonly (new (message: string, details?: ErrorDetails, options?: ErrorOptions) => FarshoreError)[] = [
+  InvalidInput,
+  MalformedBatch,
+  Corrupt,
+  Unauthenticated,
+  Forbidden,
+  NotFound,
+  Transient,
+  ConditionFailed,
+  Fenced,
+  Gap,
+  Diverged,
+  DuplicateGateway,
+  TableBehindBucket,
+  RecoverySiteRegressed,
+  OperationInProgress,
+  NotBeforeCommit,
+  AlreadyDecided,
+  ComputeNotConfigured,
+  PeerHasNoJournal,
+  RunGrantRefused,
+  NoCheckpoint,
+  AmbiguousCheckpoint,
+  SourceShutdownFailed,
+  CommandFailed,
+  CommandExpired,
+  ExecutionAlreadyExists,
+  TaskTimedOut,
+  InvalidDefinition,
+  UnsupportedFormat,
+  LimitExceeded,
+];
+
+const byName = new Map(classes.map((type) => [type.name, type]));
+
+/** Every contract name, for the house tests and the documents. */
+export const errorNames: readonly string[] = [...byName.keys()];
+
+/** The error of that name again, as it came over a wire; an unknown name becomes `Transient`, so that callers may only retry it. */
+export function errorFromWire(name: string, message: string, details: ErrorDetails = {}): FarshoreError {
+  const type = byName.get(name) ?? Transient;
+  return new type(message, details);
+}
+
+/** True when trying the same call again may help. */
+export function isRetryable(error: unknown): boolean {
+  return error instanceof FarshoreError ? error.kind === "retryable" : true;
+}
+
+/** For `default:` of a switch over a union: fails to compile when a case is forgotten. */
+export function assertNever(value: never): never {
+  throw new TypeError(`unreachable: ${JSON.stringify(value)}`);
+}
