@@ -1,0 +1,141 @@
+import { z } from "zod";
+import { idSchema, nameSchema } from "#core/ids.ts";
+import { commandSchema } from "#core/protection/command.ts";
+import { volumeSchema } from "#core/protection/definition.ts";
+import { positionSchema } from "#core/protection/term.ts";
+
+/**
+ * What a gateway says to a site, over HTTP with its own bearer token (embedded) or signature (AWS). Errors come back as
+ * `{error: {name, message, details}}` with the status of core/errors.ts. All paths start with `/gateway/v1`.
+ *
+ *   POST /heartbeat                                    heartbeatSchema → heartbeatReplySchema
+ *   POST /commands/<commandId>                         commandReportSchema → {}
+ *   POST /sessions                                     openSessionSchema → openSessionReplySchema
+ *   PUT  /batches/<vpg>/<term>/<session>/<k>           the batch object's bytes → batchReplySchema
+ *                                                      header x-farshore-age-ms: ms from the batch's last record to this sending
+ *   POST /hashes                                       hashesSchema → octets: 32 bytes of SHA-256 a chunk (or sub-chunk) in the order asked
+ *   GET  /vpgs/<vpg>                                   → {definition: definitionSchema}
+ *   GET  /vpgs/<vpg>/batches?session=&sequence=&cursor=   → batchListSchema: batches at or before the position, for views
+ *   GET  /vpgs/<vpg>/objects/<key>?offset=&length=     → octets of a journal object of that VPG
+ */
+
+/** Where a VPG's replication stands, as its gateway knows it. */
+export const streamStateSchema = z.strictObject({
+  vpgId: idSchema,
+  term: z.int().min(0),
+  /** 0 while no session is open. */
+  session: z.int().min(0),
+  /** Of the newest record appended. */
+  lastSequence: z.int().min(0),
+  /** Every record up to here is acknowledged by the site. */
+  acknowledgedSequence: z.int().min(0),
+  mode: z.enum(["replicating", "initial-sync", "delta-sync", "bitmap-sync", "paused", "dirty", "fenced", "no-session"]),
+  /** Nothing appended but unacknowledged and nothing in flight on the disks: extends the newest checkpoint (design 6). */
+  idle: z.boolean(),
+  backlogBytes: z.int().min(0),
+  /** Age of the oldest unacknowledged record; 0 when there is none. */
+  lagMs: z.int().min(0),
+  sync: z
+    .strictObject({
+      comparedChunks: z.int(),
+      differingChunks: z.int(),
+      totalChunks: z.int(),
+      shippedBytes: z.int(),
+      etaMs: z.int().nullable(),
+    })
+    .nullable(),
+  /** Guest writes and bytes since the session began. */
+  writes: z.int().min(0),
+  writtenBytes: z.int().min(0),
+  shippedBytes: z.int().min(0),
+});
+export type StreamState = z.infer<typeof streamStateSchema>;
+
+export const heartbeatSchema = z.strictObject({
+  version: z.string().max(40),
+  /** The gateway's clock when the state below was sampled; shows the skew, decides nothing. */
+  sampledAt: z.int(),
+  /** One life of the process. */
+  processId: idSchema,
+  streams: z.array(streamStateSchema).max(100),
+  /** Operations whose volumes this gateway exports. */
+  attachedOperations: z.array(idSchema).max(100),
+});
+export type Heartbeat = z.infer<typeof heartbeatSchema>;
+
+export const heartbeatReplySchema = z.object({
+  siteTime: z.int(),
+  nextHeartbeatMs: z.int(),
+  commands: z.array(commandSchema),
+  /** What the site holds of each stream in the request: fenced means stop; paused means track dirty only. */
+  streams: z.array(
+    z.object({ vpgId: idSchema, fenced: z.boolean(), paused: z.boolean(), deleted: z.boolean(), term: z.int() }),
+  ),
+});
+export type HeartbeatReply = z.infer<typeof heartbeatReplySchema>;
+
+export const openSessionSchema = z.strictObject({
+  vpgId: idSchema,
+  /** Durable at the gateway before it asks; the same nonce gets the same session again. */
+  nonce: idSchema,
+  /** The last session ordinal this gateway's state directory knows for the VPG; 0 for none. */
+  lastSession: z.int().min(0),
+  /** The last acknowledged batch it knows in that session, -1 for none. A site that shows less has regressed. */
+  acknowledgedBatch: z.int().min(-1),
+  /** The last session ended with a close record, acknowledged, and nothing wrote the disks since. */
+  cleanlyClosed: z.boolean(),
+  /** After `RecoverySiteRegressed` the gateway asks again with this set; the answer is a session with a full hash sync. */
+  acceptRegression: z.boolean(),
+  volumes: z
+    .array(z.strictObject({ vmName: nameSchema, name: nameSchema, sizeBytes: z.int(), sectorBytes: z.int() }))
+    .min(1)
+    .max(400),
+});
+export type OpenSession = z.infer<typeof openSessionSchema>;
+
+export const openSessionReplySchema = z.object({
+  term: z.int(),
+  session: z.int(),
+  /** True: the volumes are as the journal has them; no sync. */
+  continues: z.boolean(),
+  /** Why a sync is needed: label of the same code path. */
+  sync: z.enum(["none", "initial", "delta"]),
+  /** Everything at or before this position is what hashes are compared with. */
+  journalEnd: positionSchema,
+  configRevision: z.int(),
+  checkpointIntervalMs: z.int(),
+  volumes: z.array(z.object({ vmName: z.string(), ...volumeSchema.shape })),
+});
+export type OpenSessionReply = z.infer<typeof openSessionReplySchema>;
+
+export const batchReplySchema = z.object({
+  batch: z.int(),
+  sha256: z.string(),
+  duplicate: z.boolean(),
+});
+export type BatchReply = z.infer<typeof batchReplySchema>;
+
+/** Hashes of the volume's image as of `upTo`. Either all 512 KiB chunks of one page, or the 64 KiB sub-chunks of some of them. */
+export const hashesSchema = z.strictObject({
+  vpgId: idSchema,
+  volume: z.int().min(1).max(65_535),
+  page: z.int().min(0).max(65_535),
+  upTo: positionSchema,
+  /** Chunk numbers inside the page whose sub-hashes are wanted; absent: all chunks' hashes. */
+  subChunksOf: z.array(z.int().min(0).max(2047)).min(1).max(64).optional(),
+});
+export type HashesRequest = z.infer<typeof hashesSchema>;
+
+/** What a view needs to know of a batch before it reads its header. */
+export const batchSummarySchema = z.object({
+  term: z.int(),
+  session: z.int(),
+  batch: z.int(),
+  firstSequence: z.int(),
+  lastSequence: z.int(),
+  /** [volume, [pages it touches, ascending]] */
+  touched: z.array(z.tuple([z.int(), z.array(z.int())])),
+});
+export type BatchSummary = z.infer<typeof batchSummarySchema>;
+
+export const batchListSchema = z.object({ batches: z.array(batchSummarySchema), cursor: z.string().optional() });

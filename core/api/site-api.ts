@@ -1,0 +1,193 @@
+import { z } from "zod";
+import { idSchema, nameSchema } from "#core/ids.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
+import { decisionSchema, liveOptionsSchema, operationSchema, testOptionsSchema } from "#core/protection/operation.ts";
+
+/**
+ * What people and the CLI say to a site. All paths start with `/v1`; REF is a VPG's name or id. Role in brackets: the least that may.
+ *
+ *   GET    /status                                     [viewer] statusReplySchema
+ *   GET    /gateways                                   [viewer] {gateways: gatewayViewSchema[]}
+ *   POST   /vpgs                                       [operator] createVpgSchema → vpgViewSchema
+ *   GET    /vpgs, /vpgs/REF                            [viewer] {vpgs: vpgViewSchema[]}, vpgViewSchema
+ *   POST   /vpgs/REF/pause, /vpgs/REF/resume           [operator] → vpgViewSchema
+ *   DELETE /vpgs/REF                                   [operator] → {}
+ *   GET    /vpgs/REF/checkpoints?from=&to=&tagged=&nearest=&limit=&cursor=   [viewer] checkpointListSchema (newest first)
+ *   GET    /vpgs/REF/checkpoints/resolve?kind=&value=  [viewer] checkpointSchema
+ *   POST   /vpgs/REF/checkpoints                       [operator] {tag} → {commandId}; GET /commands/<id> [viewer] → commandViewSchema
+ *   GET    /vpgs/REF/failover-check                    [viewer] failoverCheckSchema
+ *   POST   /vpgs/REF/operations                        [operator] startOperationSchema → operationViewSchema
+ *   GET    /operations?vpg=&open=                      [viewer] {operations: operationViewSchema[]}
+ *   GET    /operations/ID                              [viewer] operationViewSchema
+ *   POST   /operations/ID/decision                     [operator] decideSchema → {decision: decisionSchema}
+ *   POST   /operations/ID/retry                        [operator] → operationViewSchema
+ *   GET    /reports/ID                                 [viewer] the report (core/protection/report.ts)
+ *   POST   /tokens                                     [operator] createTokenSchema → {name, role, gatewayId, token}; the token is shown once
+ *   GET    /vpgs/REF/batches, /vpgs/REF/objects/KEY    [operator] as in gateway-api: reads for views
+ */
+
+export const roles = ["viewer", "operator", "approver", "gateway"] as const;
+export type TokenRole = (typeof roles)[number];
+
+export const createTokenSchema = z.strictObject({ name: nameSchema, role: z.enum(roles) });
+
+export const createVpgSchema = z.strictObject({
+  name: nameSchema,
+  protectedSite: nameSchema,
+  /** Names of gateway tokens. */
+  sourceGateway: nameSchema,
+  recoveryGateway: nameSchema.nullable(),
+  compute: z.enum(["gateway", "none"]),
+  targetRpoMs: z.int().min(1000).default(limits.targetRpoMsDefault),
+  checkpointIntervalMs: z
+    .int()
+    .min(limits.checkpointIntervalMsMin)
+    .max(limits.checkpointIntervalMsMax)
+    .default(limits.checkpointIntervalMsDefault),
+  historyMs: z.int().min(60_000).default(limits.historyMsDefault),
+  vms: z
+    .array(
+      z.strictObject({
+        name: nameSchema,
+        bootGroup: z.int().min(1).max(limits.bootGroupsMax).default(1),
+        volumes: z
+          .array(
+            z.strictObject({
+              name: nameSchema,
+              sizeBytes: z.int().min(512).max(limits.volumeBytesMax),
+              sectorBytes: z.union([z.literal(512), z.literal(4096)]).default(512),
+            }),
+          )
+          .min(1),
+      }),
+    )
+    .min(1)
+    .max(limits.vmsMax),
+  bootDelays: z
+    .array(z.strictObject({ bootGroup: z.int().min(1), delayMs: z.int().min(0).max(limits.bootDelayMsMax) }))
+    .default([]),
+});
+export type CreateVpg = z.infer<typeof createVpgSchema>;
+
+export const checkpointSchema = z.object({
+  /** `<session>-<sequence>` of its marker. */
+  id: z.string(),
+  /** Source time of the barrier, ms since the epoch. */
+  time: z.int(),
+  /** Site time until which the image is known to equal the source; age counts from here. */
+  validThrough: z.int(),
+  tags: z.array(z.string()),
+  pins: z.int(),
+});
+export type CheckpointView = z.infer<typeof checkpointSchema>;
+
+export const checkpointListSchema = z.object({
+  checkpoints: z.array(checkpointSchema),
+  cursor: z.string().optional(),
+  /** Over all listed ones. */
+  total: z.int(),
+  oldestTime: z.int().nullable(),
+  newestTime: z.int().nullable(),
+});
+
+export const vpgViewSchema = z.object({
+  vpgId: idSchema,
+  name: z.string(),
+  status: z.string(),
+  substatus: z.string(),
+  role: z.string(),
+  term: z.int(),
+  protectedSite: z.string(),
+  sourceGateway: z.string(),
+  recoveryGateway: z.string().nullable(),
+  compute: z.string(),
+  targetRpoMs: z.int(),
+  /** Now minus the newest valid checkpoint's validThrough, by the site's clock; null before the first checkpoint. */
+  rpoMs: z.int().nullable(),
+  historyMs: z.int(),
+  /** Newest minus oldest listed checkpoint. */
+  historyHeldMs: z.int(),
+  checkpoints: z.int(),
+  newestCheckpoint: checkpointSchema.nullable(),
+  oldestCheckpoint: checkpointSchema.nullable(),
+  operationId: idSchema.nullable(),
+  openTests: z.array(idSchema),
+  /** Shipped and not yet acknowledged, by the last heartbeat. */
+  backlogBytes: z.int(),
+  lagMs: z.int(),
+  mode: z.string(),
+  sync: z
+    .object({
+      comparedChunks: z.int(),
+      differingChunks: z.int(),
+      totalChunks: z.int(),
+      shippedBytes: z.int(),
+      etaMs: z.int().nullable(),
+    })
+    .nullable(),
+  writtenBytes: z.int(),
+  shippedBytes: z.int(),
+  journalBytes: z.int(),
+  vms: z.array(
+    z.object({
+      name: z.string(),
+      bootGroup: z.int(),
+      volumes: z.array(z.object({ volume: z.int(), name: z.string(), sizeBytes: z.int() })),
+    }),
+  ),
+});
+export type VpgView = z.infer<typeof vpgViewSchema>;
+
+export const gatewayViewSchema = z.object({
+  gatewayId: idSchema,
+  name: z.string(),
+  lastSeenAt: z.int().nullable(),
+  connected: z.boolean(),
+  /** Its clock minus ours at the last heartbeat, ms. */
+  skewMs: z.int().nullable(),
+  version: z.string().nullable(),
+});
+export type GatewayView = z.infer<typeof gatewayViewSchema>;
+
+/** An operation as people see it: everything but its tokens. */
+export const operationViewSchema = operationSchema
+  .omit({ tokens: true })
+  .extend({ decision: decisionSchema.nullable(), executionStatus: z.string().nullable() });
+export type OperationView = z.infer<typeof operationViewSchema>;
+
+export const startOperationSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("failover-live"), options: liveOptionsSchema, requestId: idSchema }),
+  z.strictObject({ kind: z.literal("failover-test"), options: testOptionsSchema, requestId: idSchema }),
+]);
+export type StartOperation = z.infer<typeof startOperationSchema>;
+
+export const decideSchema = z.discriminatedUnion("decision", [
+  z.strictObject({ decision: z.enum(["commit", "rollback"]) }),
+  z.strictObject({
+    decision: z.literal("stop"),
+    success: z.boolean(),
+    notes: z.string().max(limits.notesCharactersMax),
+  }),
+]);
+
+export const commandViewSchema = z.object({
+  commandId: z.string(),
+  state: z.enum(["pending", "running", "done", "failed", "expired"]),
+  result: z.record(z.string(), z.unknown()).nullable(),
+  error: z.object({ name: z.string(), message: z.string() }).nullable(),
+});
+
+export const failoverCheckSchema = z.object({
+  ready: z.boolean(),
+  /** One line each: what would happen, what is missing and what to do about it. */
+  items: z.array(z.object({ what: z.string(), state: z.enum(["ok", "warning", "blocked"]), detail: z.string() })),
+  checkpoint: checkpointSchema.nullable(),
+});
+
+export const statusReplySchema = z.object({
+  site: z.object({ siteId: idSchema, name: z.string(), time: z.int(), version: z.string() }),
+  vpgs: z.array(vpgViewSchema),
+  gateways: z.array(gatewayViewSchema),
+  operations: z.array(operationViewSchema),
+});
+export type StatusReply = z.infer<typeof statusReplySchema>;

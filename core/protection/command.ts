@@ -1,0 +1,80 @@
+import { z } from "zod";
+import { idSchema } from "#core/ids.ts";
+import { protectionLimits as limits } from "./limits.ts";
+import { positionSchema } from "./term.ts";
+
+const recoveredVolume = z.strictObject({
+  volume: z.int().min(1).max(65_535),
+  vmName: z.string(),
+  name: z.string(),
+  sizeBytes: z.int(),
+  sectorBytes: z.union([z.literal(512), z.literal(4096)]),
+});
+
+const operationBase = { operationId: idSchema, vpgId: idSchema, vpgName: z.string() };
+const mode = z.enum(["live", "test"]);
+
+/**
+ * What a site asks of a gateway. Hook command lines are never sent: a gateway runs only the hooks of its own configuration file.
+ * Every body is safe to repeat; a repeated one answers with the same result.
+ */
+export const commandBodySchema = z.discriminatedUnion("kind", [
+  /** Recovery side: open views as of the checkpoint with scratch over them, and export them. Result: {exports: {volume: uri}}. */
+  z.strictObject({
+    kind: z.literal("attach-volumes"),
+    ...operationBase,
+    mode,
+    /** The checkpoint: everything at or before this position is in the image. */
+    upTo: positionSchema,
+    checkpointId: z.string(),
+    volumes: z.array(recoveredVolume).max(limits.volumesMax),
+  }),
+  /** Runs the boot hook of each VM. Result: {booted: [names], withoutHook: [names]}. */
+  z.strictObject({ kind: z.literal("boot-vms"), ...operationBase, mode, vms: z.array(z.string()) }),
+  /** Runs the stop hook of each recovered VM and confirms by the status hook where there is one. */
+  z.strictObject({ kind: z.literal("stop-vms"), ...operationBase, mode, vms: z.array(z.string()) }),
+  /** Ends the exports. The scratch stays for `keepScratchMs`, 0 removes it at once. */
+  z.strictObject({ kind: z.literal("detach-volumes"), ...operationBase, keepScratchMs: z.int().min(0) }),
+  /** Hydrates every view of the operation into its local disk while guests run. Result: {bytes}. */
+  z.strictObject({ kind: z.literal("promote-volumes"), ...operationBase }),
+  /** Source side: shut the VMs down. `graceful` fails when a VM has no hook or does not stop within the grace; `force` then cuts it off. */
+  z.strictObject({
+    kind: z.literal("shutdown-source"),
+    ...operationBase,
+    policy: z.enum(["graceful", "force"]),
+    graceMs: z.int().min(0),
+    vms: z.array(z.string()),
+  }),
+  /** Source side, at rollback: power on what shutdown-source of this operation stopped. */
+  z.strictObject({ kind: z.literal("power-on-source"), ...operationBase, vms: z.array(z.string()) }),
+  /** Source side: put a tagged marker into the stream now. Result: {checkpointId}. */
+  z.strictObject({
+    kind: z.literal("tag-checkpoint"),
+    vpgId: idSchema,
+    tag: z.string().min(1).max(limits.tagBytesMax),
+  }),
+]);
+export type CommandBody = z.infer<typeof commandBodySchema>;
+
+export const commandSchema = z.strictObject({
+  /** `<operationId>.<step>` or `<requestId>.tag`: the same ask has the same id, so asking twice is asking once. */
+  commandId: z.string().regex(/^[a-z0-9.-]{1,120}$/),
+  createdAt: z.int(),
+  expiresAt: z.int(),
+  body: commandBodySchema,
+});
+export type Command = z.infer<typeof commandSchema>;
+
+/** A gateway's answer; "running" is a heartbeat with progress that keeps the waiting step alive. */
+export const commandReportSchema = z.discriminatedUnion("state", [
+  z.strictObject({
+    state: z.literal("running"),
+    progress: z.strictObject({ done: z.int().min(0), total: z.int().min(0), unit: z.string().max(20) }),
+  }),
+  z.strictObject({ state: z.literal("done"), result: z.record(z.string(), z.unknown()) }),
+  z.strictObject({
+    state: z.literal("failed"),
+    error: z.strictObject({ name: z.string().max(100), message: z.string().max(4000) }),
+  }),
+]);
+export type CommandReport = z.infer<typeof commandReportSchema>;

@@ -1,0 +1,43 @@
+import type { Id } from "#core/ids.ts";
+import type { TableKey } from "#core/ports.ts";
+
+/** Fixed-width decimals, so that byte order is numeric order. */
+export const ordinalText = (session: number): string => String(session).padStart(10, "0");
+export const sequenceText = (sequence: number): string => String(sequence).padStart(16, "0");
+export const batchText = (batch: number): string => String(batch).padStart(12, "0");
+
+/**
+ * Where each kind of item lives in the one table of a site. The table is a cache of the bucket (R7) plus what is only of today:
+ * gateways' heartbeats, commands, operations under way, tokens.
+ */
+export const items = {
+  site: (): TableKey => ({ pk: "site", sk: "self" }),
+  /** role, term, running operation, definition: everything the status is a function of. */
+  vpg: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "state" }),
+  vpgName: (name: string): TableKey => ({ pk: "vpg-name", sk: name }),
+  session: (vpgId: Id, session: number): TableKey => ({ pk: `vpg#${vpgId}#session`, sk: ordinalText(session) }),
+  batch: (vpgId: Id, session: number, batch: number): TableKey => ({
+    pk: `vpg#${vpgId}#batch`,
+    sk: `${ordinalText(session)}-${batchText(batch)}`,
+  }),
+  /** One per marker record; it counts as listed by the pure rule of core/protection/checkpoint.ts. Carries pins. */
+  checkpoint: (vpgId: Id, session: number, sequence: number): TableKey => ({
+    pk: `vpg#${vpgId}#checkpoint`,
+    sk: `${ordinalText(session)}-${sequenceText(sequence)}`,
+  }),
+  /** sync-begin, sync-end, close: few, read whole to apply R12. */
+  event: (vpgId: Id, session: number, sequence: number): TableKey => ({
+    pk: `vpg#${vpgId}#event`,
+    sk: `${ordinalText(session)}-${sequenceText(sequence)}`,
+  }),
+  operation: (operationId: Id): TableKey => ({ pk: `operation#${operationId}`, sk: "self" }),
+  decision: (operationId: Id): TableKey => ({ pk: `operation#${operationId}`, sk: "decision" }),
+  /** Index of all operations by id (a ULID, so by time); fields vpgId, kind, open. */
+  operationIndex: (operationId: Id): TableKey => ({ pk: "operations", sk: operationId }),
+  gateway: (gatewayId: Id): TableKey => ({ pk: "gateway", sk: gatewayId }),
+  gatewayName: (name: string): TableKey => ({ pk: "gateway-name", sk: name }),
+  command: (gatewayId: Id, commandId: string): TableKey => ({ pk: `gateway#${gatewayId}#command`, sk: commandId }),
+  /** Command id → gateway, for operators who look one up. */
+  commandIndex: (commandId: string): TableKey => ({ pk: "commands", sk: commandId }),
+  token: (sha256Hex: string): TableKey => ({ pk: "token", sk: sha256Hex }),
+} as const;

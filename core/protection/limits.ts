@@ -1,0 +1,36 @@
+/** Bounds of a VPG and its operations. */
+export const protectionLimits = {
+  /** VMs of one VPG; the field's groups hold tens, and a view command names every volume in one item. */
+  vmsMax: 100,
+  /** Volumes of one VPG; volume numbers are 16 bits, never reused. */
+  volumesMax: 400,
+  /** One volume; keeps byte offsets far inside 2^53 and page numbers in 16 bits. */
+  volumeBytesMax: 64 * 2 ** 40,
+  bootGroupsMax: 50,
+  /** A boot group's delay. */
+  bootDelayMsMax: 3_600_000,
+  checkpointIntervalMsMin: 1000,
+  checkpointIntervalMsDefault: 5000,
+  checkpointIntervalMsMax: 3_600_000,
+  targetRpoMsDefault: 15_000,
+  historyMsDefault: 24 * 3_600_000,
+  /** The field's default grace of a forced shutdown. */
+  shutdownGraceMsDefault: 300_000,
+  shutdownGraceMsMax: 3_600_000,
+  /** An undecided failover stays BeforeCommit, with reminders, for at most 30 days. */
+  commitWaitMsMax: 30 * 86_400_000,
+  /** How long a detached scratch is kept after a rollback. */
+  scratchKeptMs: 86_400_000,
+  tagBytesMax: 128,
+  notesCharactersMax: 4000,
+  /** A gateway that was silent this long counts as disconnected: three heartbeats of 5 s. */
+  heartbeatSilenceMs: 15_000,
+  heartbeatIntervalMs: 5000,
+  /** While its VPG has an operation. */
+  heartbeatBusyIntervalMs: 1000,
+  /** A command not finished (or not renewed by progress) by then is expired; the step that waits for it fails by name. */
+  commandExpiryMs: 600_000,
+  commandsPerReplyMax: 32,
+  /** Failover tests of one VPG open at once. */
+  testsMax: 8,
+} as const;

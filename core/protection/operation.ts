@@ -1,0 +1,115 @@
+import { z } from "zod";
+import { idSchema } from "#core/ids.ts";
+import { protectionLimits as limits } from "./limits.ts";
+
+export const checkpointSelectorSchema = z.union([
+  z.strictObject({ kind: z.literal("latest") }),
+  z.strictObject({ kind: z.literal("id"), id: z.string().max(40) }),
+  /** The greatest checkpoint at or before this instant (ms since the epoch, source time). */
+  z.strictObject({ kind: z.literal("time"), time: z.int() }),
+  z.strictObject({ kind: z.literal("tag"), tag: z.string().min(1).max(limits.tagBytesMax) }),
+]);
+export type CheckpointSelector = z.infer<typeof checkpointSelectorSchema>;
+
+export const liveOptionsSchema = z.strictObject({
+  checkpoint: checkpointSelectorSchema,
+  shutdown: z.strictObject({
+    policy: z.enum(["none", "graceful", "force"]),
+    graceMs: z.int().min(0).max(limits.shutdownGraceMsMax),
+  }),
+  /** `none` waits for a person (at most 30 days, with reminders); the others act after `afterMs`, 0 = at once. */
+  commitPolicy: z.discriminatedUnion("action", [
+    z.strictObject({ action: z.literal("none") }),
+    z.strictObject({ action: z.enum(["commit", "rollback"]), afterMs: z.int().min(0).max(limits.commitWaitMsMax) }),
+  ]),
+});
+export type LiveOptions = z.infer<typeof liveOptionsSchema>;
+
+export const testOptionsSchema = z.strictObject({ checkpoint: checkpointSelectorSchema });
+export type TestOptions = z.infer<typeof testOptionsSchema>;
+
+export const operationKinds = ["failover-live", "failover-test"] as const;
+export type OperationKind = (typeof operationKinds)[number];
+
+export const phases = [
+  "Starting",
+  "ShuttingDownSource",
+  "AttachingVolumes",
+  "Booting",
+  "BeforeCommit",
+  "Committing",
+  "Promoting",
+  "RollingBack",
+  "TestRunning",
+  "TestStopping",
+  /** Ended: a live failover that was committed, or a test that was stopped. */
+  "Completed",
+  "RolledBack",
+  "Failed",
+] as const;
+export type Phase = (typeof phases)[number];
+
+export const endedPhases: readonly Phase[] = ["Completed", "RolledBack", "Failed"];
+
+export const stepSchema = z.strictObject({
+  state: z.enum(["running", "done", "failed", "skipped"]),
+  startedAt: z.int(),
+  endedAt: z.int().nullable(),
+  /** One sentence for the report. */
+  result: z.string(),
+  error: z.strictObject({ name: z.string(), message: z.string() }).nullable(),
+});
+export type Step = z.infer<typeof stepSchema>;
+
+/** The decision item (R15): create-if-absent decides; later askers get `AlreadyDecided` with what was. */
+export const decisionSchema = z.strictObject({
+  decision: z.enum(["commit", "rollback", "stop"]),
+  by: z.string(),
+  at: z.int(),
+  /** Of a test that was stopped: did it succeed? */
+  success: z.boolean().nullable(),
+  notes: z.string().max(limits.notesCharactersMax),
+});
+export type Decision = z.infer<typeof decisionSchema>;
+
+/** How much acknowledged source work a live failover left behind. */
+export const lostTailSchema = z.strictObject({
+  /** "exact": the source told its last position; "at-least": only what the site saw beyond the checkpoint. */
+  certainty: z.enum(["exact", "at-least"]),
+  /** Milliseconds between the checkpoint and the last acknowledged write known of. */
+  ms: z.int().min(0),
+  writes: z.int().min(0),
+  bytes: z.int().min(0),
+});
+export type LostTail = z.infer<typeof lostTailSchema>;
+
+/** One run of a workflow: the table item `operation#<id>`. Steps are the workflow's idempotency record and the report's body. */
+export const operationSchema = z.strictObject({
+  operationId: idSchema,
+  vpgId: idSchema,
+  vpgName: z.string(),
+  kind: z.enum(operationKinds),
+  phase: z.enum(phases),
+  attempt: z.int().min(1),
+  live: liveOptionsSchema.nullable(),
+  test: testOptionsSchema.nullable(),
+  initiatedBy: z.string(),
+  createdAt: z.int(),
+  endedAt: z.int().nullable(),
+  term: z.int().min(1),
+  checkpointId: z.string().nullable(),
+  /** Source time of the checkpoint, ms since the epoch. */
+  checkpointTime: z.int().nullable(),
+  steps: z.record(z.string(), stepSchema),
+  /** Step → task token that a callback wakes. Never leaves the table: not in replies, logs or reports. */
+  tokens: z.record(z.string(), z.string()),
+  /** Volume number → NBD URI of the recovered disk. */
+  exports: z.record(z.string(), z.string()),
+  bootGroupsDone: z.int().min(0),
+  lostTail: lostTailSchema.nullable(),
+  error: z.strictObject({ name: z.string(), message: z.string() }).nullable(),
+  /** Milliseconds from the start to all volumes readable and all groups booted. */
+  rtoMs: z.int().nullable(),
+  sourceWasShutDown: z.boolean(),
+});
+export type Operation = z.infer<typeof operationSchema>;
