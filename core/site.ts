@@ -1,0 +1,24 @@
+import type { Id } from "./ids.ts";
+import type { Clock, Log, Objects, Random, Table, Workflows } from "./ports.ts";
+
+/** Everything the rules of one site work with. A site needs nothing of any other site (invariant 3). */
+export interface Site {
+  readonly siteId: Id;
+  readonly siteName: string;
+  readonly objects: Objects;
+  readonly table: Table;
+  readonly workflows: Workflows;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** Who asks, as the edge authenticated it; `initiatedBy` in every record is `<role>:<name>`. */
+export interface Caller {
+  readonly name: string;
+  readonly role: "viewer" | "operator" | "approver" | "gateway";
+  /** Of a gateway's token only. */
+  readonly gatewayId: Id | null;
+}
+
+export const callerText = (caller: Caller): string => `${caller.role}:${caller.name}`;
