@@ -74,6 +74,11 @@ export class DuplicateGateway extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;
 }
+/** Another process holds this data or state directory; `details.pid` is its number. */
+export class DirectoryInUse extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
 export class TableBehindBucket extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;
@@ -168,6 +173,7 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   Gap,
   Diverged,
   DuplicateGateway,
+  DirectoryInUse,
   TableBehindBucket,
   RecoverySiteRegressed,
   OperationInProgress,
