@@ -33,4 +33,6 @@ export const protectionLimits = {
   commandsPerReplyMax: 32,
   /** Failover tests of one VPG open at once. */
   testsMax: 8,
+  /** Opens of one session ordinal begun and never finished: each is a gateway that was killed between two writes. */
+  openingsMax: 32,
 } as const;

@@ -1,0 +1,46 @@
+import { z } from "zod";
+import { type Id, idSchema } from "#core/ids.ts";
+import { checkStored, tableFields } from "#core/json.ts";
+import type { TableFields, TableItem } from "#core/ports.ts";
+import { definitionSchema } from "./definition.ts";
+import { protectionLimits as limits } from "./limits.ts";
+
+/** What is stored of a VPG. Its status is a function of this and of what is seen (status.ts). */
+export const vpgFieldsSchema = z.strictObject({
+  definition: definitionSchema,
+  term: z.int().min(1),
+  role: z.enum(["Journal", "Runs", "Dark", "Preparing", "Retired"]),
+  /** A live operation; only one at a time. */
+  operationId: idSchema.nullable(),
+  openTests: z.array(idSchema).max(limits.testsMax),
+  /** The newest session's ordinal, 0 before the first. */
+  lastSession: z.int().min(0),
+  /** Nonces under which session `lastSession` + 1 may stand in the bucket: opens that were begun and not yet recorded. */
+  opening: z.array(idSchema).max(limits.openingsMax),
+  paused: z.boolean(),
+  deleted: z.boolean(),
+  needsConfiguration: z.boolean(),
+  formatVersion: z.literal(1),
+  createdAt: z.int(),
+});
+export type VpgFields = z.infer<typeof vpgFieldsSchema>;
+
+export interface VpgRecord extends VpgFields {
+  readonly vpgId: Id;
+  /** Of the table item; every change is conditional on it. */
+  readonly rev: number;
+}
+
+export function recordOf(item: TableItem): VpgRecord {
+  const fields = checkStored(vpgFieldsSchema, item.fields, `item ${item.pk}`);
+  return { ...fields, vpgId: fields.definition.vpgId, rev: item.rev };
+}
+
+export function fieldsOf(record: VpgFields): TableFields {
+  const { definition, term, role, operationId, openTests, lastSession, opening } = record;
+  const { paused, deleted, needsConfiguration, formatVersion, createdAt } = record;
+  return tableFields({
+    ...{ definition, term, role, operationId, openTests, lastSession, opening },
+    ...{ paused, deleted, needsConfiguration, formatVersion, createdAt },
+  });
+}
