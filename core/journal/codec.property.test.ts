@@ -1,0 +1,87 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { type BatchHeader, extentKinds } from "./batch.ts";
+import { decodeHeader } from "./decode.ts";
+import { encodeBatch } from "./encode.ts";
+import { decodeFrame, type FrameLevel } from "./frame.ts";
+import { plainColumns, type SampleExtent, sampleInput, vpgId } from "./test-batches.ts";
+import { verifyBatch } from "./verify-batch.ts";
+
+const sectors = 64;
+
+interface Step {
+  readonly gap: number;
+  readonly volume: number;
+  readonly sector: number;
+  readonly count: number;
+  readonly zero: boolean;
+}
+
+const steps = fc.array(
+  fc.record<Step>({
+    gap: fc.integer({ min: 1, max: 3 }),
+    volume: fc.integer({ min: 0, max: 1 }),
+    sector: fc.integer({ min: 0, max: sectors - 1 }),
+    count: fc.integer({ min: 1, max: 16 }),
+    zero: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 40 },
+);
+
+function samplesOf(list: readonly Step[]): SampleExtent[] {
+  let sequence = 0;
+  return list.map((step) => {
+    sequence += step.gap;
+    const length = Math.min(step.count, sectors - step.sector) * 512;
+    const place = { volume: step.volume, sequence, offset: step.sector * 512 };
+    return step.zero ? { ...place, zero: length } : { ...place, bytes: new Uint8Array(length).fill(sequence % 251) };
+  });
+}
+
+/** Both volumes after every extent was applied in order. */
+function replay(samples: readonly SampleExtent[]): Uint8Array[] {
+  const images = [new Uint8Array(sectors * 512), new Uint8Array(sectors * 512)];
+  for (const { volume = 0, offset, bytes, zero = 0 } of samples) {
+    if (bytes) images[volume]?.set(bytes, offset);
+    else images[volume]?.fill(0, offset, offset + zero);
+  }
+  return images;
+}
+
+function samplesIn(header: BatchHeader, object: Uint8Array): SampleExtent[] {
+  const frames = header.frames.map((frame, index) =>
+    decodeFrame(header, index, object.subarray(frame.start, frame.start + frame.storedLength)),
+  );
+  const columns = plainColumns(header.extents);
+  return Array.from({ length: header.extents.count }, (_, index) => {
+    const of = (name: string): number => columns[name]?.[index] ?? -1;
+    const place = { volume: of("volume"), sequence: header.firstSequence + of("sequenceDelta"), offset: of("offset") };
+    if (of("kind") === extentKinds.zero) return { ...place, zero: of("length") };
+    const start = of("frameOffset");
+    return { ...place, bytes: frames[of("frame")]?.subarray(start, start + of("length")) ?? new Uint8Array(0) };
+  });
+}
+
+it("a batch decodes to what was encoded, and coalescing never changes the image", () => {
+  fc.assert(
+    fc.property(steps, fc.constantFrom<FrameLevel>("zstd1", "zstd-5", "raw"), fc.boolean(), (list, level, marked) => {
+      const samples = samplesOf(list);
+      const last = samples.at(-1)?.sequence ?? 0;
+      const input = sampleInput({
+        firstSequence: 1,
+        extents: samples,
+        level,
+        events: marked ? [{ kind: "marker", sequence: last + 1, time: last, tag: `m${last}` }] : [],
+      });
+      const object = encodeBatch(input);
+      const size = { sizeBytes: sectors * 512, sectorBytes: 512 };
+      const place = { vpgId, term: 1, session: 1, batch: 0 };
+      const header = verifyBatch(object, { ...place, volumes: new Map([0, 1].map((volume) => [volume, size])) });
+      expect(decodeHeader(object, { size: object.length })).toEqual(header);
+      expect(plainColumns(header.extents)).toEqual(plainColumns(input.extents));
+      expect(header.events).toEqual(input.events);
+      expect(replay(samplesIn(header, object))).toEqual(replay(samples));
+    }),
+    { numRuns: 300 },
+  );
+});

@@ -1,0 +1,162 @@
+import { InvalidInput } from "#core/errors.ts";
+import type { BatchPlace } from "./batch.ts";
+import { batchNumberMax, safeIntegerMax, u32Max } from "./limits.ts";
+import type { Position } from "./position.ts";
+import { isUlid } from "./ulid-bytes.ts";
+
+/**
+ * Names of a site's objects. Numbers are padded with zeros to a fixed width, so that byte order, in which stores list,
+ * is the order of the numbers; ids are lower-case ULIDs. Names are never reused.
+ */
+
+/** Identity of the site whose bucket this is. */
+export const siteKey = "site.json";
+
+/** The batches and the seal of one session. */
+export function sessionPrefix(vpgId: string, term: number, session: number): string {
+  return `journal/${id(vpgId)}/${u32(term)}/${u32(session)}/`;
+}
+
+/** All batches and seals of a VPG. */
+export function journalPrefix(vpgId: string): string {
+  return `journal/${id(vpgId)}/`;
+}
+
+/** A batch or, where the session was ended from outside, its SEAL (R7, R8). */
+export function batchKey(place: BatchPlace): string {
+  return sessionPrefix(place.vpgId, place.term, place.session) + padded(place.batch, 12, 0, batchNumberMax);
+}
+
+export function parseBatchKey(key: string): BatchPlace | undefined {
+  const match = /^journal\/([^/]+)\/(\d{10})\/(\d{10})\/(\d{12})$/.exec(key);
+  if (match === null) return undefined;
+  const vpgId = match[1] ?? "";
+  const term = Number(match[2]);
+  const session = Number(match[3]);
+  if (!isUlid(vpgId) || term > u32Max || session > u32Max) return undefined;
+  return { vpgId, term, session, batch: Number(match[4]) };
+}
+
+export function termPrefix(vpgId: string): string {
+  return `terms/${id(vpgId)}/`;
+}
+
+/** The claim of a term by its minter (R9). */
+export function termKey(vpgId: string, term: number, minterSiteId: string): string {
+  return `${termPrefix(vpgId)}${u32(term)}-${id(minterSiteId)}.json`;
+}
+
+export function parseTermKey(key: string): { vpgId: string; term: number; minterSiteId: string } | undefined {
+  const match = /^terms\/([^/]+)\/(\d{10})-([^/]+)\.json$/.exec(key);
+  if (match === null) return undefined;
+  const vpgId = match[1] ?? "";
+  const minterSiteId = match[3] ?? "";
+  if (!isUlid(vpgId) || !isUlid(minterSiteId) || Number(match[2]) > u32Max) return undefined;
+  return { vpgId, term: Number(match[2]), minterSiteId };
+}
+
+export function sessionClaimPrefix(vpgId: string): string {
+  return `sessions/${id(vpgId)}/`;
+}
+
+/** What a session is (session-claim.ts); its creation opens the session (R4). */
+export function sessionClaimKey(vpgId: string, session: number): string {
+  return `${sessionClaimPrefix(vpgId)}${u32(session)}.json`;
+}
+
+export function parseSessionClaimKey(key: string): { vpgId: string; session: number } | undefined {
+  const parsed = parseNumbered("sessions", 10, u32Max, key);
+  return parsed && { vpgId: parsed.vpgId, session: parsed.number };
+}
+
+export function definitionPrefix(vpgId: string): string {
+  return `vpgs/${id(vpgId)}/`;
+}
+
+/** One revision of a VPG's definition. */
+export function definitionKey(vpgId: string, revision: number): string {
+  return `${definitionPrefix(vpgId)}${u32(revision)}.json`;
+}
+
+export function parseDefinitionKey(key: string): { vpgId: string; revision: number } | undefined {
+  const parsed = parseNumbered("vpgs", 10, u32Max, key);
+  return parsed && { vpgId: parsed.vpgId, revision: parsed.number };
+}
+
+export function manifestPrefix(vpgId: string): string {
+  return `manifests/${id(vpgId)}/`;
+}
+
+/** A numbered list of what makes up the journal (R13). */
+export function manifestKey(vpgId: string, manifest: number): string {
+  return `${manifestPrefix(vpgId)}${u32(manifest)}.json`;
+}
+
+export function parseManifestKey(key: string): { vpgId: string; manifest: number } | undefined {
+  const parsed = parseNumbered("manifests", 10, u32Max, key);
+  return parsed && { vpgId: parsed.vpgId, manifest: parsed.number };
+}
+
+export function annotationPrefix(vpgId: string): string {
+  return `annotations/${id(vpgId)}/`;
+}
+
+/** What an operation noted on a checkpoint, like that it was tested. */
+export function annotationKey(vpgId: string, position: Position, operationId: string): string {
+  const place = `${u32(position.session)}-${padded(position.sequence, 16, 1, safeIntegerMax)}`;
+  return `${annotationPrefix(vpgId)}${place}/${id(operationId)}.json`;
+}
+
+export function parseAnnotationKey(
+  key: string,
+): { vpgId: string; position: Position; operationId: string } | undefined {
+  const match = /^annotations\/([^/]+)\/(\d{10})-(\d{16})\/([^/]+)\.json$/.exec(key);
+  if (match === null) return undefined;
+  const vpgId = match[1] ?? "";
+  const operationId = match[4] ?? "";
+  const position = { session: Number(match[2]), sequence: Number(match[3]) };
+  if (!isUlid(vpgId) || !isUlid(operationId) || position.session > u32Max) return undefined;
+  return position.sequence > safeIntegerMax ? undefined : { vpgId, position, operationId };
+}
+
+/** Commit or rollback of an operation, whichever was first (R15). */
+export function decisionKey(vpgId: string, operationId: string): string {
+  return `decisions/${id(vpgId)}/${id(operationId)}.json`;
+}
+
+export function reportPrefix(vpgId: string): string {
+  return `reports/${id(vpgId)}/`;
+}
+
+export function reportKey(vpgId: string, operationId: string): string {
+  return `${reportPrefix(vpgId)}${id(operationId)}.json`;
+}
+
+function parseNumbered(
+  area: string,
+  width: number,
+  most: number,
+  key: string,
+): { vpgId: string; number: number } | undefined {
+  const [first, vpgId = "", file = "", ...rest] = key.split("/");
+  const digits = file.slice(0, width);
+  if (first !== area || rest.length > 0 || !isUlid(vpgId)) return undefined;
+  if (!/^\d+$/.test(digits) || file !== `${digits}.json` || digits.length !== width) return undefined;
+  return Number(digits) > most ? undefined : { vpgId, number: Number(digits) };
+}
+
+function id(text: string): string {
+  if (!isUlid(text)) throw new InvalidInput(`not a lower-case ULID: "${text.slice(0, 64)}"`);
+  return text;
+}
+
+function u32(value: number): string {
+  return padded(value, 10, 0, u32Max);
+}
+
+function padded(value: number, width: number, least: number, most: number): string {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new InvalidInput(`${value} is not a whole number from ${least} to ${most}`);
+  }
+  return String(value).padStart(width, "0");
+}

@@ -1,0 +1,64 @@
+/** The bounds of the journal's format and of those who read it (FORMAT.md repeats the format's own). */
+
+/** Sequence numbers, sizes and times are JavaScript numbers: exact up to here. */
+export const safeIntegerMax = Number.MAX_SAFE_INTEGER;
+
+/** Terms, session ordinals: 32 bits. */
+export const u32Max = 0xffff_ffff;
+
+/** Batch numbers have twelve digits in their keys. */
+export const batchNumberMax = 999_999_999_999;
+
+/** Volume numbers: 16 bits, never reused within a VPG. */
+export const volumeNumberMax = 0xffff;
+
+/** Raw bytes of one frame, the unit that is compressed and read alone: larger gains nothing in ratio, smaller halves zstd's speed. */
+export const frameBytesMax = 256 * 1024;
+
+/** Raw bytes of one write record: it lies in exactly one frame. Whoever taps writes splits larger ones. */
+export const writeBytesMax = frameBytesMax;
+
+/** Bytes of one zero record: a page. Longer zeroes are split by the writer. */
+export const zeroBytesMax = 1024 * 1024 * 1024;
+
+/** Raw payload of one batch, and so its stored payload, since a frame that does not shrink is stored raw. */
+export const payloadBytesMax = 4 * 1024 * 1024;
+
+/** Frames of a batch: 17 full ones hold the payload; twice that and more when records pack badly. */
+export const framesMax = 64;
+
+/** Records of a batch: 8192 sectors fill the payload, the rest is for zero records and events. */
+export const recordsMax = 12_288;
+
+/** UTF-8 bytes of a marker's tag. */
+export const tagBytesMax = 128;
+
+/** Bytes of the text area: only the last record of a batch may have text, so the longest tag fits. */
+export const textBytesMax = 128;
+
+/** Bytes of the fixed header that a later minor version may have; today's are 192. */
+export const fixedHeaderBytesMax = 1024;
+
+/** The whole header: fixed part, records, frames, text, CRC32. */
+export const headerBytesMax = fixedHeaderBytesMax + recordsMax * 24 + framesMax * 16 + textBytesMax + 4;
+
+/**
+ * A whole batch object: header, payload, SHA-256. 4,491,428 bytes, which base64 makes 5,988,572: under the 6 MiB
+ * (6,291,456 bytes) that a function's request may have, with 300 KB left for the envelope around the body.
+ */
+export const objectBytesMax = headerBytesMax + payloadBytesMax + 32;
+
+/** Bytes of a session object: a volume is about 60 bytes of JSON, and a VPG may have up to `volumesPerSessionMax`. */
+export const sessionObjectBytesMax = 256 * 1024;
+
+/** Volumes one session may open. */
+export const volumesPerSessionMax = 1024;
+
+/** First read of a batch when its header's length is not known: holds most headers whole in one request. */
+export const headerReadBytes = 64 * 1024;
+
+/** Batches an offline reader looks at in parallel: hides the store's latency without flooding it. */
+export const readConcurrency = 16;
+
+/** Covered-sector bitmaps are not kept for records longer than this when coalescing: exactness never needs them. */
+export const coalesceBytesMax = 8 * 1024 * 1024;

@@ -1,0 +1,66 @@
+import { z } from "zod";
+import { sectorBytesMin } from "#core/blocks/geometry.ts";
+import { Corrupt, UnsupportedFormat } from "#core/errors.ts";
+import { safeIntegerMax, sessionObjectBytesMax, u32Max, volumeNumberMax, volumesPerSessionMax } from "./limits.ts";
+
+const ulid = z.string().regex(/^[0-7][0-9a-hjkmnp-tv-z]{25}$/);
+
+export const sessionVolumeSchema = z
+  .strictObject({
+    volume: z.int().min(0).max(volumeNumberMax),
+    /** Size when the session opened; resize records change it later. */
+    sizeBytes: z.int().min(sectorBytesMin).max(safeIntegerMax),
+    sectorBytes: z.union([z.literal(512), z.literal(4096)]),
+  })
+  .readonly();
+
+/** The object `sessions/<vpg>/<ordinal>.json`: created once, never changed or deleted. */
+export const sessionClaimSchema = z
+  .strictObject({
+    formatVersion: z.literal(1),
+    vpgId: ulid,
+    term: z.int().min(1).max(u32Max),
+    /** Ordinal over the VPG's whole life. */
+    session: z.int().min(1).max(u32Max),
+    gatewayId: ulid,
+    /** Chosen by the gateway's process, so that a repeated call to open finds its own session again. */
+    nonce: z.string().min(1).max(64),
+    /** Milliseconds since the epoch, the site's clock. */
+    openedAt: z.int().min(0).max(safeIntegerMax),
+    configRevision: z.int().min(0).max(safeIntegerMax),
+    /** The gateway vouches that its disks are as the previous session's clean end left them. */
+    continues: z.boolean(),
+    volumes: z.array(sessionVolumeSchema).max(volumesPerSessionMax).readonly(),
+  })
+  .refine((claim) => new Set(claim.volumes.map((entry) => entry.volume)).size === claim.volumes.length, {
+    message: "a volume stands twice",
+  })
+  .readonly();
+
+export type SessionClaim = z.infer<typeof sessionClaimSchema>;
+
+/** The object's bytes: the same claim gives the same bytes. Throws a `ZodError` for a claim of the wrong shape. */
+export function encodeSessionClaim(claim: SessionClaim): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(sessionClaimSchema.parse(claim)));
+}
+
+/** Reads a stored claim. Throws `UnsupportedFormat` for a newer version, `Corrupt` for anything else. */
+export function decodeSessionClaim(bytes: Uint8Array): SessionClaim {
+  if (bytes.length > sessionObjectBytesMax) throw new Corrupt(`a session object of ${bytes.length} bytes`);
+  const json = parseJson(bytes);
+  const version = z.looseObject({ formatVersion: z.int().min(2) }).safeParse(json);
+  if (version.success) {
+    throw new UnsupportedFormat("a session object of a newer format: use a newer Farshore", { field: "formatVersion" });
+  }
+  const claim = sessionClaimSchema.safeParse(json);
+  if (!claim.success) throw new Corrupt("a session object of the wrong shape", {}, { cause: claim.error });
+  return claim.data;
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new Corrupt("a session object that is not JSON", {}, { cause });
+  }
+}
