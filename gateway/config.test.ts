@@ -1,0 +1,113 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { InvalidInput } from "#core/errors.ts";
+import { loadGatewayConfig, parseGatewayConfig } from "./config.ts";
+
+const full = `
+site = "http://127.0.0.1:7700"
+token_file = "gateway.token"
+state = "state"
+
+[source]
+vpg = "shop"
+socket = "run/shop.sock"
+listen = "127.0.0.1:10809"
+buffer = "128MiB"
+start_without_grant = "after 10m"
+on_fenced = "stop"
+
+[[source.volume]]
+vm = "db"
+name = "data"
+path = "disks/db-data.img"
+sector = 4096
+
+[[source.volume]]
+vm = "web"
+name = "root"
+path = "/dev/vdb"
+
+[recovery]
+directory = "recovered"
+
+[hooks.db]
+boot = ["virsh", "start", "db"]
+timeout = "2m"
+`;
+
+const parseText = (text: string) => parseGatewayConfig(text, { path: "/etc/farshore/gateway.toml", token: "t" });
+
+describe("gateway configuration", () => {
+  let folder = "";
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "farshore-config-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it("resolves paths against the file and fills the defaults in", () => {
+    writeFileSync(join(folder, "gateway.toml"), full);
+    writeFileSync(join(folder, "gateway.token"), "secret\n");
+    const config = loadGatewayConfig(join(folder, "gateway.toml"), undefined);
+    expect(config).toMatchObject({
+      site: "http://127.0.0.1:7700",
+      token: "secret",
+      stateDirectory: join(folder, "state"),
+      recovery: { directory: join(folder, "recovered") },
+      source: {
+        vpg: "shop",
+        socket: join(folder, "run/shop.sock"),
+        listen: { host: "127.0.0.1", port: 10809 },
+        bufferBytes: 128 * 2 ** 20,
+        startWithoutGrant: { kind: "after", ms: 600_000 },
+        onFenced: "stop",
+        volumes: [
+          { vmName: "db", name: "data", path: join(folder, "disks/db-data.img"), sectorBytes: 4096 },
+          { vmName: "web", name: "root", path: "/dev/vdb", sectorBytes: 512 },
+        ],
+      },
+    });
+    expect(config.hooks.get("db")).toEqual({ boot: ["virsh", "start", "db"], timeoutMs: 120_000 });
+  });
+
+  it("prefers the environment's token", () => {
+    writeFileSync(join(folder, "gateway.toml"), full);
+    expect(loadGatewayConfig(join(folder, "gateway.toml"), "from-environment").token).toBe("from-environment");
+  });
+
+  it.each([
+    { name: "unknown key", from: "socket =", to: "sokcet =", says: ':8: unknown key "sokcet" in [source]' },
+    {
+      name: "unknown volume key",
+      from: "sector =",
+      to: "sektor =",
+      says: ':18: unknown key "sektor" in [source.volume]',
+    },
+    { name: "unknown section", from: "[recovery]", to: "[recvery]", says: ':25: unknown key "recvery"' },
+    {
+      name: "shell line as hook",
+      from: '["virsh", "start", "db"]',
+      to: '"virsh start db"',
+      says: ":29: hooks.db.boot",
+    },
+    { name: "bad size", from: "128MiB", to: "128 megs", says: "not a size" },
+    { name: "small buffer", from: "128MiB", to: "1MiB", says: "between 96MiB and 16GiB" },
+    { name: "bad grant", from: "after 10m", to: "after lunch", says: "not a duration" },
+    { name: "bad name", from: 'vm = "db"', to: 'vm = "DB_1"', says: "must be 1 to 63" },
+    { name: "twice the same disk", from: '"/dev/vdb"', to: '"disks/db-data.img"', says: "given to two volumes" },
+    { name: "no TOML", from: "[source]", to: "[source", says: ":6: not TOML" },
+    { name: "other protocol", from: "http://", to: "ftp://", says: ":2: site: must be the URL" },
+  ])("refuses: $name", ({ from, to, says }) => {
+    expect(() => parseText(full.replace(from, to))).toThrow(InvalidInput);
+    expect(() => parseText(full.replace(from, to))).toThrow(says);
+  });
+
+  it("refuses a file without a half, without a socket, without a token", () => {
+    expect(() => parseText('site = "http://a"\nstate = "s"')).toThrow("[source] or a [recovery]");
+    expect(() => parseText(full.replace(/^(socket|listen).*$/gm, ""))).toThrow("needs socket");
+    const bare = full.replace(/^token_file.*$/m, "");
+    expect(() => parseGatewayConfig(bare, { path: "g.toml", token: undefined })).toThrow("no token");
+    expect(() => loadGatewayConfig(join(folder, "absent.toml"), "t")).toThrow("ENOENT");
+  });
+});

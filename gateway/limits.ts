@@ -1,0 +1,81 @@
+/** Bounds of the gateway process outside its NBD server and disk layer. */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** All journal data in memory of one VPG: open segments, the raw queue, encoded batches without acknowledgement (R6). */
+export const bufferBytesDefault = 256 * MiB;
+/** Below this a buffer could not hold the sixteen batches that may be in flight. */
+export const bufferBytesMin = 96 * MiB;
+export const bufferBytesMax = 16 * 1024 * MiB;
+/** After an overflow, journaling starts again when the buffer holds less than this share. */
+export const lowWaterShare = 0.25;
+/** A sync waits while the buffer holds more than this share, so that guests have the rest. */
+export const syncShare = 0.5;
+/** A sync also waits while so many raw bytes stand before the encoder: more would only drive the compression level down. */
+export const syncQueueBytesMax = 24 * MiB;
+
+/** Payload of one segment: the payload of one batch. */
+export const segmentBytes = 4 * MiB;
+/** Records of one segment, some below the format's bound: the last ones are kept for events. */
+export const segmentRecordsMax = 12_000;
+/** Records kept for events (sync-begin for every volume of a VPG, a marker) beyond `segmentRecordsMax`. */
+export const segmentEventsMax = 250;
+/** A sealed segment with less payload than this is copied out, so that its large buffers stay with the log. */
+export const segmentCopyBytesMax = 512 * KiB;
+/** Segment buffers kept for reuse. */
+export const pooledSegmentsMax = 4;
+
+/** Batches sent and not answered. A site takes a batch no farther than this ahead of the unbroken prefix. */
+export const batchesInFlightMax = 16;
+/** Raw bytes before the encoder above which it compresses faster, and above which not at all: the CPU, not the link, is short. */
+export const fastLevelQueueBytes = 32 * MiB;
+export const rawLevelQueueBytes = 64 * MiB;
+/** First and longest pause before a batch is sent again; each has up to half of jitter. */
+export const resendMsMin = 100;
+export const resendMsMax = 5000;
+/** A refusal that a person must mend (a token, a table behind its bucket) is tried again so often. */
+export const refusedResendMs = 15_000;
+/** An upload without an answer is given up and sent again after so long. */
+export const uploadTimeoutMs = 30_000;
+/** Times the oldest unacknowledged batch may be refused as a gap before the site counts as regressed. */
+export const gapsMax = 20;
+
+/** Any other request to the site. Hashes of a page may need the site to read 1 GiB. */
+export const requestTimeoutMs = 20_000;
+export const hashesTimeoutMs = 180_000;
+/** Reply to a request that is no object: hashes of a page are 64 KiB, a batch list is larger. */
+export const replyBytesMax = 32 * MiB;
+
+/** Chunks read ahead by the sync of one volume. */
+export const syncReadAhead = 8;
+/** Pause before a chunk that can't be read from the disk, or a page whose hashes can't be had, is tried again. */
+export const syncRetryMs = 2000;
+
+/** How often the acknowledged position goes into the state directory while it moves. */
+export const stateSaveMs = 2000;
+/** A clean stop waits so long for the last acknowledgements. */
+export const drainMsDefault = 30_000;
+/** Pauses between attempts to open a session. */
+export const openRetryMsMin = 500;
+export const openRetryMsMax = 10_000;
+/** A refused grant (failed over, duplicate) is asked for again so often. */
+export const refusedOpenRetryMs = 15_000;
+
+/** One hook may take so long unless its command says otherwise. */
+export const hookTimeoutMsDefault = 60_000;
+/** Output of a hook kept for the error message and log; the rest is read and dropped. */
+export const hookOutputBytesMax = 16 * KiB;
+/** After a hook's own process ended, its output is waited for so long: children it left behind may hold the pipe open. */
+export const hookOutputGraceMs = 200;
+/** Between SIGTERM and SIGKILL to a hook that outlives its time. */
+export const hookKillGraceMs = 2000;
+/** Pause between status hooks while a VM shuts down. */
+export const hookStatusPollMs = 500;
+
+/** While commands run or a sync is under way the gateway reports so often even if the site asks for less. */
+export const busyHeartbeatMs = 1000;
+export const heartbeatMsMin = 200;
+export const heartbeatMsMax = 60_000;
+/** Commands at work at once; further ones wait for the next heartbeat. */
+export const commandsAtOnceMax = 16;
