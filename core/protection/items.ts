@@ -39,5 +39,8 @@ export const items = {
   command: (gatewayId: Id, commandId: string): TableKey => ({ pk: `gateway#${gatewayId}#command`, sk: commandId }),
   /** Command id → gateway, for operators who look one up. */
   commandIndex: (commandId: string): TableKey => ({ pk: "commands", sk: commandId }),
+  /** There when a person made the gateway's token again: its next open is accepted whatever session it last knew. */
+  gatewayAdoption: (gatewayId: Id): TableKey => ({ pk: "gateway-adoption", sk: gatewayId }),
+  tokenName: (name: string): TableKey => ({ pk: "token-name", sk: name }),
   token: (sha256Hex: string): TableKey => ({ pk: "token", sk: sha256Hex }),
 } as const;

@@ -1,0 +1,167 @@
+import type { CreateVpg } from "#core/api/site-api.ts";
+import { ConditionFailed, InvalidInput } from "#core/errors.ts";
+import { type Id, idSchema, newId } from "#core/ids.ts";
+import { definitionKey } from "#core/journal/keys.ts";
+import { jsonBytes, parseStored } from "#core/json.ts";
+import { type Caller, callerText, type Site } from "#core/site.ts";
+import { definitionSchema, type VpgDefinition } from "./definition.ts";
+import { items } from "./items.ts";
+import { protectionLimits as limits } from "./limits.ts";
+import { mintTerm } from "./terms.ts";
+import { fieldsOf, type VpgFields, type VpgRecord } from "./vpg-record.ts";
+import { findVpg } from "./vpg-store.ts";
+
+/**
+ * Makes a VPG: its name is reserved, then its definition and term 1 stand in the bucket, then the table shows it. Cut off
+ * anywhere, asking again with the same name goes on. Throws `InvalidInput` naming what doesn't fit.
+ */
+export async function createVpg(site: Site, input: CreateVpg, caller: Caller): Promise<VpgRecord> {
+  checkNames(input);
+  const source = await gatewayNamed(site, input.sourceGateway);
+  const recovery = input.recoveryGateway === null ? null : await gatewayNamed(site, input.recoveryGateway);
+  const vpgId = await reserveName(site, input.name);
+  const definition = definitionSchema.parse({
+    formatVersion: 1,
+    vpgId,
+    revision: 1,
+    name: input.name,
+    protectedSite: input.protectedSite,
+    sourceGatewayId: source,
+    sourceGatewayName: input.sourceGateway,
+    recoveryGatewayId: recovery,
+    recoveryGatewayName: input.recoveryGateway,
+    compute: input.compute,
+    targetRpoMs: input.targetRpoMs,
+    checkpointIntervalMs: input.checkpointIntervalMs,
+    historyMs: input.historyMs,
+    vms: numbered(input.vms),
+    bootDelays: input.bootDelays,
+  });
+  await writeDefinition(site, definition);
+  const fields: VpgFields = {
+    definition,
+    term: 1,
+    role: "Journal",
+    operationId: null,
+    openTests: [],
+    lastSession: 0,
+    opening: [],
+    paused: false,
+    deleted: false,
+    needsConfiguration: false,
+    formatVersion: 1,
+    createdAt: site.clock.now(),
+  };
+  await mintTerm(
+    site,
+    { vpgId, term: 0, definition },
+    { n: 1, runs: "protected", journal: site.siteId, fork: [], operationId: null },
+  );
+  try {
+    await site.table.transact([{ put: items.vpg(vpgId), fields: fieldsOf(fields), if: { absent: true } }]);
+  } catch (error) {
+    if (error instanceof ConditionFailed) throw nameTaken(input.name);
+    throw error;
+  }
+  site.log.info("vpg-created", { vpgId, name: input.name, initiatedBy: callerText(caller) });
+  return { ...fields, vpgId, rev: 1 };
+}
+
+function numbered(vms: CreateVpg["vms"]): VpgDefinition["vms"] {
+  let volume = 0;
+  return vms.map((vm) => ({
+    ...vm,
+    volumes: vm.volumes.map((entry) => {
+      volume += 1;
+      return { volume, ...entry };
+    }),
+  }));
+}
+
+/** What the schema can't say: names that stand twice, sizes that aren't whole sectors, a compute without its gateway. */
+function checkNames(input: CreateVpg): void {
+  const volumes = input.vms.flatMap((vm) => vm.volumes);
+  if (volumes.length > limits.volumesMax) {
+    throw new InvalidInput(`a VPG has at most ${limits.volumesMax} volumes, not ${volumes.length}`, { field: "vms" });
+  }
+  assertUnique(input.vms, "vms", "VM");
+  for (const vm of input.vms) assertUnique(vm.volumes, `vms.${vm.name}.volumes`, "volume");
+  for (const { name, sizeBytes, sectorBytes } of volumes) {
+    if (sizeBytes % sectorBytes !== 0) {
+      throw new InvalidInput(`volume ${name}: ${sizeBytes} bytes are not whole sectors of ${sectorBytes}`, {
+        field: "sizeBytes",
+      });
+    }
+  }
+  const groups = new Set(input.vms.map((vm) => vm.bootGroup));
+  for (const { bootGroup } of input.bootDelays) {
+    if (!groups.has(bootGroup)) {
+      throw new InvalidInput(`bootDelays: no VM is in boot group ${bootGroup}`, { field: "bootDelays" });
+    }
+  }
+  if (input.compute === "gateway" && input.recoveryGateway === null) {
+    throw new InvalidInput('compute "gateway" needs a recoveryGateway; without one say compute "none"', {
+      field: "recoveryGateway",
+    });
+  }
+}
+
+function assertUnique(entries: readonly { readonly name: string }[], field: string, what: string): void {
+  const seen = new Set<string>();
+  for (const { name } of entries) {
+    if (seen.has(name)) throw new InvalidInput(`${field}: the ${what} "${name}" stands twice`, { field });
+    seen.add(name);
+  }
+}
+
+async function gatewayNamed(site: Site, name: string): Promise<Id> {
+  const item = await site.table.get(items.gatewayName(name));
+  if (item === undefined) {
+    throw new InvalidInput(
+      `no gateway "${name}" at this site; farshore token create --role gateway --name ${name} makes its identity`,
+      { gateway: name },
+    );
+  }
+  return idSchema.parse(item.fields["gatewayId"]);
+}
+
+/** The id that stands behind the name from now on; that of an unfinished creation is used again. */
+async function reserveName(site: Site, name: string): Promise<Id> {
+  const key = items.vpgName(name);
+  for (;;) {
+    const item = await site.table.get(key);
+    if (item !== undefined) {
+      const vpgId = idSchema.parse(item.fields["vpgId"]);
+      if ((await findVpg(site, vpgId)) !== undefined) throw nameTaken(name);
+      return vpgId;
+    }
+    const vpgId = newId(site.clock, site.random);
+    try {
+      await site.table.transact([{ put: key, fields: { vpgId }, if: { absent: true } }]);
+      return vpgId;
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+    }
+  }
+}
+
+function nameTaken(name: string): InvalidInput {
+  return new InvalidInput(`a VPG named "${name}" exists; farshore vpg show ${name}`, { field: "name", name });
+}
+
+/**
+ * Revision 1, created once. Other settings under a name whose creation was cut off are refused rather than numbered 2: of
+ * two askers at the same time only one may define the VPG, also for a later rebuild.
+ */
+async function writeDefinition(site: Site, definition: VpgDefinition): Promise<void> {
+  const key = definitionKey(definition.vpgId, definition.revision);
+  const bytes = jsonBytes(definition);
+  if ((await site.objects.put(key, bytes, { ifAbsent: true })) === "created") return;
+  const stored = parseStored(definitionSchema, await site.objects.get(key), key);
+  if (Buffer.compare(jsonBytes(stored), bytes) === 0) return;
+  throw new InvalidInput(
+    `a VPG named "${definition.name}" was begun with other settings and not finished; ` +
+      "ask again with those settings, or choose another name",
+    { field: "name", name: definition.name },
+  );
+}

@@ -1,0 +1,99 @@
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { roles } from "#core/api/site-api.ts";
+import { ConditionFailed, InvalidInput, Unauthenticated } from "#core/errors.ts";
+import { type Id, idSchema, nameSchema, newId } from "#core/ids.ts";
+import { checkStored, jsonBytes, tableFields } from "#core/json.ts";
+import type { TableAction } from "#core/ports.ts";
+import { type Caller, callerText, type Site } from "#core/site.ts";
+import { items } from "./items.ts";
+import { bucketKeys } from "./keys.ts";
+
+/** What is kept of a token: never the token. The same in the table and in the bucket. */
+export const tokenRecordSchema = z.strictObject({
+  name: nameSchema,
+  role: z.enum(roles),
+  gatewayId: idSchema.nullable(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  createdAt: z.int(),
+  createdBy: z.string(),
+});
+export type TokenRecord = z.infer<typeof tokenRecordSchema>;
+
+export interface NewToken {
+  readonly name: string;
+  readonly role: Caller["role"];
+  readonly gatewayId: Id | null;
+  /** Shown once, stored nowhere. */
+  readonly token: string;
+}
+
+const prefix = "fst_";
+const tokenPattern = /^fst_[A-Za-z0-9_-]{43}$/;
+
+const sha256Hex = (token: string): string => createHash("sha256").update(token).digest("hex");
+
+/**
+ * A new token under a name. A name has one token: the one before ends, which is also the way out after a token was lost or
+ * a gateway was cloned: a gateway keeps its identity, and its next start is accepted whatever session it last knew.
+ * Throws `InvalidInput` when the name has another role.
+ */
+export async function createToken(
+  site: Site,
+  input: { readonly name: string; readonly role: Caller["role"] },
+  caller: Caller,
+): Promise<NewToken> {
+  const token = prefix + Buffer.from(site.random.bytes(32)).toString("base64url");
+  for (;;) {
+    const named = await site.table.get(items.tokenName(input.name));
+    const before = named === undefined ? undefined : checkStored(tokenRecordSchema, named.fields, "a token's item");
+    if (before !== undefined && before.role !== input.role) {
+      throw new InvalidInput(`"${input.name}" is the name of a ${before.role}'s token; choose another`, {
+        field: "name",
+      });
+    }
+    const gatewayId = input.role === "gateway" ? (before?.gatewayId ?? newId(site.clock, site.random)) : null;
+    const record: TokenRecord = {
+      ...{ name: input.name, role: input.role, gatewayId, sha256: sha256Hex(token) },
+      ...{ createdAt: site.clock.now(), createdBy: callerText(caller) },
+    };
+    const actions: TableAction[] = tokenActions(record);
+    if (before !== undefined) actions.push({ delete: items.token(before.sha256) });
+    const condition = named === undefined ? ({ absent: true } as const) : { rev: named.rev };
+    actions.push({ put: items.tokenName(input.name), fields: tableFields(record), if: condition });
+    if (gatewayId !== null && before !== undefined) {
+      actions.push({ put: items.gatewayAdoption(gatewayId), fields: { by: callerText(caller) } });
+    }
+    try {
+      await site.table.transact(actions);
+    } catch (error) {
+      if (error instanceof ConditionFailed) continue;
+      throw error;
+    }
+    // After the table: a token that the bucket doesn't know yet is only lost by a rebuild, and can be made again.
+    await site.objects.put(bucketKeys.token(input.name), jsonBytes(record));
+    site.log.info("token-created", { name: input.name, role: input.role, initiatedBy: callerText(caller) });
+    return { name: input.name, role: input.role, gatewayId, token };
+  }
+}
+
+/** The items that make a token known, but for its name's; also what a rebuild writes. */
+export function tokenActions(record: TokenRecord): TableAction[] {
+  const { name, role, gatewayId } = record;
+  const actions: TableAction[] = [{ put: items.token(record.sha256), fields: { name, role, gatewayId } }];
+  if (gatewayId !== null) actions.push({ put: items.gatewayName(name), fields: { gatewayId } });
+  return actions;
+}
+
+const callerSchema = z.object({ name: z.string(), role: z.enum(roles), gatewayId: idSchema.nullable() });
+
+/** Whose token this is. Throws `Unauthenticated` for any other text; looked up by its hash, so nothing is compared byte by byte. */
+export async function authenticateToken(site: Site, token: string): Promise<Caller> {
+  const item = tokenPattern.test(token) ? await site.table.get(items.token(sha256Hex(token))) : undefined;
+  if (item === undefined) {
+    throw new Unauthenticated(
+      "this token is not known here; farshore token create makes one (a new one of the same name ends the old)",
+    );
+  }
+  return checkStored(callerSchema, item.fields, "a token's item");
+}
