@@ -36,8 +36,9 @@ export const items = {
   operationIndex: (operationId: Id): TableKey => ({ pk: "operations", sk: operationId }),
   gateway: (gatewayId: Id): TableKey => ({ pk: "gateway", sk: gatewayId }),
   gatewayName: (name: string): TableKey => ({ pk: "gateway-name", sk: name }),
+  /** A gateway's queue: ids of commands that have not ended. */
   command: (gatewayId: Id, commandId: string): TableKey => ({ pk: `gateway#${gatewayId}#command`, sk: commandId }),
-  /** Command id → gateway, for operators who look one up. */
+  /** The command itself, with its gateway and what became of it. */
   commandIndex: (commandId: string): TableKey => ({ pk: "commands", sk: commandId }),
   /** There when a person made the gateway's token again: its next open is accepted whatever session it last knew. */
   gatewayAdoption: (gatewayId: Id): TableKey => ({ pk: "gateway-adoption", sk: gatewayId }),

@@ -31,6 +31,10 @@ export const protectionLimits = {
   /** A command not finished (or not renewed by progress) by then is expired; the step that waits for it fails by name. */
   commandExpiryMs: 600_000,
   commandsPerReplyMax: 32,
+  /** A command's result stands in one item of at most 400 KB beside its body. */
+  commandResultCharactersMax: 200_000,
+  /** Read-and-write-if-unchanged rounds before the caller is told to try again later. */
+  writeAttemptsMax: 50,
   /** Failover tests of one VPG open at once. */
   testsMax: 8,
   /** Opens of one session ordinal begun and never finished: each is a gateway that was killed between two writes. */
