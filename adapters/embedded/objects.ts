@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, lstat, mkdir, open, readdir, rename, stat, unlink } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Forbidden, InvalidInput, NotFound, Transient } from "#core/errors.ts";
 import { assertKey, assertPrefix, cutRange, listLimit, reservedSegment } from "#core/object-key.ts";
@@ -7,7 +7,8 @@ import type { ByteRange, ObjectInfo, Objects } from "#core/ports.ts";
 import { errorCode, fileTrouble } from "./file-errors.ts";
 import { FolderListings, placeOf } from "./folder-names.ts";
 import { FolderSync } from "./folder-sync.ts";
-import { knownFoldersMax, statsAtOnce, temporaryAgeMsMax } from "./limits.ts";
+import { knownFoldersMax, statsAtOnce } from "./limits.ts";
+import { exists, ignoreMissing, linkOnce, replace, sweep, writeWhole } from "./whole-file.ts";
 
 /**
  * Objects as files `<root>/<key>` (R10). Create-if-absent is `link(2)` of a whole, synced temporary file: the kernel lets
@@ -261,75 +262,4 @@ async function openObject(path: string, key: string): Promise<FileHandle> {
 
 function absent(key: string): NotFound {
   return new NotFound(`There is no object ${key}.`, { key });
-}
-
-function ignoreMissing(error: unknown): void {
-  if (errorCode(error) !== "ENOENT") throw error;
-}
-
-/** True when an object is there; a folder in its place is refused. */
-async function exists(path: string, key: string): Promise<boolean> {
-  try {
-    if ((await lstat(path)).isDirectory()) throw new InvalidInput(`The key ${key} is a folder of other keys.`, { key });
-    return true;
-  } catch (error) {
-    ignoreMissing(error);
-    return false;
-  }
-}
-
-/** True when this call made the name; false when an object was there. */
-async function linkOnce(temporary: string, path: string, key: string): Promise<boolean> {
-  for (;;) {
-    try {
-      await link(temporary, path);
-      return true;
-    } catch (error) {
-      if (errorCode(error) !== "EEXIST") throw error;
-    }
-    // Deleted between the two looks: the name is free again.
-    if (await exists(path, key)) return false;
-  }
-}
-
-async function replace(temporary: string, path: string, key: string): Promise<void> {
-  try {
-    await rename(temporary, path);
-  } catch (error) {
-    await exists(path, key);
-    throw error;
-  }
-}
-
-async function writeWhole(path: string, body: Uint8Array): Promise<void> {
-  const handle = await open(path, "wx", 0o640);
-  try {
-    for (let written = 0; written < body.length; ) {
-      const { bytesWritten } = await handle.write(body, written, body.length - written, written);
-      written += bytesWritten;
-    }
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Removes a temporary file whose process is dead, or that is too old to be anyone's. */
-async function sweep(path: string): Promise<void> {
-  const pid = Number.parseInt(path.slice(path.lastIndexOf("/") + 1), 10);
-  try {
-    const aged = Date.now() - (await stat(path)).mtimeMs > temporaryAgeMsMax;
-    if (aged || !isAlive(pid)) await unlink(path);
-  } catch (error) {
-    ignoreMissing(error);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errorCode(error) === "EPERM";
-  }
 }

@@ -10,6 +10,9 @@ export interface ProcessLock {
   release(): void;
 }
 
+/** Keeps the locks from the garbage collector, which would close the file of one whose caller dropped the handle. */
+const held = new Set<DatabaseSync>();
+
 /** SQLite's result code when another connection holds the lock (sqlite.org/rescode.html). */
 const sqliteBusy = 5;
 
@@ -36,9 +39,10 @@ export function acquireLock(directory: string, purpose: string): ProcessLock {
     throw sqliteTrouble(error);
   }
   writeFileSync(holderPath, `${JSON.stringify({ pid: process.pid, purpose })}\n`);
+  held.add(database);
   return {
     release() {
-      if (!database.isOpen) return;
+      if (!held.delete(database)) return;
       rmSync(holderPath, { force: true });
       database.close();
     },
