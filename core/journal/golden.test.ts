@@ -1,4 +1,3 @@
-// biome-ignore lint/style/noRestrictedImports: the golden files lie beside this test.
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { FarshoreError } from "#core/errors.ts";
