@@ -1,0 +1,212 @@
+import { Agent, request } from "undici";
+import { z } from "zod";
+import {
+  type BatchReply,
+  batchListSchema,
+  batchReplySchema,
+  type HashesRequest,
+  type Heartbeat,
+  heartbeatReplySchema,
+  type OpenSession,
+  type OpenSessionReply,
+  openSessionReplySchema,
+} from "#core/api/gateway-api.ts";
+import { type ErrorDetails, errorFromWire, type FarshoreError, Transient } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import type { Position } from "#core/journal/position.ts";
+import type { ByteRange } from "#core/ports.ts";
+import type { CommandReport } from "#core/protection/command.ts";
+import { definitionSchema, type VpgDefinition } from "#core/protection/definition.ts";
+import { hashesTimeoutMs, replyBytesMax, requestTimeoutMs, uploadTimeoutMs } from "../limits.ts";
+
+export interface SiteAddress {
+  /** `http(s)://host:port`, the site's URL. */
+  readonly url: string;
+  readonly token: string;
+  /** PEM of a certificate authority to trust besides the system's. */
+  readonly ca?: string | undefined;
+}
+
+/** Commands stay unparsed: one of a kind this version doesn't know must not break the heartbeat. */
+const heartbeatAnswerSchema = heartbeatReplySchema.extend({ commands: z.array(z.unknown()) });
+export type HeartbeatAnswer = z.infer<typeof heartbeatAnswerSchema>;
+
+const definitionReplySchema = z.object({ definition: definitionSchema });
+const errorReplySchema = z.object({
+  error: z.object({
+    name: z.string(),
+    message: z.string(),
+    details: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])).optional(),
+  }),
+});
+
+interface Call {
+  readonly method: "GET" | "POST" | "PUT";
+  readonly path: string;
+  readonly body?: Uint8Array | string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A gateway's side of core/api/gateway-api.ts over kept-alive connections. Every method throws the error that the site names;
+ * what goes wrong on the way (no connection, time out, an answer that isn't the API's) is a `Transient`.
+ */
+export class SiteClient {
+  readonly #address: SiteAddress;
+  readonly #agent: Agent;
+
+  constructor(address: SiteAddress, connections: number) {
+    this.#address = address;
+    this.#agent = new Agent({
+      connections,
+      pipelining: 1,
+      connect: address.ca === undefined ? {} : { ca: address.ca },
+      keepAliveTimeout: 60_000,
+    });
+  }
+
+  heartbeat(heartbeat: Heartbeat, signal?: AbortSignal): Promise<HeartbeatAnswer> {
+    return this.#json(heartbeatAnswerSchema, { ...post("/heartbeat", heartbeat), signal });
+  }
+
+  async reportCommand(commandId: string, report: CommandReport, signal?: AbortSignal): Promise<void> {
+    await this.#octets({ ...post(`/commands/${commandId}`, report), signal });
+  }
+
+  openSession(ask: OpenSession, signal?: AbortSignal): Promise<OpenSessionReply> {
+    return this.#json(openSessionReplySchema, { ...post("/sessions", ask), timeoutMs: hashesTimeoutMs, signal });
+  }
+
+  /** By id or name. */
+  async definition(vpg: string, signal?: AbortSignal): Promise<VpgDefinition> {
+    return (await this.#json(definitionReplySchema, { method: "GET", path: `/vpgs/${vpg}`, signal })).definition;
+  }
+
+  /** `ageMs`: from the batch's last record to now. */
+  putBatch(
+    place: { readonly vpgId: string; readonly term: number; readonly session: number; readonly batch: number },
+    object: Uint8Array,
+    ageMs: number,
+    signal?: AbortSignal,
+  ): Promise<BatchReply> {
+    return this.#json(batchReplySchema, {
+      method: "PUT",
+      path: `/batches/${place.vpgId}/${place.term}/${place.session}/${place.batch}`,
+      body: object,
+      headers: {
+        "content-type": "application/octet-stream",
+        "x-farshore-age-ms": String(Math.max(0, Math.round(ageMs))),
+      },
+      timeoutMs: uploadTimeoutMs,
+      signal,
+    });
+  }
+
+  /** 32 bytes of SHA-256 a chunk, or a sub-chunk, in the order asked. */
+  hashes(ask: HashesRequest, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#octets({ ...post("/hashes", ask), timeoutMs: hashesTimeoutMs, signal });
+  }
+
+  /** One page of the batches at or before a position. */
+  batches(vpgId: Id, upTo: Position, cursor?: string, signal?: AbortSignal): Promise<z.infer<typeof batchListSchema>> {
+    const query = new URLSearchParams({ session: String(upTo.session), sequence: String(upTo.sequence) });
+    if (cursor !== undefined) query.set("cursor", cursor);
+    return this.#json(batchListSchema, { method: "GET", path: `/vpgs/${vpgId}/batches?${query}`, signal });
+  }
+
+  /** A journal object of the VPG, or a range of it cut to its end. */
+  object(vpgId: Id, key: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array> {
+    const query = range === undefined ? "" : `?offset=${range.offset}&length=${range.length}`;
+    return this.#octets({ method: "GET", path: `/vpgs/${vpgId}/objects/${key}${query}`, signal });
+  }
+
+  /** Ends the connections; calls under way fail as `Transient`. */
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  async #json<Schema extends z.ZodType>(schema: Schema, call: Call): Promise<z.infer<Schema>> {
+    const bytes = await this.#octets(call);
+    let value: unknown;
+    try {
+      value = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
+    } catch (cause) {
+      throw new Transient(`${call.method} ${call.path}: the site's answer is not JSON`, {}, { cause });
+    }
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data;
+    const issue = parsed.error.issues[0];
+    throw new Transient(
+      `${call.method} ${call.path}: the site's answer has a wrong ${issue?.path.join(".")}: ${issue?.message}`,
+      {},
+      { cause: parsed.error },
+    );
+  }
+
+  async #octets(call: Call): Promise<Uint8Array> {
+    const timeout = AbortSignal.timeout(call.timeoutMs ?? requestTimeoutMs);
+    const signal = call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]);
+    try {
+      const reply = await request(`${this.#address.url.replace(/\/$/, "")}/gateway/v1${call.path}`, {
+        method: call.method,
+        headers: { authorization: `Bearer ${this.#address.token}`, ...call.headers },
+        body: call.body ?? null,
+        dispatcher: this.#agent,
+        signal,
+      });
+      const bytes = await readBounded(reply.body, call);
+      if (reply.statusCode >= 200 && reply.statusCode < 300) return bytes;
+      throw errorOfReply(reply.statusCode, bytes, call);
+    } catch (cause) {
+      if (isNamed(cause)) throw cause;
+      // The caller's own abort is not the site's trouble.
+      call.signal?.throwIfAborted();
+      throw new Transient(`${call.method} ${call.path}: ${troubleText(cause)}`, {}, { cause });
+    }
+  }
+}
+
+function post(path: string, body: unknown): Call {
+  return { method: "POST", path, body: JSON.stringify(body), headers: { "content-type": "application/json" } };
+}
+
+async function readBounded(body: AsyncIterable<unknown>, call: Call): Promise<Uint8Array> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const part of body) {
+    if (!Buffer.isBuffer(part)) throw new TypeError("a body is made of buffers");
+    length += part.length;
+    if (length > replyBytesMax) throw new Transient(`${call.method} ${call.path}: the site's answer is too long`);
+    parts.push(part);
+  }
+  const [only] = parts;
+  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, length);
+}
+
+function errorOfReply(status: number, bytes: Uint8Array, call: Call): FarshoreError {
+  const text = Buffer.from(bytes).toString("utf8");
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // Something between us and the site answered: a proxy's page.
+    return new Transient(`${call.method} ${call.path}: status ${status}: ${text.slice(0, 200)}`, { status });
+  }
+  const parsed = errorReplySchema.safeParse(value);
+  if (!parsed.success) return new Transient(`${call.method} ${call.path}: status ${status}`, { status });
+  const { name, message, details } = parsed.data.error;
+  const known: ErrorDetails = details ?? {};
+  return errorFromWire(name, message, known);
+}
+
+function isNamed(error: unknown): error is FarshoreError {
+  return error instanceof Error && "kind" in error && "status" in error && "details" in error;
+}
+
+function troubleText(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = "code" in error ? `${String(error.code)} ` : "";
+  return `${code}${error.message}`;
+}
