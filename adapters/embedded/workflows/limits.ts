@@ -1,0 +1,29 @@
+/** UTF-8 bytes a payload, an input or an output may have; Step Functions' own bound ("Quotas", AWS Step Functions guide). */
+export const PAYLOAD_BYTES_MAX = 262_144;
+
+/** Events of one execution; at this number Step Functions fails it. */
+export const HISTORY_EVENTS_MAX = 25_000;
+
+/** Characters of an execution's name. */
+export const NAME_LENGTH_MAX = 80;
+
+/** Characters of a state's name. */
+export const STATE_NAME_LENGTH_MAX = 80;
+
+/** Iterations of an INLINE Map that run at once, whatever MaxConcurrency asks for. */
+export const INLINE_MAP_CONCURRENCY_MAX = 40;
+
+/** Largest number of seconds any field takes, and the timeout of a Task that states none (about three years). */
+export const SECONDS_MAX = 99_999_999;
+
+/** MaxDelaySeconds must be below this (366 days). */
+export const MAX_DELAY_SECONDS_LIMIT = 31_622_400;
+
+/** Nesting of states, templates and intrinsic calls; keeps a hostile document from exhausting the stack. */
+export const DEPTH_MAX = 32;
+
+/** One sleep is at most a day: timers overflow past 24.8 days, and a deadline may be years away. */
+export const SLEEP_MS_MAX = 86_400_000;
+
+/** How long `close` waits for functions that are still running; what they do later is not recorded. */
+export const CLOSE_GRACE_MS = 10_000;
