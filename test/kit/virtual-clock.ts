@@ -76,12 +76,19 @@ export class VirtualClock implements Clock {
   async advance(ms: number): Promise<void> {
     const target = this.#now + ms;
     await this.settle();
-    for (let next = this.#next(); next !== undefined && next.at <= target; next = this.#next()) {
-      this.#now = Math.max(this.#now, next.at);
-      next.wake();
-      await this.settle();
-    }
+    for (let next = this.#next(); next !== undefined && next.at <= target; next = this.#next()) await this.step();
     this.#now = target;
+  }
+
+  /** Ends the next sleep, whenever it is due; false when nobody sleeps. */
+  async step(): Promise<boolean> {
+    await this.settle();
+    const next = this.#next();
+    if (next === undefined) return false;
+    this.#now = Math.max(this.#now, next.at);
+    next.wake();
+    await this.settle();
+    return true;
   }
 
   /** Passes as much time as `work` needs and answers what it answers. Throws when it hangs with nobody asleep. */
@@ -91,16 +98,10 @@ export class VirtualClock implements Clock {
       open = false;
     };
     work.then(end, end);
+    await this.settle();
     for (let idle = 0; open; ) {
-      await this.settle();
-      const next = open ? this.#next() : undefined;
-      if (next === undefined) {
-        if (open && ++idle > IDLE_TURNS_MAX) throw new Error("the virtual clock waits, but nobody sleeps");
-        continue;
-      }
-      idle = 0;
-      this.#now = Math.max(this.#now, next.at);
-      next.wake();
+      if (await this.step()) idle = 0;
+      else if (open && ++idle > IDLE_TURNS_MAX) throw new Error("the virtual clock waits, but nobody sleeps");
     }
     return work;
   }
