@@ -8,7 +8,7 @@ import { errorCode, fileTrouble } from "./file-errors.ts";
 import { FolderListings, placeOf } from "./folder-names.ts";
 import { FolderSync } from "./folder-sync.ts";
 import { knownFoldersMax, statsAtOnce } from "./limits.ts";
-import { exists, ignoreMissing, linkOnce, replace, sweep, writeWhole } from "./whole-file.ts";
+import { claim, exists, ignoreMissing, replace, sweep, writeWhole } from "./whole-file.ts";
 
 /**
  * Objects as files `<root>/<key>` (R10). Create-if-absent is `link(2)` of a whole, synced temporary file: the kernel lets
@@ -94,8 +94,7 @@ export class FileObjects implements Objects {
           await this.#settle(key, replace(temporary, path, key), folder);
           return "created";
         }
-        const linked = linkOnce(temporary, path, key);
-        const [won] = await Promise.all([this.#settle(key, linked, folder), linked.then(() => unlink(temporary))]);
+        const won = await this.#settle(key, claim(temporary, path, key), folder);
         return won ? "created" : "exists";
       } catch (error) {
         await unlink(temporary).catch(ignoreMissing);

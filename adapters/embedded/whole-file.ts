@@ -21,8 +21,14 @@ export async function exists(path: string, key: string): Promise<boolean> {
   }
 }
 
-/** True when this call made the name; false when an object was there. */
-export async function linkOnce(temporary: string, path: string, key: string): Promise<boolean> {
+/** Names the file if nothing has that name, and gives up its temporary one. True when this call made the name. */
+export async function claim(temporary: string, path: string, key: string): Promise<boolean> {
+  const won = await linkOnce(temporary, path, key);
+  await unlink(temporary);
+  return won;
+}
+
+async function linkOnce(temporary: string, path: string, key: string): Promise<boolean> {
   for (;;) {
     try {
       await link(temporary, path);
