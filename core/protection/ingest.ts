@@ -27,7 +27,8 @@ export interface SentBatch extends BatchPlace {
 export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): Promise<BatchReply> {
   const { vpgId, term, session, batch, body } = sent;
   const receivedAt = site.clock.now();
-  const state = cachedSession(site, vpgId, session) ?? (await openForIngest(site, sent));
+  const known = cachedSession(site, vpgId, session);
+  const state = known?.admitted === true ? known : await admit(site, sent);
   if (caller.role !== "gateway" || caller.gatewayId !== state.claim.gatewayId) {
     throw new Forbidden(`session ${session} of VPG ${vpgId} belongs to another gateway`, { vpgId, session });
   }
@@ -47,7 +48,7 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
  * The first batch of a session that this process sees. The bucket is asked, not the table: a claim of a newer term or a
  * SEAL refuses the session even when the table was restored from an older copy.
  */
-async function openForIngest(site: Site, sent: SentBatch): Promise<SessionState> {
+async function admit(site: Site, sent: SentBatch): Promise<SessionState> {
   const { vpgId, term, session } = sent;
   let state: SessionState;
   try {
@@ -59,6 +60,7 @@ async function openForIngest(site: Site, sent: SentBatch): Promise<SessionState>
   const highest = await highestTerm(site, vpgId);
   if (highest !== undefined && highest.n > term) throw fenced(sent, `term ${highest.n} has begun`);
   await refreshProgress(site, state);
+  state.admitted = true;
   return state;
 }
 

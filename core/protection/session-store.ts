@@ -19,6 +19,8 @@ export interface SessionState {
   readonly claim: SessionClaim;
   readonly bounds: ReadonlyMap<number, VolumeBounds>;
   progress: SessionProgress;
+  /** The bucket's terms allowed batches of it when this process first got one. */
+  admitted: boolean;
   /** The progress as the table has it. */
   stored: Pick<SessionProgress, "batches" | "end">;
 }
@@ -59,6 +61,7 @@ export async function getSession(site: Site, vpgId: Id, session: number): Promis
     claim,
     bounds: new Map(claim.volumes.map(({ volume, ...bounds }) => [volume, bounds])),
     progress: stored ?? startOf(claim),
+    admitted: false,
     stored: stored ?? { batches: 0, end: "open" },
   };
   const raced = cache.get(name);
