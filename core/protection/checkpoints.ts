@@ -1,4 +1,4 @@
-import { AmbiguousCheckpoint, ConditionFailed, NoCheckpoint } from "#core/errors.ts";
+import { AmbiguousCheckpoint, NoCheckpoint } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { annotationKey } from "#core/journal/keys.ts";
 import { type Position, parsePosition } from "#core/journal/position.ts";
@@ -8,6 +8,7 @@ import { type CheckpointRow, type ListedCheckpoint, rowOfItem } from "./checkpoi
 import { CheckpointScan } from "./checkpoint-scan.ts";
 import { items } from "./items.ts";
 import type { CheckpointSelector } from "./operation.ts";
+import { tryAgain } from "./try-again.ts";
 
 export type { ListedCheckpoint } from "./checkpoint-row.ts";
 
@@ -172,17 +173,13 @@ async function changeRow(
   change: (row: CheckpointRow) => CheckpointRow | undefined,
 ): Promise<void> {
   const key = items.checkpoint(vpgId, position.session, position.sequence);
-  for (;;) {
+  await tryAgain(`checkpoint ${key.sk}`, async () => {
     const item = await site.table.get(key);
     if (item === undefined) throw new NoCheckpoint(`checkpoint ${key.sk} is not listed (any more)`);
     const next = change(rowOfItem(item));
     if (next === undefined) return;
-    try {
-      return await site.table.transact([{ put: key, fields: tableFields(next), if: { rev: item.rev } }]);
-    } catch (error) {
-      if (!(error instanceof ConditionFailed)) throw error;
-    }
-  }
+    await site.table.transact([{ put: key, fields: tableFields(next), if: { rev: item.rev } }]);
+  });
 }
 
 /** For whoever lists without a page: the newest valid one, or undefined. */

@@ -22,6 +22,7 @@ import { progressOfSessions } from "./session-list.ts";
 import { type SessionProgress, startOf } from "./session-progress.ts";
 import { readClaim, sessionAction } from "./session-store.ts";
 import { assertTableCurrent } from "./terms.ts";
+import { tryAgain } from "./try-again.ts";
 import { findVpg, updateVpg, type VpgRecord } from "./vpg-store.ts";
 
 /**
@@ -30,15 +31,8 @@ import { findVpg, updateVpg, type VpgRecord } from "./vpg-store.ts";
  * when an earlier call was cut off anywhere. Throws `Forbidden`, `Fenced`, `RunGrantRefused`, `TableBehindBucket`,
  * `DuplicateGateway`, `RecoverySiteRegressed`, `InvalidInput`.
  */
-export async function openSession(site: Site, caller: Caller, ask: OpenSession): Promise<OpenSessionReply> {
-  for (;;) {
-    try {
-      return await attempt(site, caller, ask);
-    } catch (error) {
-      // Somebody changed the VPG or its operation since it was read: everything is looked at again.
-      if (!(error instanceof ConditionFailed)) throw error;
-    }
-  }
+export function openSession(site: Site, caller: Caller, ask: OpenSession): Promise<OpenSessionReply> {
+  return tryAgain(`VPG ${ask.vpgId}`, () => attempt(site, caller, ask));
 }
 
 async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<OpenSessionReply> {
