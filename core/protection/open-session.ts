@@ -144,7 +144,7 @@ async function checkOrdinal(site: Site, caller: Caller, vpg: VpgRecord, ask: Ope
   const adoption = caller.gatewayId && (await site.table.get(items.gatewayAdoption(caller.gatewayId)));
   if (adoption) return true;
   throw new DuplicateGateway(
-    `session ${vpg.lastSession} of ${vpg.definition.name} was opened by another process with the identity of gateway ` +
+    `session ${vpg.lastSession} of ${vpg.definition.name} was opened by another gateway with the identity of ` +
       `${name}; this one knows session ${ask.lastSession}. If the other one is stopped for good, or this one's state ` +
       `directory was lost: farshore token create --role gateway --name ${name}, and start this gateway with the new token`,
     { session: vpg.lastSession },
