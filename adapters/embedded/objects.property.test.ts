@@ -7,6 +7,9 @@ import type { Objects } from "#core/ports.ts";
 import { MemoryObjects } from "./memory-objects.ts";
 import { FileObjects } from "./objects.ts";
 
+// A failure prints its seed: SEED=n npx vitest run --project unit adapters/embedded/objects.property.test.ts
+const seed = Number(process.env["SEED"] ?? Date.now() & 0x7fffffff);
+
 // Few characters, those that sort before and after the slash among them, so that folders and names collide often.
 const segment = fc.stringMatching(/^[a.-]{1,2}$/).filter((text) => text !== "." && text !== "..");
 const key = fc.array(segment, { minLength: 1, maxLength: 4 }).map((segments) => segments.join("/"));
@@ -67,6 +70,6 @@ it("FileObjects and MemoryObjects answer alike, whatever is put, deleted and lis
       }
       await rm(root, { recursive: true });
     }),
-    { numRuns: 60 },
+    { numRuns: 60, seed },
   );
 });
