@@ -352,7 +352,10 @@ export class Connection {
 
   /** The client will send nothing more; it may still wait for replies. */
   #leave(): void {
-    if (this.#phase !== "closed") {
+    if (this.#large !== undefined) {
+      // It left in the middle of a payload: that request can never be answered.
+      this.drop();
+    } else if (this.#phase !== "closed") {
       this.#phase = "leaving";
       this.#leaveWhenDone();
     }
