@@ -8,7 +8,6 @@ import { definitionSchema, type VpgDefinition } from "./definition.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { mintTerm } from "./terms.ts";
-import { tryAgain } from "./try-again.ts";
 import { fieldsOf, type VpgFields, type VpgRecord } from "./vpg-record.ts";
 import { findVpg } from "./vpg-store.ts";
 
@@ -127,9 +126,9 @@ async function gatewayNamed(site: Site, name: string): Promise<Id> {
 }
 
 /** The id that stands behind the name from now on; that of an unfinished creation is used again. */
-function reserveName(site: Site, name: string): Promise<Id> {
+async function reserveName(site: Site, name: string): Promise<Id> {
   const key = items.vpgName(name);
-  return tryAgain(`the name ${name}`, async () => {
+  for (;;) {
     const item = await site.table.get(key);
     if (item !== undefined) {
       const vpgId = idSchema.parse(item.fields["vpgId"]);
@@ -137,9 +136,13 @@ function reserveName(site: Site, name: string): Promise<Id> {
       return vpgId;
     }
     const vpgId = newId(site.clock, site.random);
-    await site.table.transact([{ put: key, fields: { vpgId }, if: { absent: true } }]);
-    return vpgId;
-  });
+    try {
+      await site.table.transact([{ put: key, fields: { vpgId }, if: { absent: true } }]);
+      return vpgId;
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+    }
+  }
 }
 
 function nameTaken(name: string): InvalidInput {

@@ -136,14 +136,10 @@ export class TappedDevice implements BlockDevice {
 
   async #readLater(offset: number, target: Uint8Array): Promise<void> {
     const hold = await this.#lock.acquire(offset, target.length, false);
-    try {
-      await this.#inner.read(offset, target);
-    } finally {
-      this.#lock.release(hold);
-    }
+    await this.#readDone(hold, this.#inner.read(offset, target));
   }
 
-  async #readDone(hold: RangeHold, pending: Promise<void>): Promise<void> {
+  async #readDone(hold: RangeHold, pending: void | Promise<void>): Promise<void> {
     try {
       await pending;
     } finally {
