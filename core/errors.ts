@@ -136,6 +136,16 @@ export class CommandExpired extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;
 }
+/** A gateway has not finished a command yet; the workflow goes back to waiting for it. */
+export class CommandRunning extends FarshoreError {
+  readonly kind = "retryable";
+  readonly status = 409;
+}
+/** The workflow of an operation was ended from outside; the operation says what to do next. */
+export class OperationAborted extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
 export class ExecutionAlreadyExists extends FarshoreError {
   readonly kind = "conflict";
   readonly status = 409;
@@ -187,6 +197,8 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   SourceShutdownFailed,
   CommandFailed,
   CommandExpired,
+  CommandRunning,
+  OperationAborted,
   ExecutionAlreadyExists,
   TaskTimedOut,
   InvalidDefinition,

@@ -84,7 +84,13 @@ export function proofTable(outcomes: readonly TestOutcome[], allowed: AllowedSki
     const reason = `${outcome.note ?? ""}\0${entry.enable}`;
     row.skips.set(reason, (row.skips.get(reason) ?? 0) + 1);
   }
-  return { ...counts, lines: [...tableLines([...rows.values()]), ...wrong.map((line) => `  ${line}`)] };
+  return { ...counts, lines: [...tableLines(sortedByGroup([...rows.values()])), ...wrong.map((line) => `  ${line}`)] };
+}
+
+/** Projects as they ran, groups by name: files end in an order of their own on each run. */
+function sortedByGroup(rows: readonly Row[]): Row[] {
+  const projects = Map.groupBy(rows, ({ project }) => project);
+  return [...projects.values()].flatMap((of) => of.sort((left, right) => (left.group < right.group ? -1 : 1)));
 }
 
 function allows(entry: AllowedSkips[number], id: string, note: string | undefined, inCi: boolean): boolean {

@@ -133,6 +133,8 @@ export const batchSummarySchema = z.object({
   batch: z.int(),
   firstSequence: z.int(),
   lastSequence: z.int(),
+  /** Length of the object. */
+  bytes: z.int(),
   /** [volume, [pages it touches, ascending]] */
   touched: z.array(z.tuple([z.int(), z.array(z.int())])),
 });

@@ -8,6 +8,7 @@ import { definitionSchema, type VpgDefinition } from "./definition.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { mintTerm } from "./terms.ts";
+import { tryAgain } from "./try-again.ts";
 import { fieldsOf, type VpgFields, type VpgRecord } from "./vpg-record.ts";
 import { findVpg } from "./vpg-store.ts";
 
@@ -126,9 +127,9 @@ async function gatewayNamed(site: Site, name: string): Promise<Id> {
 }
 
 /** The id that stands behind the name from now on; that of an unfinished creation is used again. */
-async function reserveName(site: Site, name: string): Promise<Id> {
+function reserveName(site: Site, name: string): Promise<Id> {
   const key = items.vpgName(name);
-  for (;;) {
+  return tryAgain(`the name ${name}`, async () => {
     const item = await site.table.get(key);
     if (item !== undefined) {
       const vpgId = idSchema.parse(item.fields["vpgId"]);
@@ -136,13 +137,9 @@ async function reserveName(site: Site, name: string): Promise<Id> {
       return vpgId;
     }
     const vpgId = newId(site.clock, site.random);
-    try {
-      await site.table.transact([{ put: key, fields: { vpgId }, if: { absent: true } }]);
-      return vpgId;
-    } catch (error) {
-      if (!(error instanceof ConditionFailed)) throw error;
-    }
-  }
+    await site.table.transact([{ put: key, fields: { vpgId }, if: { absent: true } }]);
+    return vpgId;
+  });
 }
 
 function nameTaken(name: string): InvalidInput {

@@ -39,4 +39,12 @@ export const protectionLimits = {
   testsMax: 8,
   /** Opens of one session ordinal begun and never finished: each is a gateway that was killed between two writes. */
   openingsMax: 32,
+  /** Batches beyond the unbroken run that are still taken: four times what a gateway has in flight. */
+  gapWindow: 64,
+  /** Sessions a process remembers, so that a batch of a known one costs no read. */
+  cachedSessionsMax: 4096,
+  /** Batch rows folded by one read. */
+  rowsPerRead: 256,
+  /** Batches after which a session's progress is stored again: what a new process must fold at most. */
+  progressStoredEvery: 256,
 } as const;

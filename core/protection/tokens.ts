@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { roles } from "#core/api/site-api.ts";
-import { ConditionFailed, InvalidInput, Unauthenticated } from "#core/errors.ts";
+import { InvalidInput, Unauthenticated } from "#core/errors.ts";
 import { type Id, idSchema, nameSchema, newId } from "#core/ids.ts";
 import { checkStored, jsonBytes, tableFields } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
+import { tryAgain } from "./try-again.ts";
 
 /** What is kept of a token: never the token. The same in the table and in the bucket. */
 export const tokenRecordSchema = z.strictObject({
@@ -44,37 +45,37 @@ export async function createToken(
   caller: Caller,
 ): Promise<NewToken> {
   const token = prefix + Buffer.from(site.random.bytes(32)).toString("base64url");
-  for (;;) {
-    const named = await site.table.get(items.tokenName(input.name));
-    const before = named === undefined ? undefined : checkStored(tokenRecordSchema, named.fields, "a token's item");
-    if (before !== undefined && before.role !== input.role) {
-      throw new InvalidInput(`"${input.name}" is the name of a ${before.role}'s token; choose another`, {
-        field: "name",
-      });
-    }
-    const gatewayId = input.role === "gateway" ? (before?.gatewayId ?? newId(site.clock, site.random)) : null;
-    const record: TokenRecord = {
-      ...{ name: input.name, role: input.role, gatewayId, sha256: sha256Hex(token) },
-      ...{ createdAt: site.clock.now(), createdBy: callerText(caller) },
-    };
-    const actions: TableAction[] = tokenActions(record);
-    if (before !== undefined) actions.push({ delete: items.token(before.sha256) });
-    const condition = named === undefined ? ({ absent: true } as const) : { rev: named.rev };
-    actions.push({ put: items.tokenName(input.name), fields: tableFields(record), if: condition });
-    if (gatewayId !== null && before !== undefined) {
-      actions.push({ put: items.gatewayAdoption(gatewayId), fields: { by: callerText(caller) } });
-    }
-    try {
-      await site.table.transact(actions);
-    } catch (error) {
-      if (error instanceof ConditionFailed) continue;
-      throw error;
-    }
-    // After the table: a token that the bucket doesn't know yet is only lost by a rebuild, and can be made again.
-    await site.objects.put(bucketKeys.token(input.name), jsonBytes(record));
-    site.log.info("token-created", { name: input.name, role: input.role, initiatedBy: callerText(caller) });
-    return { name: input.name, role: input.role, gatewayId, token };
+  const record = await tryAgain(`the token ${input.name}`, () => replaceToken(site, input, caller, token));
+  // After the table: a token that the bucket doesn't know yet is only lost by a rebuild, and can be made again.
+  await site.objects.put(bucketKeys.token(input.name), jsonBytes(record));
+  site.log.info("token-created", { name: input.name, role: input.role, initiatedBy: callerText(caller) });
+  return { name: input.name, role: input.role, gatewayId: record.gatewayId, token };
+}
+
+async function replaceToken(
+  site: Site,
+  { name, role }: { readonly name: string; readonly role: Caller["role"] },
+  caller: Caller,
+  token: string,
+): Promise<TokenRecord> {
+  const named = await site.table.get(items.tokenName(name));
+  const before = named && checkStored(tokenRecordSchema, named.fields, "a token's item");
+  if (before !== undefined && before.role !== role) {
+    throw new InvalidInput(`"${name}" is the name of a ${before.role}'s token; choose another`, { field: "name" });
   }
+  const gatewayId = role === "gateway" ? (before?.gatewayId ?? newId(site.clock, site.random)) : null;
+  const by = callerText(caller);
+  const record = { name, role, gatewayId, sha256: sha256Hex(token), createdAt: site.clock.now(), createdBy: by };
+  const condition = named === undefined ? ({ absent: true } as const) : { rev: named.rev };
+  const actions: TableAction[] = [
+    { put: items.tokenName(name), fields: tableFields(record), if: condition },
+    ...tokenActions(record),
+  ];
+  if (before !== undefined) actions.push({ delete: items.token(before.sha256) });
+  if (gatewayId !== null && before !== undefined)
+    actions.push({ put: items.gatewayAdoption(gatewayId), fields: { by } });
+  await site.table.transact(actions);
+  return record;
 }
 
 /** The items that make a token known, but for its name's; also what a rebuild writes. */

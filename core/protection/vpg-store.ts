@@ -1,8 +1,9 @@
-import { ConditionFailed, InvalidInput, NotFound } from "#core/errors.ts";
+import { InvalidInput, NotFound } from "#core/errors.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
 import { items } from "./items.ts";
+import { tryAgain } from "./try-again.ts";
 import { fieldsOf, recordOf, type VpgFields, type VpgRecord } from "./vpg-record.ts";
 
 export type { VpgRecord } from "./vpg-record.ts";
@@ -67,21 +68,16 @@ export async function updateVpg(
 }
 
 /** Reads, decides and writes again until nobody came between. `decide` throws to refuse, or answers undefined for no change. */
-export async function changeVpg(
+export function changeVpg(
   site: Site,
   vpgId: Id,
   decide: (record: VpgRecord) => Parameters<typeof updateVpg>[2] | undefined,
 ): Promise<VpgRecord> {
-  for (;;) {
+  return tryAgain(`VPG ${vpgId}`, async () => {
     const record = await getVpg(site, vpgId);
     const change = decide(record);
-    if (change === undefined) return record;
-    try {
-      return await updateVpg(site, record, change);
-    } catch (error) {
-      if (!(error instanceof ConditionFailed)) throw error;
-    }
-  }
+    return change === undefined ? record : updateVpg(site, record, change);
+  });
 }
 
 /** The gateway goes on serving its guests and only notes what is dirty; checkpoints stay. Idempotent. */

@@ -136,10 +136,14 @@ export class TappedDevice implements BlockDevice {
 
   async #readLater(offset: number, target: Uint8Array): Promise<void> {
     const hold = await this.#lock.acquire(offset, target.length, false);
-    await this.#readDone(hold, this.#inner.read(offset, target));
+    try {
+      await this.#inner.read(offset, target);
+    } finally {
+      this.#lock.release(hold);
+    }
   }
 
-  async #readDone(hold: RangeHold, pending: void | Promise<void>): Promise<void> {
+  async #readDone(hold: RangeHold, pending: Promise<void>): Promise<void> {
     try {
       await pending;
     } finally {

@@ -7,7 +7,7 @@ import type { Log } from "#core/ports.ts";
 import type { Budget } from "./budget.ts";
 import type { Export } from "./export.ts";
 import { InputStage } from "./input-stage.ts";
-import { handshakeMs, optionBytesMax, requestBytesMax, smallPayloadBytesMax } from "./limits.ts";
+import { optionBytesMax, requestBytesMax, smallPayloadBytesMax } from "./limits.ts";
 import { type Catalog, Negotiation, type Step } from "./negotiate.ts";
 import {
   clientFlagsBytes,
@@ -33,6 +33,7 @@ export interface ConnectionHost {
   readonly log: Log;
   /** False makes the socket copy (socket-feed.ts), as on a Node that can't do otherwise. */
   readonly ownBuffers: boolean;
+  readonly handshakeMs: number;
   exportNamed(name: string): Export | undefined;
   onClosed(connection: Connection): void;
 }
@@ -77,12 +78,13 @@ export class Connection {
     this.#socket = this.#feed.socket;
     // A reset is one of the client's ways to leave; 'close' follows.
     this.#socket.on("error", () => this.#socket.destroy());
+    this.#socket.on("end", () => this.#leave());
     this.#socket.on("close", () => this.#closed());
     if (transport === "tcp") {
       this.#socket.setNoDelay(true);
       this.#socket.setKeepAlive(true);
     }
-    this.#timer = setTimeout(() => this.drop(), handshakeMs);
+    this.#timer = setTimeout(() => this.drop(), host.handshakeMs);
     this.#socket.write(encodeGreeting());
   }
 
@@ -346,6 +348,17 @@ export class Connection {
   #refuse(): void {
     this.#phase = "leaving";
     this.drop();
+  }
+
+  /** The client will send nothing more; it may still wait for replies. */
+  #leave(): void {
+    if (this.#large !== undefined) {
+      // It left in the middle of a payload: that request can never be answered.
+      this.drop();
+    } else if (this.#phase !== "closed") {
+      this.#phase = "leaving";
+      this.#leaveWhenDone();
+    }
   }
 
   /** A client that said good-bye gets the replies it waits for, then the end of the connection. */

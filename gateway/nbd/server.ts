@@ -9,7 +9,7 @@ import type { BlockDevice } from "../disk/block-device.ts";
 import { Budget } from "./budget.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { Export } from "./export.ts";
-import { connectionsMax, exportsMax, stringBytesMax } from "./limits.ts";
+import { connectionsMax, exportsMax, handshakeMs, stringBytesMax } from "./limits.ts";
 import type { Catalog } from "./negotiate.ts";
 import type { ExportInfo } from "./protocol.ts";
 import { SlabPool } from "./slab.ts";
@@ -30,13 +30,15 @@ export class NbdServer implements Catalog {
   readonly #host: ConnectionHost;
   #closing = false;
 
-  constructor(options: { readonly log: Log; readonly ownBuffers?: boolean }) {
+  /** `ownBuffers: false` is the way of socket-feed.ts without private parts of Node; `handshakeMs` bounds the option haggling. */
+  constructor(options: { readonly log: Log; readonly ownBuffers?: boolean; readonly handshakeMs?: number }) {
     this.#host = {
       catalog: this,
       pool: new SlabPool(),
       budget: new Budget(),
       log: options.log,
       ownBuffers: options.ownBuffers ?? true,
+      handshakeMs: options.handshakeMs ?? handshakeMs,
       exportNamed: (name) => this.#exports.get(name),
       onClosed: (connection) => this.#connections.delete(connection),
     };
@@ -157,7 +159,7 @@ export class NbdServer implements Catalog {
   }
 
   #createServer(transport: "unix" | "tcp"): Server {
-    return createServer({ pauseOnConnect: true }, (socket) => {
+    return createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
       if (this.#closing || this.#connections.size >= connectionsMax) {
         this.#host.log.warn("nbd.connection-refused", { connections: this.#connections.size, connectionsMax });
         socket.destroy();

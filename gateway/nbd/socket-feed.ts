@@ -18,7 +18,7 @@ export interface Feed {
   resume(): void;
 }
 
-/** Starts the flow from a socket that was accepted with `pauseOnConnect`. `sink` gets the first call within a later tick. */
+/** Starts the flow from a socket that was accepted with `pauseOnConnect` and `allowHalfOpen`. `sink` gets the first call within a later tick. */
 export function feed(accepted: Socket, sink: ByteSink, options: { readonly ownBuffers: boolean }): Feed {
   const handle: unknown = options.ownBuffers ? Reflect.get(accepted, "_handle") : undefined;
   return typeof handle === "object" && handle !== null
@@ -31,6 +31,7 @@ function feedOwnBuffers(accepted: Socket, handle: object, sink: ByteSink): Feed 
   // Without a handle this only takes the socket off the server's count.
   accepted.destroy();
   const options: SocketConstructorOpts = {
+    allowHalfOpen: true,
     onread: { buffer: () => sink.space(), callback: (count) => sink.filled(count) },
   };
   const adopted: object = { handle };

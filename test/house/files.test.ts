@@ -16,7 +16,7 @@ function median(numbers: readonly number[]): number {
   return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 }
 
-describe("files", () => {
+describe("house: files", () => {
   it(`have at most ${linesMax} lines, and a median that is read in one sitting`, () => {
     const lengths = sources.map((path) => ({ path, lines: lineCount(path) }));
     const areas = Map.groupBy(lengths, ({ path }) => areaOf(path) || ".");
@@ -47,7 +47,7 @@ describe("files", () => {
   });
 });
 
-describe("words", () => {
+describe("house: words", () => {
   // Spelled in two parts, so that this file may hold its own rule.
   const rules: readonly (readonly [string, RegExp])[] = [
     [

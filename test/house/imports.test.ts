@@ -30,7 +30,7 @@ function brokenWalls(path: string, code?: string): string[] {
   });
 }
 
-describe("import walls", () => {
+describe("house: import walls", () => {
   it("hold in every source", () => {
     expect(sources.flatMap((path) => brokenWalls(path))).toEqual([]);
   });

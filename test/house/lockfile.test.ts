@@ -50,7 +50,7 @@ function missingBuilds(lock: Lock): string[] {
   });
 }
 
-describe("package-lock.json", () => {
+describe("house: package-lock.json", () => {
   const lock = lockSchema.parse(JSON.parse(read("package-lock.json")));
   const withBuilds = Object.entries(lock.packages).filter(([, entry]) =>
     hasPlatformBuilds(Object.keys(entry.optionalDependencies ?? {})),

@@ -5,7 +5,7 @@ import { files, read } from "./sources.ts";
 const manifest = z.object({ scripts: z.record(z.string(), z.string()) }).parse(JSON.parse(read("package.json")));
 const scripts = Object.entries(manifest.scripts);
 
-describe("npm scripts", () => {
+describe("house: npm scripts", () => {
   it("check the version of Node before they run TypeScript", () => {
     const bare = scripts.filter(([, command]) => /\bnode \S+\.ts\b/.test(command));
     expect(bare.length).toBeGreaterThan(0);

@@ -23,7 +23,7 @@ function impurities(path: string, source: string): string[] {
   });
 }
 
-describe("core/", () => {
+describe("house: core/", () => {
   it("sees no clock, randomness, environment or console but by its ports", () => {
     const pure = sources.filter((path) => areaOf(path) === "core" && !isTest(path));
     expect(pure.length).toBeGreaterThan(0);

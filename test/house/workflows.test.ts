@@ -57,7 +57,7 @@ function errorNamesIn(value: unknown): string[] {
   });
 }
 
-describe("workflows/", () => {
+describe("house: workflows/", () => {
   it("has one document and one README in each folder, named as the folder", () => {
     for (const name of folders) {
       const own = documents.filter((path) => path.startsWith(`workflows/${name}/`));

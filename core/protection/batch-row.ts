@@ -1,0 +1,96 @@
+import { z } from "zod";
+import { pageOf } from "#core/blocks/geometry.ts";
+import type { Id } from "#core/ids.ts";
+import type { BatchHeader } from "#core/journal/batch.ts";
+import { tableFields } from "#core/json.ts";
+import type { TableAction } from "#core/ports.ts";
+import { items } from "./items.ts";
+
+const hex = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** The index of one batch: what a listing or a view needs to know without reading the object. */
+export const batchRowSchema = z.object({
+  batch: z.int().min(0),
+  term: z.int().min(1),
+  firstSequence: z.int().min(1),
+  lastSequence: z.int().min(1),
+  bytes: z.int().min(1),
+  sha256: hex,
+  previous: hex,
+  /** [volume, [pages it touches, ascending]] */
+  touched: z.array(z.tuple([z.int(), z.array(z.int())])),
+  /** The marker the batch ends with. */
+  marker: z.object({ sequence: z.int(), time: z.int(), tag: z.string() }).nullable(),
+  /** In order of sequence; `volume` is 0 for close and final. */
+  events: z.array(
+    z.object({ kind: z.enum(["sync-begin", "sync-end", "close", "final"]), sequence: z.int(), volume: z.int() }),
+  ),
+});
+export type BatchRow = z.infer<typeof batchRowSchema>;
+
+export const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+/** `hash` is the object's own, its last 32 bytes. */
+export function rowOf(header: BatchHeader, hash: Uint8Array): BatchRow {
+  let marker: BatchRow["marker"] = null;
+  const events: BatchRow["events"] = [];
+  for (const event of header.events) {
+    if (event.kind === "marker") marker = { sequence: event.sequence, time: event.time, tag: event.tag };
+    else if (event.kind === "sync-begin" || event.kind === "sync-end")
+      events.push({ kind: event.kind, sequence: event.sequence, volume: event.volume });
+    else if (event.kind !== "resize") events.push({ kind: event.kind, sequence: event.sequence, volume: 0 });
+  }
+  return {
+    batch: header.batch,
+    term: header.term,
+    firstSequence: header.firstSequence,
+    lastSequence: header.lastSequence,
+    bytes: header.objectLength,
+    sha256: toHex(hash),
+    previous: toHex(header.previousHash),
+    touched: touchedPages(header),
+    marker,
+    events,
+  };
+}
+
+function touchedPages(header: BatchHeader): BatchRow["touched"] {
+  const { count, volume, offset, length } = header.extents;
+  const pages = new Map<number, Set<number>>();
+  for (let index = 0; index < count; index += 1) {
+    const number = volume[index] ?? 0;
+    let touched = pages.get(number);
+    if (touched === undefined) {
+      touched = new Set();
+      pages.set(number, touched);
+    }
+    const start = offset[index] ?? 0;
+    const last = pageOf(start + (length[index] ?? 0) - 1);
+    for (let page = pageOf(start); page <= last; page += 1) touched.add(page);
+  }
+  return [...pages]
+    .sort(([left], [right]) => left - right)
+    .map(([number, set]) => [number, [...set].sort((left, right) => left - right)]);
+}
+
+/**
+ * Everything the table says of a batch, all or nothing: its row, its checkpoint, its events. The row's condition comes
+ * first, so that index 0 of a `ConditionFailed` means that somebody recorded the same batch before.
+ * `validThrough` is the marker's instant by the site's clock.
+ */
+export function rowActions(vpgId: Id, session: number, row: BatchRow, validThrough: number): TableAction[] {
+  const actions: TableAction[] = [
+    { put: items.batch(vpgId, session, row.batch), fields: tableFields(row), if: { absent: true } },
+  ];
+  if (row.marker !== null) {
+    const { sequence, time, tag } = row.marker;
+    actions.push({
+      put: items.checkpoint(vpgId, session, sequence),
+      fields: { session, sequence, time, tag, validThrough, notes: [], pins: [] },
+    });
+  }
+  for (const event of row.events) {
+    actions.push({ put: items.event(vpgId, session, event.sequence), fields: { session, ...event } });
+  }
+  return actions;
+}

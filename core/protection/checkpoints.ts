@@ -1,0 +1,190 @@
+import { AmbiguousCheckpoint, NoCheckpoint } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { annotationKey } from "#core/journal/keys.ts";
+import { type Position, parsePosition } from "#core/journal/position.ts";
+import { jsonBytes, tableFields } from "#core/json.ts";
+import type { Site } from "#core/site.ts";
+import { type CheckpointRow, type ListedCheckpoint, rowOfItem } from "./checkpoint-row.ts";
+import { CheckpointScan } from "./checkpoint-scan.ts";
+import { items } from "./items.ts";
+import type { CheckpointSelector } from "./operation.ts";
+import { tryAgain } from "./try-again.ts";
+
+export type { ListedCheckpoint } from "./checkpoint-row.ts";
+
+export interface CheckpointFilter {
+  /** Source times, inclusive. */
+  readonly from?: number;
+  readonly to?: number;
+  readonly tagged?: boolean;
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+
+export interface CheckpointPage {
+  readonly checkpoints: readonly ListedCheckpoint[];
+  readonly cursor?: string;
+  /** Over all listed ones, whatever the filter. */
+  readonly total: number;
+  readonly oldestTime: number | null;
+  readonly newestTime: number | null;
+}
+
+const pageDefault = 100;
+const pageMost = 1000;
+
+/** The valid checkpoints (R12), newest first. The cursor goes on after the last one of the page before. */
+export async function listCheckpoints(site: Site, vpgId: Id, filter: CheckpointFilter = {}): Promise<CheckpointPage> {
+  const scan = await CheckpointScan.open(site, vpgId);
+  const limit = Math.min(filter.limit ?? pageDefault, pageMost);
+  const checkpoints: ListedCheckpoint[] = [];
+  for await (const checkpoint of scan.newestFirst(filter.cursor)) {
+    if (filter.from !== undefined && checkpoint.time < filter.from) continue;
+    if (filter.to !== undefined && checkpoint.time > filter.to) continue;
+    if (filter.tagged === true && checkpoint.tags.length === 0) continue;
+    checkpoints.push(checkpoint);
+    if (checkpoints.length === limit) break;
+  }
+  const { total, oldest, newest } = scan.summary();
+  const page = { checkpoints, total, oldestTime: oldest?.time ?? null, newestTime: newest?.time ?? null };
+  const last = checkpoints.at(-1);
+  if (checkpoints.length < limit || last === undefined) return page;
+  return { ...page, cursor: items.checkpoint(vpgId, last.position.session, last.position.sequence).sk };
+}
+
+/**
+ * The one checkpoint that is meant. A time means the greatest at or before it. Throws `NoCheckpoint` saying what is there,
+ * `AmbiguousCheckpoint` listing the candidates when a tag was used twice or the source's clock stepped back over the time.
+ */
+export async function resolveCheckpoint(
+  site: Site,
+  vpgId: Id,
+  selector: CheckpointSelector,
+): Promise<ListedCheckpoint> {
+  const scan = await CheckpointScan.open(site, vpgId);
+  switch (selector.kind) {
+    case "latest": {
+      const { newest } = scan.summary();
+      const found = newest && (await scan.at(newest.position));
+      return found ?? none(scan, "there is none yet; wait until the first sync has ended (farshore status)");
+    }
+    case "id": {
+      const position = parsePosition(selector.id);
+      return (await scan.at(position)) ?? none(scan, `none has the id ${selector.id}`);
+    }
+    case "time":
+      return byTime(scan, selector.time);
+    case "tag":
+      return byTag(scan, selector.tag);
+  }
+}
+
+async function byTime(scan: CheckpointScan, time: number): Promise<ListedCheckpoint> {
+  let last: ListedCheckpoint | undefined;
+  let latest: ListedCheckpoint | undefined;
+  for await (const checkpoint of scan.newestFirst()) {
+    if (checkpoint.time > time) continue;
+    last ??= checkpoint;
+    if (latest === undefined || checkpoint.time > latest.time) latest = checkpoint;
+  }
+  const asked = new Date(time).toISOString();
+  if (last === undefined || latest === undefined) return none(scan, `none is at or before ${asked}`);
+  // By position and by time the same one is the last, unless the source's clock stepped back in between.
+  if (last.id !== latest.id) throw ambiguous(`the source's clock stepped back before ${asked}`, [last, latest]);
+  return last;
+}
+
+async function byTag(scan: CheckpointScan, tag: string): Promise<ListedCheckpoint> {
+  const found: ListedCheckpoint[] = [];
+  const others = new Set<string>();
+  for await (const checkpoint of scan.newestFirst()) {
+    if (checkpoint.tags.includes(tag)) found.push(checkpoint);
+    else if (others.size < 10) for (const other of checkpoint.tags) others.add(other);
+  }
+  const [first, second] = found;
+  if (first === undefined) {
+    const known = others.size === 0 ? "none has a tag" : `tags there are: ${[...others].join(", ")}`;
+    return none(scan, `none has the tag "${tag}"; ${known}`);
+  }
+  if (second !== undefined) throw ambiguous(`${found.length} checkpoints have the tag "${tag}"`, found);
+  return first;
+}
+
+function none(scan: CheckpointScan, why: string): never {
+  const { total, oldest, newest } = scan.summary();
+  const there =
+    oldest === null || newest === null
+      ? "no checkpoint is listed"
+      : `${total} are listed, from ${new Date(oldest.time).toISOString()} to ${new Date(newest.time).toISOString()}`;
+  throw new NoCheckpoint(`no such checkpoint: ${why} (${there}; farshore checkpoint list shows them)`, { total });
+}
+
+function ambiguous(why: string, found: readonly ListedCheckpoint[]): AmbiguousCheckpoint {
+  const shown = found.slice(0, 10).map(({ id, time }) => `${id} of ${new Date(time).toISOString()}`);
+  const more = found.length > shown.length ? " and more" : "";
+  return new AmbiguousCheckpoint(`${why}: ${shown.join(", ")}${more}; choose one by its id`, {
+    candidates: found
+      .slice(0, 10)
+      .map(({ id }) => id)
+      .join(" "),
+  });
+}
+
+/** Keeps the checkpoint (invariant 9) for an owner, such as an operation. Throws `NoCheckpoint` when it isn't listed. */
+export async function pinCheckpoint(site: Site, vpgId: Id, id: string, owner: string): Promise<void> {
+  const position = parsePosition(id);
+  await resolveCheckpoint(site, vpgId, { kind: "id", id });
+  await changeRow(site, vpgId, position, (row) =>
+    row.pins.includes(owner) ? undefined : { ...row, pins: [...row.pins, owner] },
+  );
+}
+
+export async function unpinCheckpoint(site: Site, vpgId: Id, id: string, owner: string): Promise<void> {
+  await changeRow(site, vpgId, parsePosition(id), (row) =>
+    row.pins.includes(owner) ? { ...row, pins: row.pins.filter((other) => other !== owner) } : undefined,
+  );
+}
+
+/** Adds an operation's note, which is listed as a tag: first in the bucket, then in the table. A repeat changes nothing. */
+export async function annotate(site: Site, vpgId: Id, id: string, operationId: Id, tag: string): Promise<void> {
+  const position = parsePosition(id);
+  const annotation = { formatVersion: 1, vpgId, checkpointId: id, operationId, tag, createdAt: site.clock.now() };
+  const key = annotationKey(vpgId, position, operationId);
+  await site.objects.put(key, jsonBytes(annotation), { ifAbsent: true });
+  await changeRow(site, vpgId, position, (row) =>
+    row.notes.some((note) => note.operationId === operationId)
+      ? undefined
+      : { ...row, notes: [...row.notes, { operationId, tag }] },
+  );
+}
+
+/** Known to equal the source until then; never moves back. */
+export async function extendCheckpoint(site: Site, vpgId: Id, position: Position, validThrough: number): Promise<void> {
+  await changeRow(site, vpgId, position, (row) =>
+    row.validThrough >= validThrough ? undefined : { ...row, validThrough },
+  );
+}
+
+/** A conditional write on the checkpoint's own item, tried again when somebody came between; thinning uses the same item. */
+async function changeRow(
+  site: Site,
+  vpgId: Id,
+  position: Position,
+  change: (row: CheckpointRow) => CheckpointRow | undefined,
+): Promise<void> {
+  const key = items.checkpoint(vpgId, position.session, position.sequence);
+  await tryAgain(`checkpoint ${key.sk}`, async () => {
+    const item = await site.table.get(key);
+    if (item === undefined) throw new NoCheckpoint(`checkpoint ${key.sk} is not listed (any more)`);
+    const next = change(rowOfItem(item));
+    if (next === undefined) return;
+    await site.table.transact([{ put: key, fields: tableFields(next), if: { rev: item.rev } }]);
+  });
+}
+
+/** For whoever lists without a page: the newest valid one, or undefined. */
+export async function newestCheckpoint(site: Site, vpgId: Id): Promise<ListedCheckpoint | undefined> {
+  const scan = await CheckpointScan.open(site, vpgId);
+  const { newest } = scan.summary();
+  return newest === null ? undefined : scan.at(newest.position);
+}

@@ -1,0 +1,111 @@
+import type { BatchReply } from "#core/api/gateway-api.ts";
+import { Diverged, Fenced, Forbidden, Gap, NotFound } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import type { BatchPlace } from "#core/journal/batch.ts";
+import { decodeObject } from "#core/journal/decode.ts";
+import { batchHash } from "#core/journal/hash.ts";
+import { batchKey } from "#core/journal/keys.ts";
+import { verifyBatch } from "#core/journal/verify-batch.ts";
+import type { Caller, Site } from "#core/site.ts";
+import { rowActions, rowOf, toHex } from "./batch-row.ts";
+import { protectionLimits as limits } from "./limits.ts";
+import { cachedSession, getSession, recordRow, refreshProgress, type SessionState } from "./session-store.ts";
+import { highestTerm } from "./terms.ts";
+
+export interface SentBatch extends BatchPlace {
+  readonly vpgId: Id;
+  readonly body: Uint8Array;
+  /** From the batch's last record to its sending, by the gateway's clock, ms. */
+  readonly ageMs: number;
+}
+
+/**
+ * R7: commits a batch by creating its object, then records it in the table by one transaction. A batch of a session this
+ * process knows costs one put and one transaction and no read. Whatever is wrong with it is refused before anything is
+ * stored. Throws `Fenced`, `Forbidden`, `MalformedBatch`, `UnsupportedFormat`, `Gap`, `Diverged`.
+ */
+export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): Promise<BatchReply> {
+  const { vpgId, term, session, batch, body } = sent;
+  const receivedAt = site.clock.now();
+  const known = cachedSession(site, vpgId, session);
+  const state = known?.admitted === true ? known : await admit(site, sent);
+  if (caller.role !== "gateway" || caller.gatewayId !== state.claim.gatewayId) {
+    throw new Forbidden(`session ${session} of VPG ${vpgId} belongs to another gateway`, { vpgId, session });
+  }
+  if (term !== state.claim.term) throw fenced(sent, `session ${session} is of term ${state.claim.term}`);
+  const header = verifyBatch(body, { vpgId, term, session, batch, volumes: state.bounds });
+  await checkPlace(site, state, sent);
+  const hash = batchHash(body);
+  const reply = { batch, sha256: toHex(hash) };
+  const created = await site.objects.put(batchKey(sent), body, { ifAbsent: true });
+  if (created === "exists") await compareWithStored(site, state, sent);
+  const validThrough = receivedAt - Math.max(0, sent.ageMs);
+  await recordRow(site, rowActions(vpgId, session, rowOf(header, hash), validThrough));
+  return { ...reply, duplicate: created === "exists" };
+}
+
+/**
+ * The first batch of a session that this process sees. The bucket is asked, not the table: a claim of a newer term or a
+ * SEAL refuses the session even when the table was restored from an older copy.
+ */
+async function admit(site: Site, sent: SentBatch): Promise<SessionState> {
+  const { vpgId, term, session } = sent;
+  let state: SessionState;
+  try {
+    state = await getSession(site, vpgId, session);
+  } catch (error) {
+    if (error instanceof NotFound) throw fenced(sent, `session ${session} was never opened at this site`);
+    throw error;
+  }
+  const highest = await highestTerm(site, vpgId);
+  if (highest !== undefined && highest.n > term) throw fenced(sent, `term ${highest.n} has begun`);
+  await refreshProgress(site, state);
+  state.admitted = true;
+  return state;
+}
+
+/** Refuses what is behind the session's end or too far ahead of its unbroken run. */
+async function checkPlace(site: Site, state: SessionState, sent: SentBatch): Promise<void> {
+  if (sent.batch > state.progress.batches + limits.gapWindow) await refreshProgress(site, state);
+  const { progress } = state;
+  if (progress.end === "sealed" && sent.batch >= progress.batches) {
+    throw fenced(sent, `session ${sent.session} was sealed at batch ${progress.batches}`);
+  }
+  if (progress.end === "broken" && sent.batch >= progress.batches) {
+    throw new Diverged(
+      `batch ${progress.batches} of session ${sent.session} doesn't follow the one before; ` +
+        "stop this gateway's stream and open a new session, which compares the disks again",
+      { session: sent.session, batch: progress.batches },
+    );
+  }
+  if (sent.batch > progress.batches + limits.gapWindow) {
+    throw new Gap(`batch ${sent.batch} is more than ${limits.gapWindow} ahead; send batch ${progress.batches} first`, {
+      expected: progress.batches,
+      batch: sent.batch,
+    });
+  }
+}
+
+/** The same bytes: a resent batch. A SEAL: the session is over. Anything else must never be. */
+async function compareWithStored(site: Site, state: SessionState, sent: SentBatch): Promise<void> {
+  const stored = await site.objects.get(batchKey(sent));
+  if (Buffer.compare(stored, sent.body) === 0) return;
+  const object = decodeObject(stored);
+  if (object.kind === "seal") {
+    await refreshProgress(site, state);
+    throw fenced(sent, `session ${sent.session} was sealed at batch ${sent.batch} (${object.seal.reason})`);
+  }
+  throw new Diverged(
+    `other bytes stand at batch ${sent.batch} of session ${sent.session}; two gateways may run with the same identity. ` +
+      "Stop one, then restart the other: a new session compares the disks again",
+    { session: sent.session, batch: sent.batch },
+  );
+}
+
+function fenced(sent: BatchPlace, why: string): Fenced {
+  return new Fenced(`batch ${sent.batch} refused: ${why}; this stream must stop writing here`, {
+    vpgId: sent.vpgId,
+    term: sent.term,
+    session: sent.session,
+  });
+}

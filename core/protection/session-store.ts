@@ -1,0 +1,163 @@
+import { z } from "zod";
+import { ConditionFailed, NotFound } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { sessionClaimKey } from "#core/journal/keys.ts";
+import { decodeSessionClaim, type SessionClaim } from "#core/journal/session-claim.ts";
+import type { VolumeBounds } from "#core/journal/verify-batch.ts";
+import { checkStored, tableFields } from "#core/json.ts";
+import type { TableAction } from "#core/ports.ts";
+import type { Site } from "#core/site.ts";
+import { batchRowSchema, rowActions, rowOf } from "./batch-row.ts";
+import { batchText, items, ordinalText } from "./items.ts";
+import { protectionLimits as limits } from "./limits.ts";
+import { readStored } from "./read-object.ts";
+import { advance, progressSchema, type SessionProgress, startOf } from "./session-progress.ts";
+
+/** A session as this process knows it: its claim never changes, its progress only grows. */
+export interface SessionState {
+  readonly vpgId: Id;
+  readonly claim: SessionClaim;
+  readonly bounds: ReadonlyMap<number, VolumeBounds>;
+  progress: SessionProgress;
+  /** The bucket's terms allowed batches of it when this process first got one. */
+  admitted: boolean;
+  /** The progress as the table has it. */
+  stored: Pick<SessionProgress, "batches" | "end">;
+}
+
+const sessionFieldsSchema = z.object({ progress: progressSchema.nullable() });
+
+/** Per site, the sessions used last: what ingest needs to know without a read. */
+const caches = new WeakMap<Site, Map<string, SessionState>>();
+
+function cacheOf(site: Site): Map<string, SessionState> {
+  const cache = caches.get(site) ?? new Map<string, SessionState>();
+  caches.set(site, cache);
+  return cache;
+}
+
+/** The session as it is known in memory; undefined when it has to be read. */
+export function cachedSession(site: Site, vpgId: Id, session: number): SessionState | undefined {
+  return cacheOf(site).get(`${vpgId}-${session}`);
+}
+
+/** From memory, or else from the bucket's claim and the table's progress. Throws `NotFound`. */
+export async function getSession(site: Site, vpgId: Id, session: number): Promise<SessionState> {
+  const cache = cacheOf(site);
+  const name = `${vpgId}-${session}`;
+  const known = cache.get(name);
+  if (known !== undefined) {
+    // Last used last: the first of the map is the one to drop.
+    cache.delete(name);
+    cache.set(name, known);
+    return known;
+  }
+  const claim = await readClaim(site, vpgId, session);
+  if (claim === undefined) throw new NotFound(`no session ${session} of VPG ${vpgId} was opened here`, { session });
+  const item = await site.table.get(items.session(vpgId, session));
+  const stored = item === undefined ? null : checkStored(sessionFieldsSchema, item.fields, "a session's item").progress;
+  const state: SessionState = {
+    vpgId,
+    claim,
+    bounds: new Map(claim.volumes.map(({ volume, ...bounds }) => [volume, bounds])),
+    progress: stored ?? startOf(claim),
+    admitted: false,
+    stored: stored ?? { batches: 0, end: "open" },
+  };
+  const raced = cache.get(name);
+  if (raced !== undefined) return raced;
+  cache.set(name, state);
+  const oldest = cache.keys().next();
+  if (cache.size > limits.cachedSessionsMax && !oldest.done) cache.delete(oldest.value);
+  return state;
+}
+
+export async function readClaim(site: Site, vpgId: Id, session: number): Promise<SessionClaim | undefined> {
+  try {
+    return decodeSessionClaim(await site.objects.get(sessionClaimKey(vpgId, session)));
+  } catch (error) {
+    if (error instanceof NotFound) return undefined;
+    throw error;
+  }
+}
+
+/** The table's item of a session: a copy of its claim for listings, and the progress as cache. */
+export function sessionAction(claim: SessionClaim, vpgId: Id, progress: SessionProgress): TableAction {
+  const { session, term, gatewayId, openedAt, continues } = claim;
+  return {
+    put: items.session(vpgId, session),
+    fields: tableFields({ session, term, gatewayId, openedAt, continues, progress }),
+  };
+}
+
+/**
+ * R7: the valid run of a session as far as it reaches now. Rows are folded in order; where one is missing, the bucket
+ * decides: a batch whose row was lost between two writes gets it back, a SEAL ends the session.
+ */
+export async function refreshProgress(site: Site, state: SessionState): Promise<SessionProgress> {
+  let progress = state.progress;
+  while (progress.end === "open") {
+    const folded = await foldRows(site, state, progress);
+    progress = folded.end === "open" ? await mendNext(site, state, folded) : folded;
+    keep(state, progress);
+    if (progress.end === "open" && progress.batches === folded.batches) break;
+  }
+  await store(site, state);
+  return state.progress;
+}
+
+/** Of two answers that overtook each other the one that knows more stays. */
+function keep(state: SessionState, progress: SessionProgress): void {
+  const further = progress.batches - state.progress.batches;
+  if (further > 0 || (further === 0 && state.progress.end === "open")) state.progress = progress;
+}
+
+async function foldRows(site: Site, state: SessionState, start: SessionProgress): Promise<SessionProgress> {
+  const { vpgId, claim } = state;
+  const { pk } = items.batch(vpgId, claim.session, 0);
+  const to = ordinalText(claim.session + 1);
+  let progress = start;
+  for (;;) {
+    const from = `${ordinalText(claim.session)}-${batchText(progress.batches)}`;
+    const page = await site.table.query(pk, { from, to, limit: limits.rowsPerRead });
+    for (const item of page.items) {
+      const row = checkStored(batchRowSchema, item.fields, "a batch's item");
+      if (row.batch !== progress.batches) return progress;
+      progress = advance(progress, row);
+      if (progress.end !== "open") return progress;
+    }
+    if (page.items.length < limits.rowsPerRead) return progress;
+  }
+}
+
+/** One step by what the bucket has under the first number without a row. */
+async function mendNext(site: Site, state: SessionState, progress: SessionProgress): Promise<SessionProgress> {
+  const { vpgId, claim } = state;
+  const place = { vpgId, term: claim.term, session: claim.session, batch: progress.batches };
+  const stored = await readStored(site.objects, place);
+  if (stored === undefined) return progress;
+  if (stored.kind === "seal") return { ...progress, end: "sealed" };
+  const row = rowOf(stored.header, stored.hash);
+  const now = site.clock.now();
+  await recordRow(site, rowActions(vpgId, claim.session, row, Math.min(row.marker?.time ?? now, now)));
+  return advance(progress, row);
+}
+
+/** Writes a batch's items; that somebody else did so first is as good. */
+export async function recordRow(site: Site, actions: readonly TableAction[]): Promise<"recorded" | "was-there"> {
+  try {
+    await site.table.transact(actions);
+    return "recorded";
+  } catch (error) {
+    if (error instanceof ConditionFailed) return "was-there";
+    throw error;
+  }
+}
+
+/** Keeps the progress with the session's item every so often, so that a new process doesn't fold from the beginning. */
+async function store(site: Site, state: SessionState): Promise<void> {
+  const { progress, stored, vpgId, claim } = state;
+  if (progress.batches - stored.batches < limits.progressStoredEvery && progress.end === stored.end) return;
+  await site.table.transact([sessionAction(claim, vpgId, progress)]);
+  state.stored = progress;
+}

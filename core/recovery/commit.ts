@@ -1,0 +1,65 @@
+import { ConditionFailed, Corrupt, Transient } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { parsePosition } from "#core/journal/position.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
+import { sealSessionsOf } from "#core/protection/seal.ts";
+import type { Term } from "#core/protection/term.ts";
+import { highestTerm, mintTerm } from "#core/protection/terms.ts";
+import { findVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
+import type { Site } from "#core/site.ts";
+import { measureLostTail } from "./lost-tail.ts";
+import { lostTailText } from "./lost-tail-text.ts";
+import type { OperationRecord } from "./operation-store.ts";
+import { checkpointOf } from "./plan-command.ts";
+import { runStep, stepNames } from "./steps.ts";
+
+/**
+ * Task mint-term: the VPG passes to this site. The claim in the bucket is what counts (R9); the table follows. From here on
+ * nothing of the source's term is taken any more, and the operation only goes forward.
+ */
+export async function takeOver(site: Site, operationId: Id): Promise<void> {
+  await runStep(site, operationId, stepNames.mintTerm, async (operation) => {
+    const term = await ensureMinted(site, operation);
+    return { result: `Term ${term.n}: ${operation.vpgName} runs at ${site.siteName}.` };
+  });
+}
+
+/** The operation's term, claimed and recorded; safe to repeat at any time after the commit was decided. */
+export async function ensureMinted(site: Site, operation: OperationRecord): Promise<Term> {
+  for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
+    const vpg = await vpgOf(site, operation);
+    const highest = await highestTerm(site, operation.vpgId);
+    const claimed = highest?.operationId === operation.operationId ? highest : undefined;
+    const fork = [{ ...parsePosition(checkpointOf(operation)) }];
+    const next = { n: vpg.term + 1, runs: site.siteId, journal: null, fork, operationId: operation.operationId };
+    const term = claimed ?? (await mintTerm(site, vpg, next));
+    if (vpg.term === term.n) return term;
+    try {
+      await updateVpg(site, vpg, { term: term.n, role: "Runs", needsConfiguration: true });
+      site.log.info("term-minted", { vpgId: vpg.vpgId, term: term.n, operationId: operation.operationId });
+      return term;
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+    }
+  }
+  throw new Transient(`${operation.vpgName} is being changed by others`);
+}
+
+/** Task seal-sessions: ends the old term's sessions for every reader of the bucket, and then measures what was left behind. */
+export async function sealOldTerm(site: Site, operationId: Id): Promise<void> {
+  await runStep(site, operationId, stepNames.sealSessions, async (operation) => {
+    const vpg = await vpgOf(site, operation);
+    await sealSessionsOf(site, vpg, operation.term, "failover-committed", { term: operation.term + 1, session: 0 });
+    const lostTail = await measureLostTail(site, vpg, operation);
+    return { result: lostTailText(lostTail), change: { lostTail } };
+  });
+}
+
+export async function vpgOf(
+  site: Site,
+  operation: { readonly vpgId: Id; readonly operationId: Id },
+): Promise<VpgRecord> {
+  const vpg = await findVpg(site, operation.vpgId);
+  if (vpg !== undefined) return vpg;
+  throw new Corrupt(`operation ${operation.operationId} is of an unknown VPG`, { vpgId: operation.vpgId });
+}

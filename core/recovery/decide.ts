@@ -1,0 +1,126 @@
+import { AlreadyDecided, ConditionFailed, InvalidInput, NotBeforeCommit, Transient } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { decisionKey } from "#core/journal/keys.ts";
+import { checkStored, jsonBytes, tableFields } from "#core/json.ts";
+import type { TableAction } from "#core/ports.ts";
+import { wake } from "#core/protection/commands.ts";
+import { items } from "#core/protection/items.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
+import { type Decision, decisionSchema, type Operation } from "#core/protection/operation.ts";
+import { type Caller, callerText, type Site } from "#core/site.ts";
+import { getOperation, hasEnded } from "./operation-store.ts";
+import { stepNames } from "./steps.ts";
+
+/** What a person asks for; `success` and `notes` belong to the stop of a test. */
+export interface DecisionAsk {
+  readonly decision: Decision["decision"];
+  readonly success?: boolean;
+  readonly notes?: string;
+}
+
+export async function findDecision(site: Site, operationId: Id): Promise<Decision | undefined> {
+  const item = await site.table.get(items.decision(operationId));
+  return item && checkStored(decisionSchema, item.fields, `the decision of operation ${operationId}`);
+}
+
+/**
+ * R15: commit or rollback of a live failover before its commit, or the stop of a running test. The first decision stands:
+ * the same ask again gets the same answer, another one `AlreadyDecided`. Too early, or ended without one: `NotBeforeCommit`.
+ * Then the waiting workflow is woken; a lost wake only delays it.
+ */
+export async function decide(site: Site, caller: Caller, operationId: Id, ask: DecisionAsk): Promise<Decision> {
+  const wanted: Decision = {
+    decision: ask.decision,
+    by: callerText(caller),
+    at: site.clock.now(),
+    success: ask.success ?? null,
+    notes: ask.notes ?? "",
+  };
+  const stands = await decideInPhase(site, operationId, wanted);
+  await storeDecision(site, await getOperation(site, operationId), stands);
+  if (stands.decision !== wanted.decision || (wanted.success !== null && stands.success !== wanted.success)) {
+    throw new AlreadyDecided(
+      `operation ${operationId} was decided otherwise: ${stands.decision} by ${stands.by} at ${new Date(stands.at).toISOString()}`,
+      { operationId, decision: stands.decision, by: stands.by },
+    );
+  }
+  await wakeDecision(site, operationId);
+  return stands;
+}
+
+async function decideInPhase(site: Site, operationId: Id, wanted: Decision): Promise<Decision> {
+  for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
+    const operation = await getOperation(site, operationId);
+    assertFits(operation, wanted);
+    const stands = await findDecision(site, operationId);
+    if (stands !== undefined) return stands;
+    if (operation.phase !== "BeforeCommit" && operation.phase !== "TestRunning") {
+      throw new NotBeforeCommit(
+        `operation ${operationId} is ${operation.phase}; ` +
+          (hasEnded(operation) ? "there is nothing left to decide" : "wait for it: farshore operation watch"),
+        { operationId, phase: operation.phase },
+      );
+    }
+    const same: TableAction = { check: items.operation(operationId), if: { equals: { phase: operation.phase } } };
+    if (await create(site, operationId, wanted, [same])) return wanted;
+  }
+  throw new Transient(`operation ${operationId} is being written by others`);
+}
+
+function assertFits({ kind, operationId }: Operation, { decision }: Decision): void {
+  const fits = kind === "failover-live" ? decision !== "stop" : decision === "stop";
+  if (fits) return;
+  const verb = kind === "failover-live" ? "committed or rolled back" : "stopped";
+  throw new InvalidInput(`operation ${operationId} is a ${kind}: it can be ${verb}, not ${decision}`, { operationId });
+}
+
+/**
+ * The decision as it stands, made now when there is none: by the policy's timer, by the workflow after a failure, or by the
+ * reconciler. It is the same create-if-absent as a person's, so of all that race exactly one is carried out.
+ */
+export async function settleDecision(
+  site: Site,
+  operation: Operation,
+  otherwise: Omit<Decision, "at">,
+): Promise<Decision> {
+  const wanted = { ...otherwise, at: site.clock.now() };
+  const known = await findDecision(site, operation.operationId);
+  const made = known === undefined && (await create(site, operation.operationId, wanted));
+  const stands = known ?? (made ? wanted : await findDecision(site, operation.operationId));
+  if (stands === undefined) throw new Transient(`the decision of ${operation.operationId} vanished`);
+  await storeDecision(site, operation, stands);
+  return stands;
+}
+
+/** What undoes an operation of this kind. */
+export const undoDecision = (operation: Operation): "rollback" | "stop" =>
+  operation.kind === "failover-live" ? "rollback" : "stop";
+
+async function create(
+  site: Site,
+  operationId: Id,
+  decision: Decision,
+  actions: readonly TableAction[] = [],
+): Promise<boolean> {
+  try {
+    await site.table.transact([
+      { put: items.decision(operationId), fields: tableFields(decision), if: { absent: true } },
+      ...actions,
+    ]);
+    return true;
+  } catch (error) {
+    if (error instanceof ConditionFailed) return false;
+    throw error;
+  }
+}
+
+/** The bucket's copy. The item decides; whoever acts on it writes the copy first, so the bucket knows what was carried out. */
+async function storeDecision(site: Site, operation: Operation, decision: Decision): Promise<void> {
+  await site.objects.put(decisionKey(operation.vpgId, operation.operationId), jsonBytes(decision), { ifAbsent: true });
+}
+
+/** Wakes the machine that waits for the decision, if one does. */
+export async function wakeDecision(site: Site, operationId: Id): Promise<void> {
+  const token = (await getOperation(site, operationId)).tokens[stepNames.decision];
+  if (token !== undefined) await wake(() => site.workflows.succeed(token, "{}"));
+}

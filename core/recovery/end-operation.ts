@@ -1,0 +1,127 @@
+import { ConditionFailed, FarshoreError, isRetryable, Transient } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { annotate } from "#core/protection/checkpoints.ts";
+import { items } from "#core/protection/items.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
+import type { Decision, Operation, Phase } from "#core/protection/operation.ts";
+import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
+import type { Site } from "#core/site.ts";
+import { letGo } from "./begin-operation.ts";
+import { ensureMinted, vpgOf } from "./commit.ts";
+import { settleDecision, undoDecision } from "./decide.ts";
+import { getOperation, hasEnded, type OperationRecord, operationFields } from "./operation-store.ts";
+import { type Outcome, reportOf, storeReport } from "./report.ts";
+import { isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
+
+/**
+ * Task end-operation, also done by the reconciler: works out from the record alone how the operation ended, lets its pin go,
+ * stores the report and releases the VPG, the last two in an order that makes every repetition end the same way. Answers the
+ * phase it ended in. A failed attempt leaves the VPG free; what to do next stands in its error.
+ */
+export async function endOperation(site: Site, operationId: Id): Promise<{ readonly phase: Phase }> {
+  const operation = await getOperation(site, operationId);
+  if (hasEnded(operation)) return { phase: operation.phase };
+  const decision = await settleDecision(site, operation, {
+    decision: undoDecision(operation),
+    by: "system:workflow",
+    success: operation.kind === "failover-test" ? false : null,
+    notes: "the operation ended before anybody decided",
+  });
+  const unminted = decision.decision === "commit" ? await completeMint(site, operation) : null;
+  const outcome = outcomeOf(operation, decision, unminted);
+  if (operation.checkpointId !== null) {
+    if (outcome.phase === "Completed" && operation.kind === "failover-test" && decision.success === true) {
+      const tag = `Tested at ${new Date(operation.createdAt).toISOString()}`;
+      await annotate(site, operation.vpgId, operation.checkpointId, operationId, tag);
+    }
+    if (nothingAttached(operation)) await letGo(site, operation.vpgId, operation.checkpointId, operationId);
+  }
+  const vpg = await vpgOf(site, operation);
+  const report = await storeReport(site, reportOf(site, vpg, operation, decision, outcome));
+  return release(site, operation, report);
+}
+
+/** A commit that was decided is carried as far as the claim, so that no failed operation leaves the authority open. */
+async function completeMint(site: Site, operation: OperationRecord): Promise<Operation["error"]> {
+  try {
+    await ensureMinted(site, operation);
+    return null;
+  } catch (error) {
+    if (!(error instanceof FarshoreError) || isRetryable(error) || error.kind === "conflict") throw error;
+    return { name: error.name, message: error.message };
+  }
+}
+
+/** A view may be open as long as something was attached and neither detached nor promoted; then the pin stays (invariant 9). */
+function nothingAttached(operation: Operation): boolean {
+  const attach = operation.steps[stepNames.attachVolumes];
+  if (attach === undefined || attach.state === "skipped") return true;
+  return stepOk(operation, stepNames.detachVolumes) || stepOk(operation, stepNames.promoteVolumes);
+}
+
+/** How the operation ended, by its decision and the records of its steps. */
+export function outcomeOf(operation: Operation, decision: Decision, unminted: Operation["error"] = null): Outcome {
+  const { operationId, kind, vpgName } = operation;
+  if (decision.decision === "commit") {
+    if (stepOk(operation, stepNames.promoteVolumes)) return { phase: "Completed", error: null };
+    const error = unminted ?? failedStep(operation, [stepNames.sealSessions, stepNames.promoteVolumes]);
+    const next = `${vpgName} runs here but is not complete: farshore operation retry ${operationId} goes on`;
+    return { phase: "Failed", error: withNext(error, next) };
+  }
+  const open = undoStepsOf(operation).filter((step) => !stepOk(operation, step));
+  if (open.length > 0) {
+    const error = operation.error ?? failedStep(operation, undoStepsOf(operation));
+    const next =
+      `not undone: ${open.join(", ")}; see that no recovered VM runs, then ` +
+      `farshore operation retry ${operationId} goes on`;
+    return { phase: "Failed", error: withNext(error, next) };
+  }
+  if (operation.error !== null) {
+    const verb =
+      kind === "failover-live" ? `farshore failover live ${vpgName}` : `farshore failover test start ${vpgName}`;
+    return { phase: "Failed", error: withNext(operation.error, `everything is undone; ${verb} starts again`) };
+  }
+  return { phase: kind === "failover-live" ? "RolledBack" : "Completed", error: null };
+}
+
+function failedStep(operation: Operation, steps: readonly string[]): NonNullable<Operation["error"]> {
+  for (const name of steps) {
+    const step = operation.steps[name];
+    if (isOver(step) && step.error !== null) return step.error;
+  }
+  return { name: "Transient", message: "the workflow ended before its work was done" };
+}
+
+const withNext = (error: NonNullable<Operation["error"]>, next: string): NonNullable<Operation["error"]> => ({
+  name: error.name,
+  message: `${error.message}; ${next}`,
+});
+
+/** Ends the record and frees the VPG in one transaction. */
+async function release(site: Site, seen: OperationRecord, end: Outcome & { readonly endedAt: number }) {
+  const { operationId, vpgId, kind } = seen;
+  for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
+    const operation = await getOperation(site, operationId);
+    if (hasEnded(operation)) return { phase: operation.phase };
+    const vpg = await vpgOf(site, operation);
+    const { phase, error, endedAt } = end;
+    const fields = operationFields({ ...operation, phase, error, endedAt, tokens: {} });
+    try {
+      await updateVpg(site, vpg, releaseOf(vpg, operation), [
+        { put: items.operation(operationId), fields, if: { rev: operation.rev } },
+        { put: items.operationIndex(operationId), fields: { vpgId, kind, open: false } },
+      ]);
+    } catch (failure) {
+      if (!(failure instanceof ConditionFailed)) throw failure;
+      continue;
+    }
+    site.log.info("operation-ended", { operationId, vpgId, phase, error: error?.name ?? null });
+    return { phase };
+  }
+  throw new Transient(`${seen.vpgName} is being changed by others`);
+}
+
+function releaseOf(vpg: VpgRecord, { kind, operationId }: Operation): Partial<VpgRecord> {
+  if (kind === "failover-test") return { openTests: vpg.openTests.filter((open) => open !== operationId) };
+  return vpg.operationId === operationId ? { operationId: null } : {};
+}

@@ -1,0 +1,105 @@
+import { CommandRunning, FarshoreError, isRetryable, OperationAborted } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import type { ExecutionDescription } from "#core/ports.ts";
+import { sweepCommands } from "#core/protection/commands.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
+import { listVpgs, type VpgRecord } from "#core/protection/vpg-store.ts";
+import type { Site } from "#core/site.ts";
+import { checkStep, issueStep } from "./command-step.ts";
+import { findDecision, settleDecision, undoDecision, wakeDecision } from "./decide.ts";
+import { endOperation } from "./end-operation.ts";
+import { changeOperation, executionName, getOperation, hasEnded, type OperationRecord } from "./operation-store.ts";
+import { enterDecided } from "./route.ts";
+import { startExecution } from "./start-operation.ts";
+import { isOver, stepNames, undoStepsOf } from "./steps.ts";
+
+/** What the reconciler found: ended · running · started (its execution was missing) · undoing (an orphan's commands are out) · failed (an orphan, ended now). */
+export type Reconciled = "ended" | "running" | "started" | "undoing" | "failed";
+
+/**
+ * Compares every open operation with its execution and takes ended and expired commands out of the queues. Events about
+ * executions are best effort and a stopped execution runs no Catch, so this is what keeps a VPG from staying in FailingOver.
+ * One operation's trouble doesn't keep the others from being looked after: it is thrown at the end.
+ */
+export async function reconcile(site: Site): Promise<Readonly<Record<string, Reconciled>>> {
+  const results: Record<string, Reconciled> = {};
+  const troubles: unknown[] = [];
+  for (const vpg of await listVpgs(site)) {
+    for (const operationId of openOperations(vpg)) {
+      try {
+        results[operationId] = await reconcileOperation(site, operationId);
+      } catch (error) {
+        troubles.push(error);
+      }
+    }
+    const { sourceGatewayId, recoveryGatewayId } = vpg.definition;
+    for (const gatewayId of new Set([sourceGatewayId, recoveryGatewayId])) {
+      if (gatewayId !== null) await sweepCommands(site, gatewayId);
+    }
+  }
+  if (troubles.length === 1) throw troubles[0];
+  if (troubles.length > 1) throw new AggregateError(troubles, `${troubles.length} operations could not be reconciled`);
+  return results;
+}
+
+const openOperations = (vpg: VpgRecord): readonly Id[] =>
+  vpg.operationId === null ? vpg.openTests : [vpg.operationId, ...vpg.openTests];
+
+export async function reconcileOperation(site: Site, operationId: Id): Promise<Reconciled> {
+  const operation = await getOperation(site, operationId);
+  if (hasEnded(operation)) return "ended";
+  const execution = await site.workflows.describe(operation.kind, executionName(operation));
+  if (execution === undefined) {
+    // Killed between the table's write and the start.
+    await startExecution(site, operation);
+    return "started";
+  }
+  if (execution.status === "RUNNING") {
+    if ((await findDecision(site, operationId)) !== undefined) await wakeDecision(site, operationId);
+    return "running";
+  }
+  site.log.warn("operation-orphaned", { operationId, execution: execution.name, status: execution.status });
+  return endOrphan(site, operation, execution);
+}
+
+/**
+ * An execution that is over without having ended its operation. Before a commit everything is undone, command by command as
+ * the workflow would have; after it the VPG stays with this site and a retry completes it.
+ */
+async function endOrphan(site: Site, operation: OperationRecord, execution: ExecutionDescription): Promise<Reconciled> {
+  const { operationId } = operation;
+  const why = `${execution.error ?? execution.status}${execution.cause ? `: ${execution.cause}` : ""}`;
+  const message = `the workflow was ${execution.status} from outside (${why})`.slice(0, limits.notesCharactersMax);
+  const decision = await settleDecision(site, operation, {
+    decision: undoDecision(operation),
+    by: "system:reconciler",
+    success: operation.kind === "failover-test" ? false : null,
+    notes: message,
+  });
+  if ((await enterDecided(site, operationId, decision)) === "undo") {
+    const error = { name: OperationAborted.name, message };
+    await changeOperation(site, operationId, (record) => (record.error === null ? { change: { error } } : undefined));
+    if (!(await undo(site, operation))) return "undoing";
+  }
+  await endOperation(site, operationId);
+  return "failed";
+}
+
+/** Goes on with the undo steps as far as they can be done now; false while a gateway is at one. */
+async function undo(site: Site, operation: OperationRecord): Promise<boolean> {
+  const { operationId } = operation;
+  for (const step of undoStepsOf(operation)) {
+    await issueStep(site, operationId, step);
+    try {
+      await checkStep(site, operationId, step);
+    } catch (error) {
+      if (error instanceof CommandRunning) return false;
+      if (!(error instanceof FarshoreError) || isRetryable(error)) throw error;
+      const { steps } = await getOperation(site, operationId);
+      if (!isOver(steps[step])) throw error;
+      // As in the workflows: without confirmation that the recovered VMs are stopped nothing else is touched.
+      if (step === stepNames.stopVms) return true;
+    }
+  }
+  return true;
+}

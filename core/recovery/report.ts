@@ -1,0 +1,120 @@
+import { z } from "zod";
+import { NotFound } from "#core/errors.ts";
+import { type Id, idSchema } from "#core/ids.ts";
+import { reportPrefix } from "#core/journal/keys.ts";
+import { jsonBytes, parseStored } from "#core/json.ts";
+import { volumesOf } from "#core/protection/definition.ts";
+import {
+  type Decision,
+  decisionSchema,
+  lostTailSchema,
+  type Operation,
+  operationKinds,
+  phases,
+  stepSchema,
+} from "#core/protection/operation.ts";
+import type { VpgRecord } from "#core/protection/vpg-store.ts";
+import type { Site } from "#core/site.ts";
+import { lostTailText } from "./lost-tail-text.ts";
+
+/** What an auditor reads of one attempt of an operation; the fields follow the field's own recovery reports. Never changed once stored. */
+export const reportSchema = z.strictObject({
+  formatVersion: z.literal(1),
+  operationId: idSchema,
+  attempt: z.int().min(1),
+  kind: z.enum(operationKinds),
+  phase: z.enum(phases),
+  vpgId: idSchema,
+  vpgName: z.string(),
+  protectedSite: z.string(),
+  recoverySite: z.string(),
+  initiatedBy: z.string(),
+  startedAt: z.int(),
+  endedAt: z.int(),
+  checkpointId: z.string().nullable(),
+  /** Source time of the recovered instant. */
+  checkpointTime: z.int().nullable(),
+  rtoMs: z.int().nullable(),
+  term: z.int(),
+  decision: decisionSchema.nullable(),
+  lostTail: lostTailSchema.nullable(),
+  /** The same as one sentence; empty when there was nothing to lose. */
+  lostTailText: z.string(),
+  error: z.strictObject({ name: z.string(), message: z.string() }).nullable(),
+  /** In the order they began. */
+  steps: z.array(stepSchema.extend({ step: z.string(), durationMs: z.int().nullable() })),
+  /** Where each recovered volume was served. */
+  exports: z.array(z.strictObject({ vm: z.string(), volume: z.string(), number: z.int(), uri: z.string() })),
+});
+export type Report = z.infer<typeof reportSchema>;
+
+export interface Outcome {
+  readonly phase: Operation["phase"];
+  readonly error: Operation["error"];
+}
+
+export function reportOf(
+  site: Site,
+  vpg: VpgRecord,
+  operation: Operation,
+  decision: Decision | undefined,
+  outcome: Outcome,
+): Report {
+  const steps = Object.entries(operation.steps)
+    .map(([step, record]) => ({
+      step,
+      ...record,
+      durationMs: record.endedAt === null ? null : record.endedAt - record.startedAt,
+    }))
+    .sort((left, right) => left.startedAt - right.startedAt);
+  const exports = volumesOf(vpg.definition).flatMap(({ vmName, name, volume }) => {
+    const uri = operation.exports[String(volume)];
+    return uri === undefined ? [] : [{ vm: vmName, volume: name, number: volume, uri }];
+  });
+  return {
+    formatVersion: 1,
+    operationId: operation.operationId,
+    attempt: operation.attempt,
+    kind: operation.kind,
+    phase: outcome.phase,
+    vpgId: operation.vpgId,
+    vpgName: operation.vpgName,
+    protectedSite: vpg.definition.protectedSite,
+    recoverySite: site.siteName,
+    initiatedBy: operation.initiatedBy,
+    startedAt: operation.createdAt,
+    endedAt: site.clock.now(),
+    checkpointId: operation.checkpointId,
+    checkpointTime: operation.checkpointTime,
+    rtoMs: operation.rtoMs,
+    term: vpg.term,
+    decision: decision ?? null,
+    lostTail: operation.lostTail,
+    lostTailText: operation.lostTail === null ? "" : lostTailText(operation.lostTail),
+    error: outcome.error,
+    steps,
+    exports,
+  };
+}
+
+/** One report per attempt, so that what was reported is never written over: `reports/<vpg>/<operation>.<attempt>.json`. */
+const attemptKey = (vpgId: Id, operationId: Id, attempt: number): string =>
+  `${reportPrefix(vpgId)}${operationId}.${String(attempt).padStart(4, "0")}.json`;
+
+/** Stores the attempt's report, or answers with the one that stands: whoever ends an attempt again ends it the same way. */
+export async function storeReport(site: Site, report: Report): Promise<Report> {
+  const key = attemptKey(report.vpgId, report.operationId, report.attempt);
+  if ((await site.objects.put(key, jsonBytes(report), { ifAbsent: true })) === "created") return report;
+  return parseStored(reportSchema, await site.objects.get(key), key);
+}
+
+/** The report of the operation's last attempt that ended. Throws `NotFound` while there is none. */
+export async function readReport(site: Site, vpgId: Id, operationId: Id): Promise<Report> {
+  const found = await site.objects.list(`${reportPrefix(vpgId)}${operationId}.`);
+  const last = found.at(-1);
+  if (last !== undefined) return parseStored(reportSchema, await site.objects.get(last.key), last.key);
+  throw new NotFound(
+    `operation ${operationId} has no report yet; it is written at the end (farshore operation watch ${operationId})`,
+    { operationId },
+  );
+}

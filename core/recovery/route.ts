@@ -1,0 +1,121 @@
+import type { Id } from "#core/ids.ts";
+import { wake } from "#core/protection/commands.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
+import type { Decision, Operation, Phase } from "#core/protection/operation.ts";
+import type { Site } from "#core/site.ts";
+import { formatDuration } from "#core/units.ts";
+import { findDecision, settleDecision, undoDecision } from "./decide.ts";
+import { recoveryLimits } from "./limits.ts";
+import { changeOperation, getOperation, type OperationChange } from "./operation-store.ts";
+import { endedStep, endStep, startedStep, stepNames, undoPhase } from "./steps.ts";
+
+/** Where a workflow goes next: bring the volumes and VMs up, wait for a decision, carry a commit out, or undo everything. */
+export type Route = "recover" | "wait" | "commit" | "undo";
+
+/** Who decides when a step fails. */
+const workflowCaller = "system:workflow";
+
+/** Longest time a decision waits, by the policy: after it the policy decides. */
+export interface Deadline {
+  readonly at: number;
+  readonly decision: Omit<Decision, "at">;
+}
+
+/**
+ * What happens when nobody decides. Without a policy a failover waits 30 days and is then rolled back: nobody said that the
+ * source may be given up, and rollback leaves protection as it was.
+ */
+export function deadlineOf(operation: Operation, openedAt: number): Deadline {
+  const base = { success: null, notes: "" };
+  if (operation.kind === "failover-test") {
+    const notes = `nobody stopped the test within ${formatDuration(limits.commitWaitMsMax)}`;
+    return {
+      at: openedAt + limits.commitWaitMsMax,
+      decision: { ...base, decision: "stop", by: "system:policy", notes },
+    };
+  }
+  const policy = operation.live?.commitPolicy ?? { action: "none" as const };
+  const { action, afterMs } =
+    policy.action === "none" ? { action: "rollback" as const, afterMs: limits.commitWaitMsMax } : policy;
+  const notes = `nobody decided within ${formatDuration(afterMs)}`;
+  return { at: openedAt + afterMs, decision: { ...base, decision: action, by: "system:policy", notes } };
+}
+
+/**
+ * Task read-decision: opens the time for a decision, once, and answers where to go. By the deadline it decides itself, through
+ * the same create-if-absent. While it waits, each round leaves a reminder. `waitSeconds` is 1 to a day.
+ */
+export async function readDecision(
+  site: Site,
+  operationId: Id,
+): Promise<{ readonly route: Route; readonly waitSeconds: number }> {
+  const now = site.clock.now();
+  const open = await openDecision(site, operationId, now);
+  const known = await findDecision(site, operationId);
+  const deadline = deadlineOf(open, open.steps[stepNames.decision]?.startedAt ?? now);
+  if (known === undefined && now < deadline.at) {
+    const rest = deadline.at - now;
+    const waitSeconds = Math.ceil(Math.min(rest, recoveryLimits.decisionRoundMs) / 1000);
+    const { decision } = deadline.decision;
+    site.log.info("decision-awaited", { operationId, vpg: open.vpgName, decision, decidedInMs: rest });
+    return { route: "wait", waitSeconds };
+  }
+  const decision = await settleDecision(site, open, deadline.decision);
+  return { route: await enterDecided(site, operationId, decision), waitSeconds: 1 };
+}
+
+async function openDecision(site: Site, operationId: Id, now: number): Promise<Operation> {
+  return changeOperation(site, operationId, (record): OperationChange | undefined => {
+    if (record.steps[stepNames.decision] !== undefined) return undefined;
+    const phase: Phase = record.kind === "failover-live" ? "BeforeCommit" : "TestRunning";
+    const steps = { ...record.steps, [stepNames.decision]: startedStep(now) };
+    return { change: { phase, steps, rtoMs: now - record.createdAt } };
+  });
+}
+
+/** Task await-decision: keeps the token that `decide` wakes; answers it here when the decision came before. */
+export async function awaitDecision(site: Site, operationId: Id, token: string): Promise<void> {
+  await changeOperation(site, operationId, (record) => ({
+    change: { tokens: { ...record.tokens, [stepNames.decision]: token } },
+  }));
+  if ((await findDecision(site, operationId)) !== undefined) await wake(() => site.workflows.succeed(token, "{}"));
+}
+
+/**
+ * Takes the operation onto the way that was decided; from here on no step of another way is done. Answers the route.
+ */
+export async function enterDecided(site: Site, operationId: Id, decision: Decision): Promise<Route> {
+  await changeOperation(site, operationId, (record): OperationChange | undefined => {
+    const committing = decision.decision === "commit";
+    const phase: Phase = committing ? "Committing" : undoPhase(record);
+    if (record.phase === phase || record.phase === "Promoting") return undefined;
+    const result = `${decision.decision} by ${decision.by}${decision.notes === "" ? "" : `: ${decision.notes}`}`;
+    const step = endedStep(record.steps[stepNames.decision], site.clock.now(), { state: "done", result });
+    return { change: { phase, ...endStep(record, stepNames.decision, step) } };
+  });
+  return decision.decision === "commit" ? "commit" : "undo";
+}
+
+/**
+ * Task record-failure: notes the first error of an operation that is not decided yet and decides that it is undone. When a
+ * person's decision was first, that is carried out. Safe to repeat.
+ */
+export async function recordFailure(
+  site: Site,
+  operationId: Id,
+  error: { readonly name: string; readonly message: string },
+): Promise<Route> {
+  const operation = await getOperation(site, operationId);
+  const decision = await settleDecision(site, operation, {
+    decision: undoDecision(operation),
+    by: workflowCaller,
+    success: operation.kind === "failover-test" ? false : null,
+    notes: `${error.name}: ${error.message}`.slice(0, limits.notesCharactersMax),
+  });
+  if (decision.by !== workflowCaller) {
+    site.log.warn("failure-after-the-decision", { operationId, error: error.name, decision: decision.decision });
+  } else {
+    await changeOperation(site, operationId, (record) => (record.error === null ? { change: { error } } : undefined));
+  }
+  return enterDecided(site, operationId, decision);
+}

@@ -1,0 +1,147 @@
+import type { StartOperation } from "#core/api/site-api.ts";
+import {
+  ComputeNotConfigured,
+  ConditionFailed,
+  ExecutionAlreadyExists,
+  InvalidInput,
+  LimitExceeded,
+  OperationInProgress,
+  Transient,
+} from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
+import { items } from "#core/protection/items.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
+import type { Operation } from "#core/protection/operation.ts";
+import { assertTableCurrent } from "#core/protection/terms.ts";
+import { getVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
+import { type Caller, callerText, type Site } from "#core/site.ts";
+import { executionName, findOperation, hasEnded, operationFields } from "./operation-store.ts";
+
+/**
+ * Starts a failover or a test. The request's id becomes the operation's, so the same request again answers with the same
+ * operation, whatever became of it. Refused at once: `ComputeNotConfigured`, `OperationInProgress` (a live one runs),
+ * `LimitExceeded` (tests), `TableBehindBucket`, `NoCheckpoint`, `AmbiguousCheckpoint`, `InvalidInput` (not protected here).
+ */
+export async function startOperation(
+  site: Site,
+  caller: Caller,
+  vpg: VpgRecord,
+  ask: StartOperation,
+): Promise<Operation> {
+  const known = await findOperation(site, ask.requestId);
+  const operation = known ?? (await createOperation(site, caller, vpg, ask));
+  if (operation.vpgId !== vpg.vpgId || operation.kind !== ask.kind) {
+    throw new InvalidInput(`request ${ask.requestId} was for another operation; use a new id`, {
+      requestId: ask.requestId,
+    });
+  }
+  if (!hasEnded(operation)) await startExecution(site, operation);
+  return operation;
+}
+
+/** Starts the machine for the operation's attempt. One that was started before is left as it is. */
+export async function startExecution(site: Site, operation: Operation): Promise<void> {
+  const input = JSON.stringify({ operationId: operation.operationId });
+  try {
+    await site.workflows.start(operation.kind, executionName(operation), input);
+  } catch (error) {
+    if (!(error instanceof ExecutionAlreadyExists)) throw error;
+  }
+}
+
+async function createOperation(site: Site, caller: Caller, vpg: VpgRecord, ask: StartOperation): Promise<Operation> {
+  for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
+    const record = await getVpg(site, vpg.vpgId);
+    assertMayStart(record, ask.kind);
+    await assertTableCurrent(site, record);
+    const checkpoint = await resolveCheckpoint(site, record.vpgId, ask.options.checkpoint);
+    const operation = newOperation(site, caller, record, ask, { id: checkpoint.id, time: checkpoint.time });
+    const { operationId, vpgId, kind } = operation;
+    try {
+      await updateVpg(site, record, holdBy(record, operation), [
+        { put: items.operation(operationId), fields: operationFields(operation), if: { absent: true } },
+        { put: items.operationIndex(operationId), fields: { vpgId, kind, open: true } },
+      ]);
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+      const raced = await findOperation(site, ask.requestId);
+      if (raced !== undefined) return raced;
+      continue;
+    }
+    site.log.info("operation-started", { operationId, vpgId, kind, initiatedBy: operation.initiatedBy });
+    return operation;
+  }
+  throw new Transient(`${vpg.definition.name} is being changed by others`);
+}
+
+/** What the VPG's record says while the operation is open. */
+export function holdBy(vpg: VpgRecord, operation: Operation): Partial<VpgRecord> {
+  return operation.kind === "failover-live"
+    ? { operationId: operation.operationId }
+    : { openTests: [...vpg.openTests, operation.operationId] };
+}
+
+function assertMayStart(vpg: VpgRecord, kind: Operation["kind"]): void {
+  const { name, compute, recoveryGatewayId } = vpg.definition;
+  if (compute === "none" || recoveryGatewayId === null) {
+    throw new ComputeNotConfigured(
+      `${name} has no compute provider, so nothing could be brought up; farshore view export and view write still reach its data`,
+      { vpgId: vpg.vpgId },
+    );
+  }
+  if (kind === "failover-live" && vpg.operationId !== null) throw inProgress(name, vpg.operationId);
+  if (vpg.role !== "Journal") {
+    throw new InvalidInput(`${name} is not protected at this site (its role here is ${vpg.role})`, {
+      vpgId: vpg.vpgId,
+      role: vpg.role,
+    });
+  }
+  if (kind === "failover-test" && vpg.openTests.length >= limits.testsMax) {
+    throw new LimitExceeded(`${name} has ${limits.testsMax} tests open; stop one first (farshore failover test stop)`, {
+      testsMax: limits.testsMax,
+    });
+  }
+}
+
+export function inProgress(name: string, operationId: Id): OperationInProgress {
+  return new OperationInProgress(
+    `${name} has an operation under way: ${operationId}; farshore operation show ${operationId}`,
+    { operationId },
+  );
+}
+
+function newOperation(
+  site: Site,
+  caller: Caller,
+  vpg: VpgRecord,
+  ask: StartOperation,
+  checkpoint: { readonly id: string; readonly time: number },
+): Operation {
+  const latest = ask.options.checkpoint.kind === "latest";
+  return {
+    operationId: ask.requestId,
+    vpgId: vpg.vpgId,
+    vpgName: vpg.definition.name,
+    kind: ask.kind,
+    phase: "Starting",
+    attempt: 1,
+    live: ask.kind === "failover-live" ? ask.options : null,
+    test: ask.kind === "failover-test" ? ask.options : null,
+    initiatedBy: callerText(caller),
+    createdAt: site.clock.now(),
+    endedAt: null,
+    term: vpg.term,
+    // "latest" is looked up again after the source's shutdown; here it is only known to exist.
+    checkpointId: latest ? null : checkpoint.id,
+    checkpointTime: latest ? null : checkpoint.time,
+    steps: {},
+    tokens: {},
+    exports: {},
+    bootGroupsDone: 0,
+    lostTail: null,
+    error: null,
+    rtoMs: null,
+    sourceWasShutDown: false,
+  };
+}

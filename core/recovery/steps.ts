@@ -1,0 +1,144 @@
+import { AlreadyDecided, errorFromWire, FarshoreError } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import type { Operation, Phase, Step } from "#core/protection/operation.ts";
+import type { Site } from "#core/site.ts";
+import { changeOperation, getOperation, type OperationChange, type OperationRecord } from "./operation-store.ts";
+
+/** The steps of an operation by name, as its record and report show them. A boot group's step carries its number. */
+export const stepNames = {
+  resolveCheckpoint: "resolve-checkpoint",
+  shutdownSource: "shutdown-source",
+  attachVolumes: "attach-volumes",
+  bootGroup: (bootGroup: number): string => `boot-group-${bootGroup}`,
+  decision: "decision",
+  mintTerm: "mint-term",
+  sealSessions: "seal-sessions",
+  promoteVolumes: "promote-volumes",
+  stopVms: "stop-vms",
+  detachVolumes: "detach-volumes",
+  powerOnSource: "power-on-source",
+} as const;
+
+const undoOfTest: readonly string[] = [stepNames.stopVms, stepNames.detachVolumes];
+const undoOfLive: readonly string[] = [...undoOfTest, stepNames.powerOnSource];
+
+/** What undoes a recovery, in this order: nothing is powered on at the source while recovered VMs may still run. */
+export const undoStepsOf = ({ kind }: Pick<Operation, "kind">): readonly string[] =>
+  kind === "failover-live" ? undoOfLive : undoOfTest;
+
+export const commitSteps: readonly string[] = [stepNames.mintTerm, stepNames.sealSessions, stepNames.promoteVolumes];
+
+/** The number in a boot group's step name, undefined for any other step. */
+export function bootGroupOf(step: string): number | undefined {
+  const digits = /^boot-group-(\d+)$/.exec(step)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** The phase that an operation is in while the step runs. */
+export function phaseOf(operation: Operation, step: string): Phase {
+  if (step === stepNames.shutdownSource) return "ShuttingDownSource";
+  if (bootGroupOf(step) !== undefined) return "Booting";
+  if (step === stepNames.promoteVolumes) return "Promoting";
+  if (commitSteps.includes(step)) return "Committing";
+  if (undoOfLive.includes(step)) return undoPhase(operation);
+  return "AttachingVolumes";
+}
+
+export const undoPhase = (operation: Operation): Phase =>
+  operation.kind === "failover-live" ? "RollingBack" : "TestStopping";
+
+type Direction = "recover" | "decide" | "commit" | "undo";
+
+function directionOf(phase: Phase): Direction | undefined {
+  switch (phase) {
+    case "Starting":
+    case "ShuttingDownSource":
+    case "AttachingVolumes":
+    case "Booting":
+      return "recover";
+    case "BeforeCommit":
+    case "TestRunning":
+      return "decide";
+    case "Committing":
+    case "Promoting":
+      return "commit";
+    case "RollingBack":
+    case "TestStopping":
+      return "undo";
+    case "Completed":
+    case "RolledBack":
+    case "Failed":
+      return undefined;
+  }
+}
+
+/**
+ * Refuses a step that goes another way than the operation does: a task that was on its way when its execution was stopped
+ * must not attach or boot anything while the operation is being undone.
+ */
+export function assertStepFits(operation: Operation, step: string): void {
+  const wanted = commitSteps.includes(step) ? "commit" : undoOfLive.includes(step) ? "undo" : "recover";
+  if (directionOf(operation.phase) === wanted) return;
+  throw new AlreadyDecided(`operation ${operation.operationId} is ${operation.phase}: ${step} is not done any more`, {
+    step,
+  });
+}
+
+export const isOver = (step: Step | undefined): step is Step => step !== undefined && step.state !== "running";
+
+export const stepOk = (operation: Operation, name: string): boolean => {
+  const state = operation.steps[name]?.state;
+  return state === "done" || state === "skipped";
+};
+
+/** Throws the error again that ended the step, by its name. */
+export function throwIfFailed(step: Step): void {
+  if (step.error !== null) throw errorFromWire(step.error.name, step.error.message);
+}
+
+export function startedStep(now: number): Step {
+  return { state: "running", startedAt: now, endedAt: null, result: "", error: null };
+}
+
+export function endedStep(step: Step | undefined, now: number, end: Partial<Step>): Step {
+  return { ...startedStep(now), ...step, endedAt: now, ...end };
+}
+
+/** The change that records a step's end and drops its token. */
+export function endStep(operation: Operation, name: string, step: Step): Pick<Operation, "steps" | "tokens"> {
+  const { [name]: _, ...tokens } = operation.tokens;
+  return { steps: { ...operation.steps, [name]: step }, tokens };
+}
+
+/**
+ * Does `work` unless the step's record says it is done, and records its times and result. Safe to repeat when `work` is.
+ * An error that trying again may mend leaves the step running; any other one is recorded and thrown.
+ */
+export async function runStep(
+  site: Site,
+  operationId: Id,
+  name: string,
+  work: (operation: OperationRecord) => Promise<{ readonly result: string; readonly change?: Partial<Operation> }>,
+): Promise<void> {
+  const operation = await getOperation(site, operationId);
+  if (stepOk(operation, name)) return;
+  const started = await changeOperation(site, operationId, (record): OperationChange => {
+    assertStepFits(record, name);
+    const step = startedStep(record.steps[name]?.startedAt ?? site.clock.now());
+    return { change: { phase: phaseOf(record, name), steps: { ...record.steps, [name]: step } } };
+  });
+  try {
+    const { result, change } = await work(started);
+    await changeOperation(site, operationId, (record): OperationChange => {
+      const step = endedStep(record.steps[name], site.clock.now(), { state: "done", result });
+      return { change: { ...change, ...endStep(record, name, step) } };
+    });
+  } catch (error) {
+    if (!(error instanceof FarshoreError) || error.kind === "retryable" || error.kind === "conflict") throw error;
+    await changeOperation(site, operationId, (record): OperationChange => {
+      const failed = { state: "failed" as const, error: { name: error.name, message: error.message } };
+      return { change: endStep(record, name, endedStep(record.steps[name], site.clock.now(), failed)) };
+    });
+    throw error;
+  }
+}

@@ -1,0 +1,31 @@
+/** Bounds of the recovery half: scratch, hydration, journal over HTTP, exports, hooks. */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+
+/** Grain in which scratch remembers what is local: the page of the cache and the block of most file systems. */
+export const blockBytes = 4 * KiB;
+/** One bit a block of 1 GiB: the piece of the bitmap that is loaded at first touch. */
+export const bitmapPageBytes = GiB / blockBytes / 8;
+/** The piece of the bitmap that is written when one of its bits changed; speaks for 128 MiB. */
+export const bitmapSectorBytes = 4 * KiB;
+/** Clean pages of a bitmap in memory past this are dropped: 32 MiB, which speaks for 1 TiB. */
+export const bitmapPagesMax = 1024;
+/** Pages with bits that aren't durable yet; past it the scratch flushes by itself, so that memory stays bounded for a guest that never does. */
+export const dirtyBitmapPagesMax = 256;
+
+/** Parts of a read that are already local and shorter than this are read from the image all the same, then overwritten: one long read costs less than many short ones. */
+export const imageReadGapBytes = 64 * KiB;
+/** Zeros are ensured, and image content adopted, in pieces of this size under the range lock, so that no guest waits longer than one of them takes. */
+export const adoptPieceBytes = 4 * MiB;
+
+/** Zeros of this length and alignment inside image content are left as holes. */
+export const holeGrainBytes = 64 * KiB;
+
+/** Chunks that hydration reads from the image ahead of writing them: hides the journal's latency. */
+export const hydrateChunksInFlight = 8;
+/** Hydration makes its work durable each time it copied this much: what a crash makes it copy again. */
+export const hydrateFlushBytes = 256 * MiB;
+/** Hydration reports its progress, and lets everybody else run, at least this often in bytes of the volume. */
+export const hydrateProgressBytes = 64 * MiB;
