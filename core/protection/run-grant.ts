@@ -1,13 +1,10 @@
-import { z } from "zod";
 import { RunGrantRefused } from "#core/errors.ts";
-import { checkStored } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
 import { items } from "./items.ts";
-import { endedPhases, type Phase, phases } from "./operation.ts";
+import { endedPhases, type Phase } from "./operation.ts";
+import { findPhase } from "./operation-phase.ts";
 import type { VpgRecord } from "./vpg-record.ts";
-
-const phaseSchema = z.object({ phase: z.enum(phases) });
 
 /** Recovered VMs do not run yet in these; from Booting to the operation's end they may. */
 const beforeBoot: readonly Phase[] = ["Starting", "ShuttingDownSource", "AttachingVolumes"];
@@ -19,14 +16,12 @@ const beforeBoot: readonly Phase[] = ["Starting", "ShuttingDownSource", "Attachi
  */
 export async function runGrant(site: Site, vpg: VpgRecord): Promise<readonly TableAction[]> {
   if (vpg.operationId === null) return [];
-  const key = items.operation(vpg.operationId);
-  const item = await site.table.get(key);
-  const phase = item && checkStored(phaseSchema, item.fields, "an operation's item").phase;
-  if (item !== undefined && phase !== undefined && [...beforeBoot, ...endedPhases].includes(phase)) {
-    return [{ check: key, if: { rev: item.rev } }];
+  const seen = await findPhase(site, vpg.operationId);
+  if (seen !== undefined && [...beforeBoot, ...endedPhases].includes(seen.phase)) {
+    return [{ check: items.operation(vpg.operationId), if: { rev: seen.rev } }];
   }
   throw new RunGrantRefused(
-    `${vpg.definition.name} is being failed over (operation ${vpg.operationId}, ${phase ?? "unknown"}): its recovered VMs ` +
+    `${vpg.definition.name} is being failed over (operation ${vpg.operationId}, ${seen?.phase ?? "unknown"}): its recovered VMs ` +
       "may run. Commit the failover, or roll it back and start this gateway again",
     { operationId: vpg.operationId },
   );

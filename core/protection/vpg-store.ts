@@ -16,15 +16,21 @@ export async function findVpg(site: Site, vpgId: Id): Promise<VpgRecord | undefi
 
 /** The VPG of that name or id. Throws `NotFound`, also for a deleted one. */
 export async function getVpg(site: Site, ref: string): Promise<VpgRecord> {
+  const record = await findByRef(site, ref);
+  if (record === undefined || record.deleted) throw noVpg(ref);
+  return record;
+}
+
+/** By name or id, also one that is being deleted. */
+export async function findByRef(site: Site, ref: string): Promise<VpgRecord | undefined> {
   const id = idSchema.safeParse(ref);
   const byId = id.success ? await findVpg(site, id.data) : undefined;
-  const record = byId ?? (await byName(site, ref));
-  if (record === undefined || record.deleted) {
-    throw new NotFound(`no VPG "${ref.slice(0, 64)}" at this site; farshore vpg list shows them`, {
-      vpg: ref.slice(0, 64),
-    });
-  }
-  return record;
+  return byId ?? (await byName(site, ref));
+}
+
+export function noVpg(ref: string): NotFound {
+  const vpg = ref.slice(0, 64);
+  return new NotFound(`no VPG "${vpg}" at this site; farshore vpg list shows them`, { vpg });
 }
 
 async function byName(site: Site, name: string): Promise<VpgRecord | undefined> {

@@ -1,0 +1,143 @@
+import type { StreamState } from "#core/api/gateway-api.ts";
+import type { OperationKind, Phase } from "./operation.ts";
+import type { Role } from "./term.ts";
+
+export type Status =
+  | "Initializing"
+  | "MeetingSLA"
+  | "NotMeetingSLA"
+  | "RpoNotMeetingSLA"
+  | "HistoryNotMeetingSLA"
+  | "FailingOver"
+  | "Moving"
+  | "Deleting"
+  | "Recovered";
+
+export type Substatus =
+  | "None"
+  | "Creating"
+  | "InitialSync"
+  | "DeltaSync"
+  | "BitmapSync"
+  | "VolumeInitialSync"
+  | "NeedsConfiguration"
+  | "DisconnectedFromPeer"
+  | "FailingOverBeforeCommit"
+  | "FailingOverCommitting"
+  | "FailingOverRollingBack"
+  | "MovingBeforeCommit"
+  | "MovingCommitting"
+  | "MovingRollingBack"
+  | "Promoting"
+  | "RollingBack"
+  | "ReplicationPausedUserInitiated"
+  | "RecoveryPossible"
+  | "Error";
+
+/** All that a VPG's status depends on. */
+export interface StatusFacts {
+  readonly role: Role;
+  readonly deleted: boolean;
+  readonly paused: boolean;
+  readonly needsConfiguration: boolean;
+  /** The live operation under way. */
+  readonly operation: { readonly kind: OperationKind; readonly phase: Phase } | null;
+  /** A session was opened once. */
+  readonly opened: boolean;
+  /** What stands in the newest session's run doesn't follow: nothing of it is listed any more. */
+  readonly broken: boolean;
+  readonly connected: boolean;
+  /** As the source gateway's last heartbeat said. */
+  readonly mode: StreamState["mode"];
+  /** Now minus the newest checkpoint's validThrough; null without one. */
+  readonly rpoMs: number | null;
+  readonly targetRpoMs: number;
+  readonly historyHeldMs: number;
+  /** What should be held: the wanted history, or less while the VPG is younger. */
+  readonly historyDueMs: number;
+}
+
+export interface VpgStatus {
+  readonly status: Status;
+  readonly substatus: Substatus;
+}
+
+/** The status is never stored: it is this function of what is. Substatuses stand under the statuses where the field puts them. */
+export function statusOf(facts: StatusFacts): VpgStatus {
+  if (facts.deleted) return { status: "Deleting", substatus: "None" };
+  if (facts.operation !== null) return operationStatus(facts.operation.phase);
+  switch (facts.role) {
+    case "Journal":
+      return facts.rpoMs === null ? beforeFirstCheckpoint(facts) : protectedStatus(facts, facts.rpoMs);
+    case "Preparing":
+      return { status: "Initializing", substatus: "Creating" };
+    case "Runs":
+      return facts.needsConfiguration
+        ? { status: "NotMeetingSLA", substatus: "NeedsConfiguration" }
+        : { status: "Recovered", substatus: "None" };
+    case "Dark":
+    case "Retired":
+      return { status: "Recovered", substatus: "None" };
+  }
+}
+
+function operationStatus(phase: Phase): VpgStatus {
+  switch (phase) {
+    case "BeforeCommit":
+      return { status: "FailingOver", substatus: "FailingOverBeforeCommit" };
+    case "Committing":
+      return { status: "FailingOver", substatus: "FailingOverCommitting" };
+    case "Promoting":
+      return { status: "FailingOver", substatus: "Promoting" };
+    case "RollingBack":
+      return { status: "FailingOver", substatus: "FailingOverRollingBack" };
+    case "Starting":
+    case "ShuttingDownSource":
+    case "AttachingVolumes":
+    case "Booting":
+    case "TestRunning":
+    case "TestStopping":
+      return { status: "FailingOver", substatus: "None" };
+    case "Completed":
+    case "RolledBack":
+    case "Failed":
+      // The operation has ended and the VPG still names it: its last step is missing, and retry finishes it.
+      return { status: "NotMeetingSLA", substatus: "Error" };
+  }
+}
+
+function beforeFirstCheckpoint(facts: StatusFacts): VpgStatus {
+  if (facts.broken) return { status: "NotMeetingSLA", substatus: "Error" };
+  if (!facts.opened) return { status: "Initializing", substatus: "Creating" };
+  if (!facts.connected) return { status: "NotMeetingSLA", substatus: "DisconnectedFromPeer" };
+  if (facts.paused) return { status: "Initializing", substatus: "ReplicationPausedUserInitiated" };
+  return { status: "Initializing", substatus: "InitialSync" };
+}
+
+function protectedStatus(facts: StatusFacts, rpoMs: number): VpgStatus {
+  const status = slaStatus(rpoMs <= facts.targetRpoMs, facts.historyHeldMs >= facts.historyDueMs);
+  if (facts.broken) return { status: "NotMeetingSLA", substatus: "Error" };
+  if (facts.paused) return { status, substatus: "ReplicationPausedUserInitiated" };
+  if (!facts.connected) return { status: "NotMeetingSLA", substatus: "DisconnectedFromPeer" };
+  switch (facts.mode) {
+    case "replicating":
+    case "paused":
+      return { status, substatus: "None" };
+    case "bitmap-sync":
+    case "dirty":
+      return { status, substatus: "BitmapSync" };
+    case "delta-sync":
+      return { status: "NotMeetingSLA", substatus: "DeltaSync" };
+    case "initial-sync":
+      return { status: "NotMeetingSLA", substatus: "VolumeInitialSync" };
+    case "no-session":
+      return { status, substatus: "RecoveryPossible" };
+    case "fenced":
+      return { status: "NotMeetingSLA", substatus: "Error" };
+  }
+}
+
+function slaStatus(rpoMet: boolean, historyMet: boolean): Status {
+  if (rpoMet) return historyMet ? "MeetingSLA" : "HistoryNotMeetingSLA";
+  return historyMet ? "RpoNotMeetingSLA" : "NotMeetingSLA";
+}
