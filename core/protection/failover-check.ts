@@ -1,0 +1,130 @@
+import type { z } from "zod";
+import type { failoverCheckSchema } from "#core/api/site-api.ts";
+import { FarshoreError, NoCheckpoint } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import type { Site } from "#core/site.ts";
+import type { ListedCheckpoint } from "./checkpoint-row.ts";
+import { resolveCheckpoint } from "./checkpoints.ts";
+import { findGateway, isConnected } from "./gateway-store.ts";
+import { findPhase } from "./operation-phase.ts";
+import { assertTableCurrent } from "./terms.ts";
+import type { VpgRecord } from "./vpg-record.ts";
+import { checkpointView } from "./vpg-view.ts";
+
+export type FailoverCheck = z.infer<typeof failoverCheckSchema>;
+type Line = FailoverCheck["items"][number];
+
+const line = (what: string, state: Line["state"], detail: string): Line => ({ what, state, detail });
+
+/** What a live failover would find now: nothing is changed. Ready when no line is blocked. */
+export async function failoverCheck(site: Site, vpg: VpgRecord): Promise<FailoverCheck> {
+  const checkpoint = await newestOf(site, vpg);
+  const items = [
+    roleLine(vpg),
+    checkpointLine(site, checkpoint),
+    await sourceLine(site, vpg),
+    ...(await computeLines(site, vpg)),
+    await operationLine(site, vpg),
+    await tableLine(site, vpg),
+  ];
+  return {
+    ready: items.every(({ state }) => state !== "blocked"),
+    items,
+    checkpoint: checkpoint === undefined ? null : checkpointView(checkpoint),
+  };
+}
+
+async function newestOf(site: Site, vpg: VpgRecord): Promise<ListedCheckpoint | undefined> {
+  try {
+    return await resolveCheckpoint(site, vpg.vpgId, { kind: "latest" });
+  } catch (error) {
+    if (error instanceof NoCheckpoint) return undefined;
+    throw error;
+  }
+}
+
+function roleLine({ role, definition }: VpgRecord): Line {
+  if (role === "Journal") return line("protection", "ok", `${definition.name} is protected at this site`);
+  return line(
+    "protection",
+    "blocked",
+    `${definition.name} is not protected here (role ${role}): it was failed over already`,
+  );
+}
+
+function checkpointLine(site: Site, checkpoint: ListedCheckpoint | undefined): Line {
+  if (checkpoint === undefined) {
+    return line("checkpoint", "blocked", "none is listed yet; wait until the first sync has ended");
+  }
+  const ageS = Math.max(0, site.clock.now() - checkpoint.validThrough) / 1000;
+  const detail = `newest is ${checkpoint.id} of ${new Date(checkpoint.time).toISOString()}, ${ageS.toFixed(1)} s old`;
+  return line("checkpoint", "ok", detail);
+}
+
+async function sourceLine(site: Site, { definition }: VpgRecord): Promise<Line> {
+  const connected = await gatewayConnected(site, definition.sourceGatewayId);
+  const name = definition.sourceGatewayName;
+  if (connected) return line("source", "ok", `gateway ${name} is connected; its VMs can be asked to shut down`);
+  return line(
+    "source",
+    "warning",
+    `gateway ${name} is silent: --shutdown graceful would fail; none and force go on without it, ` +
+      "and how much was lost stays unknown",
+  );
+}
+
+async function computeLines(site: Site, { definition }: VpgRecord): Promise<readonly Line[]> {
+  const { compute, recoveryGatewayId, recoveryGatewayName } = definition;
+  if (compute === "none" || recoveryGatewayId === null) {
+    return [
+      line(
+        "compute",
+        "blocked",
+        'compute is "none": a failover is refused; farshore view export still reaches the data',
+      ),
+    ];
+  }
+  const connected = await gatewayConnected(site, recoveryGatewayId);
+  const gateway = connected
+    ? line("compute", "ok", `gateway ${recoveryGatewayName} is connected and will export the recovered volumes`)
+    : line("compute", "blocked", `gateway ${recoveryGatewayName} is silent; start it: farshore gateway run`);
+  const hooks = line(
+    "hooks",
+    "warning",
+    `boot and stop hooks are known to gateway ${recoveryGatewayName} alone; a VM without one is left to you`,
+  );
+  const space = line(
+    "space",
+    "warning",
+    `scratch and promoted disks grow in the state directory of gateway ${recoveryGatewayName}; its free space is not known here`,
+  );
+  return [gateway, hooks, space];
+}
+
+async function operationLine(site: Site, { operationId, openTests }: VpgRecord): Promise<Line> {
+  if (operationId !== null) {
+    const phase = (await findPhase(site, operationId))?.phase ?? "unknown";
+    return line(
+      "operation",
+      "blocked",
+      `operation ${operationId} is under way (${phase}); farshore operation show ${operationId}`,
+    );
+  }
+  const tests = openTests.length === 0 ? "none is open" : `${openTests.length} tests run and are not disturbed`;
+  return line("operation", "ok", tests);
+}
+
+async function tableLine(site: Site, vpg: VpgRecord): Promise<Line> {
+  try {
+    await assertTableCurrent(site, vpg);
+    return line("table", "ok", "the table is as new as the bucket");
+  } catch (error) {
+    // What is wrong is this line's to say; trouble that may pass is thrown on.
+    if (!(error instanceof FarshoreError) || error.kind === "retryable") throw error;
+    return line("table", "blocked", error.message);
+  }
+}
+
+async function gatewayConnected(site: Site, gatewayId: Id): Promise<boolean> {
+  return isConnected(await findGateway(site, gatewayId), site.clock.now());
+}
