@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { plainColumns, type SampleExtent, sampleInput, vpgId } from "../../test/kit/batches.ts";
 import { type BatchHeader, extentKinds } from "./batch.ts";
 import { decodeHeader } from "./decode.ts";
 import { encodeBatch } from "./encode.ts";
 import { decodeFrame, type FrameLevel } from "./frame.ts";
-import { plainColumns, type SampleExtent, sampleInput, vpgId } from "./test-batches.ts";
 import { verifyBatch } from "./verify-batch.ts";
 
 const sectors = 64;

@@ -1,6 +1,7 @@
 import { crc32, zstdCompressSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { FarshoreError } from "#core/errors.ts";
+import { operationId, patterned, sampleBatch, sampleInput, siteId, tampered, vpgId } from "../../test/kit/batches.ts";
 import type { BatchInput } from "./batch.ts";
 import { decodeHeader, decodeObject, decodeSeal } from "./decode.ts";
 import { encodeBatch, encodeSeal } from "./encode.ts";
@@ -8,7 +9,6 @@ import { headerLength, viewOf } from "./fixed-header.ts";
 import { compressFrame } from "./frame.ts";
 import { at, fixedHeaderBytes, frameAt, frameEntryBytes, recordAt, recordBytes } from "./layout.ts";
 import { headerBytesMax, objectBytesMax, recordsMax } from "./limits.ts";
-import { operationId, patterned, sampleBatch, sampleInput, siteId, tampered, vpgId } from "./test-batches.ts";
 import { type BatchBounds, verifyBatch } from "./verify-batch.ts";
 
 const input = sampleInput({

@@ -1,13 +1,13 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { FarshoreError } from "#core/errors.ts";
+import { operationId, patterned, sampleInput, siteId, tampered, vpgId } from "../../test/kit/batches.ts";
 import type { BatchInput, Seal } from "./batch.ts";
 import { decodeObject } from "./decode.ts";
 import { encodeBatch, encodeSeal } from "./encode.ts";
 import { decodeFrame } from "./frame.ts";
 import { bytesEqual } from "./hash.ts";
 import { at } from "./layout.ts";
-import { operationId, patterned, sampleInput, siteId, tampered, vpgId } from "./test-batches.ts";
 
 /**
  * Files that every later version must go on reading. They are written again only by

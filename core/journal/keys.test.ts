@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InvalidInput } from "#core/errors.ts";
+import { operationId, siteId, vpgId } from "../../test/kit/batches.ts";
 import * as keys from "./keys.ts";
 import { comparePositions, formatPosition, parsePosition } from "./position.ts";
-import { operationId, siteId, vpgId } from "./test-batches.ts";
 import { isUlid, ulidFromBytes, ulidToBytes } from "./ulid-bytes.ts";
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });

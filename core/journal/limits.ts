@@ -62,3 +62,9 @@ export const readConcurrency = 16;
 
 /** Covered-sector bitmaps are not kept for records longer than this when coalescing: exactness never needs them. */
 export const coalesceBytesMax = 8 * 1024 * 1024;
+
+/** Whole batches held at a time while a journal is verified: 18 MiB at most. */
+export const verifyConcurrency = 4;
+
+/** Problems a verification reports: beyond these, more would not change what to do. */
+export const problemsMax = 1000;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Corrupt, UnsupportedFormat } from "#core/errors.ts";
+import { siteId, vpgId } from "../../test/kit/batches.ts";
 import { decodeSessionClaim, encodeSessionClaim, type SessionClaim } from "./session-claim.ts";
-import { siteId, vpgId } from "./test-batches.ts";
 
 const claim: SessionClaim = {
   formatVersion: 1,

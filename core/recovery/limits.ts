@@ -7,3 +7,31 @@ export const recoveryLimits = {
   /** Attempts of one operation; more means that something is wrong that trying doesn't mend. */
   attemptsMax: 50,
 } as const;
+/** Bounds of reading a point in time; each is a default that the owner of a reader may lower or raise. */
+
+/** Decoded batch headers kept: a header of 1000 records takes some 30 KiB, so this holds the records of a million writes. */
+export const headerCacheBytes = 64 * 1024 * 1024;
+
+/** Decompressed frames kept (at most 256 KiB each). */
+export const frameCacheBytes = 64 * 1024 * 1024;
+
+/** Page indexes kept by a view: 21 to 25 bytes an extent, so about ten million extents. */
+export const pageCacheBytes = 256 * 1024 * 1024;
+
+/** Resolved chunk maps kept by a view, 4 KiB each: 16 MiB cover 2 GiB of volume. */
+export const chunkMapCacheBytes = 16 * 1024 * 1024;
+
+/** Extents of one page: a page index above it needs compaction first (`LimitExceeded`). */
+export const pageExtentsMax = 2 ** 26;
+
+/** Headers or frames read at the same time by one page build or one read. */
+export const fetchConcurrency = 16;
+
+/** Bytes put together at a time when a volume is streamed in order of offset; divides a page. */
+export const streamWindowBytes = 64 * 1024 * 1024;
+
+/** Runs put in the frames' order at a time when the order of offsets does not matter: 24 bytes each. */
+export const streamRunsMax = 2 ** 22;
+
+/** Batches one reader may meet: their numbers and a frame's share 31 bits of a sort key. */
+export const readerBatchesMax = 2 ** 25;

@@ -1,11 +1,11 @@
 /** Material for this folder's tests: small batches, and headers changed by hand with their checks made right again. */
-import { type BatchEvent, type BatchInput, type ExtentColumns, extentKinds } from "./batch.ts";
-import { encodeBatch } from "./encode.ts";
-import { viewOf, writeHeaderCrc } from "./fixed-header.ts";
-import type { FrameLevel } from "./frame.ts";
-import { sha256 } from "./hash.ts";
-import { at, hashBytes } from "./layout.ts";
-import { packExtents, type TappedExtents } from "./pack.ts";
+import { type BatchEvent, type BatchInput, type ExtentColumns, extentKinds } from "#core/journal/batch.ts";
+import { encodeBatch } from "#core/journal/encode.ts";
+import { viewOf, writeHeaderCrc } from "#core/journal/fixed-header.ts";
+import type { FrameLevel } from "#core/journal/frame.ts";
+import { sha256 } from "#core/journal/hash.ts";
+import { at, hashBytes } from "#core/journal/layout.ts";
+import { packExtents, type TappedExtents } from "#core/journal/pack.ts";
 
 export const vpgId = "01k3vpg0000000000000000001";
 export const siteId = "01k3s1te000000000000000001";

@@ -1,0 +1,171 @@
+import { pageBytes } from "#core/blocks/geometry.ts";
+import { Corrupt, InvalidInput } from "#core/errors.ts";
+import type { Objects } from "#core/ports.ts";
+import { type Checkpoint, listCheckpoints, type SessionFacts } from "#core/protection/checkpoint.ts";
+import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
+import { StoredBatches } from "#core/recovery/stored-batches.ts";
+import type { BatchHeader, ExtentColumns, Seal } from "./batch.ts";
+import { JournalFacts } from "./journal-facts.ts";
+import { readConcurrency } from "./limits.ts";
+import { comparePositions, type Position } from "./position.ts";
+import type { SessionClaim } from "./session-claim.ts";
+import { loadedAhead, readSessionClaims, SessionChain, unbrokenRun } from "./session-walk.ts";
+import type { VolumeBounds } from "./verify-batch.ts";
+
+/** A session as the bucket shows it. */
+export interface SessionRun {
+  readonly claim: SessionClaim;
+  /** Its valid batches: the unbroken run from 0 up to the first absent number or the seal. */
+  readonly batches: readonly BatchRef[];
+  readonly seal: Seal | undefined;
+  /** 0 when it has no batch. */
+  readonly lastSequence: number;
+}
+
+export interface JournalProgress {
+  readonly session: number;
+  readonly batches: number;
+  readonly bytes: number;
+}
+
+/** Page numbers stay below 2^23 (2^53 bytes of 1 GiB), so that volume and page make one number. */
+const pageStride = 2 ** 23;
+
+/**
+ * A VPG's journal read from the bucket alone (invariant 3): no table, no other site. Opening reads every header of the
+ * valid journal once and keeps per batch only where it is and which pages it touches; headers are read again as a view
+ * needs them.
+ */
+export class BucketJournal implements JournalSource {
+  readonly vpgId: string;
+  readonly sessions: readonly SessionRun[];
+  /** Of the valid journal only. */
+  readonly facts: JournalFacts;
+  readonly #stored: StoredBatches;
+  readonly #touched: ReadonlyMap<number, readonly BatchRef[]>;
+
+  private constructor(vpgId: string, stored: StoredBatches, read: JournalContents) {
+    this.vpgId = vpgId;
+    this.#stored = stored;
+    this.sessions = read.sessions;
+    this.facts = read.facts;
+    this.#touched = read.touched;
+  }
+
+  /**
+   * Reads session objects and batch headers, checks place, chain and sequences. Throws `Corrupt`, naming the key, for
+   * anything that valid journal can't be: a damaged journal is `verifyJournal`'s to describe.
+   */
+  static async open(
+    objects: Pick<Objects, "get" | "list">,
+    vpgId: string,
+    onProgress: (progress: JournalProgress) => void = () => undefined,
+  ): Promise<BucketJournal> {
+    const stored = new StoredBatches(objects, vpgId);
+    const contents = new JournalContents();
+    for (const claim of await readSessionClaims(objects, vpgId)) {
+      await readSession(objects, stored, claim, contents, onProgress);
+    }
+    return new BucketJournal(vpgId, stored, contents);
+  }
+
+  /** R12 over the bucket: exactly the checkpoints that the site lists, in order of position. */
+  checkpoints(): Checkpoint[] {
+    return listCheckpoints(this.sessions.map(factsOf), this.facts.syncFacts, this.facts.markers);
+  }
+
+  /** The session's volumes with their sizes as of the position. Throws `InvalidInput` for an unknown session. */
+  volumesAt(position: Position): Map<number, VolumeBounds> {
+    const run = this.sessions.find((session) => session.claim.session === position.session);
+    if (run === undefined) throw new InvalidInput(`no session ${position.session} in the journal of ${this.vpgId}`);
+    const volumes = new Map<number, VolumeBounds>(run.claim.volumes.map((entry) => [entry.volume, entry]));
+    for (const resize of this.facts.resizes) {
+      const bounds = volumes.get(resize.volume);
+      if (resize.session !== position.session || comparePositions(resize, position) > 0 || bounds === undefined)
+        continue;
+      volumes.set(resize.volume, { sectorBytes: bounds.sectorBytes, sizeBytes: resize.sizeBytes });
+    }
+    return volumes;
+  }
+
+  async batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]> {
+    const refs = this.#touched.get(volume * pageStride + page) ?? [];
+    return refs.filter((ref) => comparePositions({ session: ref.session, sequence: ref.firstSequence }, upTo) <= 0);
+  }
+
+  header(ref: BatchRef): Promise<BatchHeader> {
+    return this.#stored.header(ref);
+  }
+
+  frame(ref: BatchRef, header: BatchHeader, index: number): Promise<Uint8Array> {
+    return this.#stored.frame(ref, header, index);
+  }
+}
+
+/** What R12 needs to know of a session. */
+export function factsOf(run: SessionRun): SessionFacts {
+  const { session, term, continues, volumes } = run.claim;
+  return { session, term, continues, volumes: volumes.map((entry) => entry.volume), prefixSequence: run.lastSequence };
+}
+
+class JournalContents {
+  readonly facts = new JournalFacts();
+  readonly sessions: SessionRun[] = [];
+  readonly touched = new Map<number, BatchRef[]>();
+
+  add(ref: BatchRef, header: BatchHeader): void {
+    this.facts.add(header.session, header.events);
+    this.#touch(ref, header.extents);
+  }
+
+  #touch(ref: BatchRef, extents: ExtentColumns): void {
+    const { count, volume, offset, length } = extents;
+    let latest = -1;
+    for (let index = 0; index < count; index += 1) {
+      const start = offset[index] ?? 0;
+      const base = (volume[index] ?? 0) * pageStride;
+      const last = base + Math.floor((start + (length[index] ?? 0) - 1) / pageBytes);
+      for (let page = base + Math.floor(start / pageBytes); page <= last; page += 1) {
+        if (page === latest) continue;
+        latest = page;
+        const refs = this.touched.get(page);
+        if (refs === undefined) this.touched.set(page, [ref]);
+        else if (refs.at(-1) !== ref) refs.push(ref);
+      }
+    }
+  }
+}
+
+async function readSession(
+  objects: Pick<Objects, "list">,
+  stored: StoredBatches,
+  claim: SessionClaim,
+  contents: JournalContents,
+  onProgress: (progress: JournalProgress) => void,
+): Promise<void> {
+  const chain = new SessionChain();
+  const batches: BatchRef[] = [];
+  let seal: Seal | undefined;
+  let bytes = 0;
+  const places = unbrokenRun(objects, claim);
+  for await (const { item, loaded } of loadedAhead(places, readConcurrency, (place) => stored.object(place))) {
+    const { object, hash } = await loaded;
+    if (object.kind === "seal") {
+      seal = object.seal;
+      break;
+    }
+    const { header } = object;
+    const problem = chain.next(header, hash);
+    if (problem !== undefined) {
+      const key = stored.keyOf(item);
+      throw new Corrupt(`${key} ${problem}`, { key });
+    }
+    const { firstSequence, lastSequence, headerLength } = header;
+    const ref: BatchRef = { ...item, firstSequence, lastSequence, headerLength };
+    batches.push(ref);
+    contents.add(ref, header);
+    bytes += item.size;
+    onProgress({ session: claim.session, batches: batches.length, bytes });
+  }
+  contents.sessions.push({ claim, batches, seal, lastSequence: chain.sequence });
+}

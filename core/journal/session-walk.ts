@@ -1,0 +1,100 @@
+import { Corrupt } from "#core/errors.ts";
+import { listAll } from "#core/list-all.ts";
+import type { Objects } from "#core/ports.ts";
+import type { BatchHeader } from "./batch.ts";
+import { bytesEqual } from "./hash.ts";
+import { parseBatchKey, parseSessionClaimKey, sessionClaimPrefix, sessionPrefix } from "./keys.ts";
+import { decodeSessionClaim, type SessionClaim } from "./session-claim.ts";
+
+/**
+ * All session objects of a VPG, in order of ordinal. Throws `Corrupt` for one that is not what its name says, or whose
+ * term is older than that of a session before it: authority never goes back.
+ */
+export async function readSessionClaims(
+  objects: Pick<Objects, "get" | "list">,
+  vpgId: string,
+): Promise<SessionClaim[]> {
+  const claims: SessionClaim[] = [];
+  for await (const { key } of listAll(objects, sessionClaimPrefix(vpgId))) {
+    const session = parseSessionClaimKey(key)?.session;
+    const claim = decodeSessionClaim(await objects.get(key));
+    if (claim.vpgId !== vpgId || claim.session !== session) throw new Corrupt(`${key} is another session's`, { key });
+    if (claim.term < (claims.at(-1)?.term ?? 0)) throw new Corrupt(`${key} has an older term than before`, { key });
+    claims.push(claim);
+  }
+  return claims;
+}
+
+export interface StoredObject {
+  readonly term: number;
+  readonly session: number;
+  readonly batch: number;
+  readonly size: number;
+}
+
+/** The objects 0, 1, 2 … of a session up to the first that is absent, by their names alone: the last may be a SEAL, and then what follows it is void. */
+export async function* unbrokenRun(
+  objects: Pick<Objects, "list">,
+  claim: Pick<SessionClaim, "vpgId" | "term" | "session">,
+): AsyncGenerator<StoredObject> {
+  let expected = 0;
+  for await (const { key, size } of listAll(objects, sessionPrefix(claim.vpgId, claim.term, claim.session))) {
+    const place = parseBatchKey(key);
+    if (place === undefined) continue;
+    if (place.batch !== expected) return;
+    expected += 1;
+    yield { term: claim.term, session: claim.session, batch: place.batch, size };
+  }
+}
+
+/** `load` of each item in order, up to `ahead` under way at a time. An error is thrown when its turn comes, and not before. */
+export async function* loadedAhead<T, R>(
+  items: AsyncIterable<T>,
+  ahead: number,
+  load: (item: T) => Promise<R>,
+): AsyncGenerator<{ readonly item: T; readonly loaded: Promise<R> }> {
+  const underWay: { item: T; loaded: Promise<R> }[] = [];
+  for await (const item of items) {
+    const loaded = load(item);
+    // Awaited by the consumer in its turn, or never when it stops before: not an unhandled rejection.
+    loaded.catch(() => undefined);
+    underWay.push({ item, loaded });
+    const first = underWay.length >= ahead ? underWay.shift() : undefined;
+    if (first !== undefined) yield first;
+  }
+  yield* underWay;
+}
+
+/** Checks that each batch of a session goes on where the one before it ended. */
+export class SessionChain {
+  /** Last sequence so far; 0 before the first batch. */
+  sequence = 0;
+  #hash: Uint8Array | undefined;
+  #closed = false;
+
+  /** What is wrong with this batch as the next one, or undefined. After a gap in what could be read, `hash` of the one before is unknown. */
+  next(header: BatchHeader, hash: Uint8Array): string | undefined {
+    const problem = this.#problem(header);
+    this.sequence = header.lastSequence;
+    this.#hash = hash;
+    this.#closed = header.events.some((event) => event.kind === "close");
+    return problem;
+  }
+
+  /** The batch could not be read: the one after it is not held against it. */
+  skip(): void {
+    this.sequence = -1;
+    this.#hash = undefined;
+  }
+
+  #problem(header: BatchHeader): string | undefined {
+    if (this.#closed) return "follows the close of its session";
+    if (this.sequence >= 0 && header.firstSequence !== this.sequence + 1) {
+      return `starts at sequence ${header.firstSequence}, not ${this.sequence + 1}`;
+    }
+    if (this.#hash !== undefined && !bytesEqual(header.previousHash, this.#hash)) {
+      return "does not name the hash of the batch before it";
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,171 @@
+import { Corrupt, FarshoreError } from "#core/errors.ts";
+import { listAll } from "#core/list-all.ts";
+import type { Objects } from "#core/ports.ts";
+import { listCheckpoints, type SessionFacts } from "#core/protection/checkpoint.ts";
+import { StoredBatches, storedAs } from "#core/recovery/stored-batches.ts";
+import type { BatchHeader } from "./batch.ts";
+import { decodePrefix, decodeSeal } from "./decode.ts";
+import { batchHash } from "./hash.ts";
+import { JournalFacts } from "./journal-facts.ts";
+import { journalPrefix } from "./keys.ts";
+import { problemsMax, verifyConcurrency } from "./limits.ts";
+import type { SessionClaim } from "./session-claim.ts";
+import { loadedAhead, readSessionClaims, SessionChain, unbrokenRun } from "./session-walk.ts";
+import { type BatchBounds, type VolumeBounds, verifyBatch } from "./verify-batch.ts";
+
+export interface JournalProblem {
+  readonly key: string;
+  /** Name of the error, as in core/errors.ts. */
+  readonly error: string;
+  readonly message: string;
+}
+
+export interface VerifyReport {
+  readonly vpgId: string;
+  readonly sessions: number;
+  readonly sealedSessions: number;
+  readonly batches: number;
+  /** Stored bytes of those batches. */
+  readonly bytes: number;
+  /** Valid by R12. */
+  readonly checkpoints: number;
+  /** Objects behind a seal or a gap, or of no session: they never existed, and no reader shows them. */
+  readonly voidObjects: number;
+  /** In order of discovery; at most `problemsMax`. */
+  readonly problems: readonly JournalProblem[];
+}
+
+export interface VerifyProgress {
+  readonly batches: number;
+  readonly bytes: number;
+}
+
+/**
+ * Reads every byte of a VPG's valid journal and checks it against itself: session objects, places, SHA-256, the chain of
+ * hashes, sequences, bounds, and that each frame decompresses. Problems are collected and the reading goes on behind
+ * them; only what the store itself throws, like `Transient`, is thrown.
+ */
+export async function verifyJournal(
+  objects: Pick<Objects, "get" | "list">,
+  vpgId: string,
+  onProgress: (progress: VerifyProgress) => void = () => undefined,
+): Promise<VerifyReport> {
+  return new Verifier(objects, vpgId, onProgress).run();
+}
+
+class Verifier {
+  readonly #objects: Pick<Objects, "get" | "list">;
+  readonly #vpgId: string;
+  readonly #onProgress: (progress: VerifyProgress) => void;
+  readonly #stored: StoredBatches;
+  readonly #problems: JournalProblem[] = [];
+  readonly #sessions: SessionFacts[] = [];
+  readonly #facts = new JournalFacts();
+  #sealed = 0;
+  #batches = 0;
+  #bytes = 0;
+
+  constructor(objects: Pick<Objects, "get" | "list">, vpgId: string, onProgress: (progress: VerifyProgress) => void) {
+    this.#objects = objects;
+    this.#vpgId = vpgId;
+    this.#onProgress = onProgress;
+    this.#stored = new StoredBatches(objects, vpgId);
+  }
+
+  async run(): Promise<VerifyReport> {
+    const claims = await this.#claims();
+    for (const claim of claims) await this.#session(claim);
+    let stored = 0;
+    for await (const _ of listAll(this.#objects, journalPrefix(this.#vpgId))) stored += 1;
+    return {
+      vpgId: this.#vpgId,
+      sessions: claims.length,
+      sealedSessions: this.#sealed,
+      batches: this.#batches,
+      bytes: this.#bytes,
+      checkpoints: listCheckpoints(this.#sessions, this.#facts.syncFacts, this.#facts.markers).length,
+      voidObjects: stored - this.#batches - this.#sealed,
+      problems: this.#problems,
+    };
+  }
+
+  async #claims(): Promise<SessionClaim[]> {
+    try {
+      return await readSessionClaims(this.#objects, this.#vpgId);
+    } catch (error) {
+      this.#note(`sessions/${this.#vpgId}/`, error);
+      return [];
+    }
+  }
+
+  async #session(claim: SessionClaim): Promise<void> {
+    const chain = new SessionChain();
+    const volumes = new Map<number, VolumeBounds>(claim.volumes.map((entry) => [entry.volume, entry]));
+    const places = unbrokenRun(this.#objects, claim);
+    let prefixSequence = 0;
+    for await (const { item, loaded } of loadedAhead(places, verifyConcurrency, (place) => this.#stored.whole(place))) {
+      const key = this.#stored.keyOf(item);
+      const bytes = await loaded;
+      const header = this.#check(key, bytes, { ...item, vpgId: this.#vpgId, volumes });
+      if (header === "seal") {
+        this.#sealed += 1;
+        break;
+      }
+      this.#batches += 1;
+      this.#bytes += bytes.length;
+      this.#onProgress({ batches: this.#batches, bytes: this.#bytes });
+      if (header === undefined) {
+        chain.skip();
+        continue;
+      }
+      const problem = chain.next(header, batchHash(bytes));
+      if (problem !== undefined) this.#problem(key, "Corrupt", problem);
+      prefixSequence = header.lastSequence;
+      this.#gather(header, volumes);
+    }
+    const { session, term, continues } = claim;
+    this.#sessions.push({
+      session,
+      term,
+      continues,
+      volumes: claim.volumes.map((entry) => entry.volume),
+      prefixSequence,
+    });
+  }
+
+  /** The header, "seal", or undefined when the object is damaged; which is noted. */
+  #check(key: string, bytes: Uint8Array, bounds: BatchBounds): BatchHeader | "seal" | undefined {
+    try {
+      return storedAs(key, () => {
+        if (decodePrefix(bytes).kind === "batch") return verifyBatch(bytes, bounds);
+        const seal = decodeSeal(bytes);
+        for (const field of ["vpgId", "term", "session", "batch"] as const) {
+          if (seal[field] !== bounds[field]) throw new Corrupt(`${key} is a seal of another ${field}`, { key, field });
+        }
+        return "seal";
+      });
+    } catch (error) {
+      this.#note(key, error);
+    }
+    return undefined;
+  }
+
+  #gather(header: BatchHeader, volumes: Map<number, VolumeBounds>): void {
+    this.#facts.add(header.session, header.events);
+    for (const event of header.events) {
+      const bounds = event.kind === "resize" ? volumes.get(event.volume) : undefined;
+      if (event.kind === "resize" && bounds !== undefined) {
+        volumes.set(event.volume, { sectorBytes: bounds.sectorBytes, sizeBytes: event.sizeBytes });
+      }
+    }
+  }
+
+  #note(key: string, error: unknown): void {
+    if (!(error instanceof FarshoreError) || error.kind === "retryable") throw error;
+    this.#problem(key, error.name, error.message);
+  }
+
+  #problem(key: string, error: string, message: string): void {
+    if (this.#problems.length < problemsMax) this.#problems.push({ key, error, message });
+  }
+}

@@ -1,0 +1,28 @@
+import type { BatchHeader } from "#core/journal/batch.ts";
+import type { Position } from "#core/journal/position.ts";
+
+/** Enough to find and read a batch of a VPG's journal. */
+export interface BatchRef {
+  readonly term: number;
+  readonly session: number;
+  readonly batch: number;
+  readonly firstSequence: number;
+  readonly lastSequence: number;
+  /** Bytes of the object. */
+  readonly size: number;
+  /** Bytes of its header where they are known: then it is read exactly. */
+  readonly headerLength?: number;
+}
+
+/** Where a view reads from: the site's table knows which batches touch a page, the bucket holds them. */
+export interface JournalSource {
+  /**
+   * Batches of valid journal that have a write or zero of this volume in this page (1 GiB), and whose first sequence is
+   * at or before `upTo`; in order of position. More than needed does no harm.
+   */
+  batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]>;
+  /** Throws `Corrupt` when the stored header is not that of this batch. */
+  header(ref: BatchRef): Promise<BatchHeader>;
+  /** Stored bytes of a frame. */
+  frame(ref: BatchRef, header: BatchHeader, index: number): Promise<Uint8Array>;
+}

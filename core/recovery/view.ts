@@ -1,0 +1,225 @@
+import { chunkBytes, chunksPerPage, pageBytes, sectorBytesMin } from "#core/blocks/geometry.ts";
+import { InvalidInput } from "#core/errors.ts";
+import { framesMax } from "#core/journal/limits.ts";
+import type { Position } from "#core/journal/position.ts";
+import type { ByteRange } from "#core/ports.ts";
+import { concurrently } from "./concurrently.ts";
+import type { JournalReader } from "./journal-reader.ts";
+import { chunkMapCacheBytes, fetchConcurrency, pageCacheBytes } from "./limits.ts";
+import { LoadingCache } from "./loading-cache.ts";
+import { type PageIndex, PageIndexBuilder, zeroSector } from "./page-index.ts";
+
+export interface ViewOptions {
+  readonly reader: JournalReader;
+  readonly volume: number;
+  /** Size of the volume at the position. */
+  readonly sizeBytes: number;
+  /** Everything at or before it is in the image. */
+  readonly upTo: Position;
+  readonly pageCacheBytes?: number;
+  readonly chunkMapCacheBytes?: number;
+}
+
+/** Bytes that lie together in one frame and show together in the volume. */
+export interface VisibleRun {
+  /** Where in the volume. */
+  readonly offset: number;
+  readonly length: number;
+  /** The batch as its `JournalReader` numbers it. */
+  readonly batch: number;
+  readonly frame: number;
+  /** Where in the frame's raw bytes. */
+  readonly frameOffset: number;
+}
+
+/** Chunk map of a chunk that reads as zeros. */
+const zeroChunk = new Int32Array(0);
+
+/**
+ * A volume as it stood at a position, read lazily: opening costs nothing, the first touch of a page (1 GiB) reads the
+ * headers of the batches that touch it, and reads decode only the frames that show. Safe for concurrent readers.
+ */
+export class View {
+  readonly sizeBytes: number;
+  readonly volume: number;
+  readonly reader: JournalReader;
+  readonly #upTo: Position;
+  readonly #pages: LoadingCache<PageIndex>;
+  readonly #maps: LoadingCache<Int32Array>;
+
+  constructor(options: ViewOptions) {
+    this.reader = options.reader;
+    this.volume = options.volume;
+    this.sizeBytes = options.sizeBytes;
+    this.#upTo = options.upTo;
+    this.#pages = new LoadingCache(options.pageCacheBytes ?? pageCacheBytes, (page) => page.bytes);
+    this.#maps = new LoadingCache(options.chunkMapCacheBytes ?? chunkMapCacheBytes, (map) => map.byteLength + 64);
+  }
+
+  /**
+   * Fills `target` with the bytes at `offset`; any alignment. Throws `InvalidInput` outside the volume, `Corrupt` for
+   * stored bytes that fail their checks, and what the source throws; `target` is then undefined.
+   */
+  async read(offset: number, target: Uint8Array): Promise<void> {
+    this.#checkRange(offset, target.length);
+    const missing = new Map<number, VisibleRun[]>();
+    const end = offset + target.length;
+    for (let start = offset; start < end; ) {
+      const stop = Math.min(end, (Math.floor(start / chunkBytes) + 1) * chunkBytes);
+      const runs = await this.runsOf(start, stop);
+      let filled = start;
+      for (const run of runs) {
+        if (run.offset > filled) target.fill(0, filled - offset, run.offset - offset);
+        filled = run.offset + run.length;
+        const raw = this.reader.peekFrame(run.batch, run.frame);
+        if (raw !== undefined) copyRun(run, raw, target, offset);
+        else pushTo(missing, run.batch * framesMax + run.frame, run);
+      }
+      if (filled < stop) target.fill(0, filled - offset, stop - offset);
+      start = stop;
+    }
+    // Copied as each arrives: a small cache may have dropped the first by the time the last is there.
+    await concurrently([...missing.values()], fetchConcurrency, async (runs) => {
+      const [first] = runs;
+      if (first === undefined) return;
+      const raw = await this.reader.frame(first.batch, first.frame);
+      for (const run of runs) copyRun(run, raw, target, offset);
+    });
+  }
+
+  /** True when nothing but zeros shows in the range, by the index alone: written zeros count as data. */
+  async isZeroRange(offset: number, length: number): Promise<boolean> {
+    this.#checkRange(offset, length);
+    for await (const _ of this.#dataPieces(offset, offset + length)) return false;
+    return true;
+  }
+
+  /** The first range at or after `offset` that may hold data, within one chunk; undefined when only zeros follow. */
+  async nextData(offset: number): Promise<ByteRange | undefined> {
+    this.#checkRange(offset, 0);
+    for await (const piece of this.#dataPieces(offset, this.sizeBytes)) return piece;
+    return undefined;
+  }
+
+  /** All ranges that may hold data, ascending, neighbours joined (and cut at 1 GiB). */
+  async *dataRanges(from = 0, to = this.sizeBytes): AsyncGenerator<ByteRange> {
+    this.#checkRange(from, to - from);
+    let open: ByteRange | undefined;
+    for await (const piece of this.#dataPieces(from, to)) {
+      if (open !== undefined && open.offset + open.length === piece.offset && open.length + piece.length <= pageBytes) {
+        open = { offset: open.offset, length: open.length + piece.length };
+      } else {
+        if (open !== undefined) yield open;
+        open = piece;
+      }
+    }
+    if (open !== undefined) yield open;
+  }
+
+  /** True when no extent reaches the page, so that all its chunks may be passed over. */
+  async isEmptyPage(page: number): Promise<boolean> {
+    return (await this.#page(page)).count === 0;
+  }
+
+  /** What shows between `from` and `to`, which lie in one chunk, ascending; the rest reads as zeros. */
+  async runsOf(from: number, to: number): Promise<VisibleRun[]> {
+    const chunk = Math.floor(from / chunkBytes);
+    const page = Math.floor(chunk / chunksPerPage);
+    const chunkInPage = chunk - page * chunksPerPage;
+    const map =
+      this.#maps.peek(chunk) ??
+      (await this.#maps.get(chunk, async () => (await this.#page(page)).resolve(chunkInPage) ?? zeroChunk));
+    if (map.length === 0) return [];
+    return runsIn(await this.#page(page), map, page * pageBytes, chunkInPage, from, to);
+  }
+
+  async *#dataPieces(from: number, to: number): AsyncGenerator<ByteRange> {
+    for (let start = from; start < to; ) {
+      const page = Math.floor(start / pageBytes);
+      if (await this.isEmptyPage(page)) {
+        start = (page + 1) * pageBytes;
+        continue;
+      }
+      const stop = Math.min(to, (Math.floor(start / chunkBytes) + 1) * chunkBytes);
+      let open: ByteRange | undefined;
+      for (const run of await this.runsOf(start, stop)) {
+        if (open !== undefined && open.offset + open.length === run.offset) {
+          open = { offset: open.offset, length: open.length + run.length };
+          continue;
+        }
+        if (open !== undefined) yield open;
+        open = { offset: run.offset, length: run.length };
+      }
+      if (open !== undefined) yield open;
+      start = stop;
+    }
+  }
+
+  async #page(page: number): Promise<PageIndex> {
+    return this.#pages.peek(page) ?? this.#pages.get(page, () => this.#buildPage(page));
+  }
+
+  async #buildPage(page: number): Promise<PageIndex> {
+    const refs = await this.reader.source.batchesTouching(this.volume, page, this.#upTo);
+    const builder = new PageIndexBuilder(this.volume, page, this.#upTo);
+    const step = fetchConcurrency * 4;
+    for (let at = 0; at < refs.length; at += step) {
+      const numbers = refs.slice(at, at + step).map((ref) => this.reader.numberOf(ref));
+      const headers = new Array<Awaited<ReturnType<JournalReader["header"]>>>(numbers.length);
+      await concurrently(numbers, fetchConcurrency, async (number, index) => {
+        headers[index] = await this.reader.header(number);
+      });
+      // Added in order of position whatever order they came in.
+      for (const [index, header] of headers.entries()) builder.add(header, numbers[index] ?? 0);
+    }
+    return builder.build();
+  }
+
+  #checkRange(offset: number, length: number): void {
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.sizeBytes)) {
+      throw new InvalidInput(`bytes ${offset} to ${offset + length} are not in a volume of ${this.sizeBytes}`);
+    }
+  }
+}
+
+/** Copies what of the run lies in the target, whose first byte is the volume's `targetOffset`. */
+export function copyRun(run: VisibleRun, raw: Uint8Array, target: Uint8Array, targetOffset: number): void {
+  target.set(raw.subarray(run.frameOffset, run.frameOffset + run.length), run.offset - targetOffset);
+}
+
+function runsIn(
+  index: PageIndex,
+  map: Int32Array,
+  pageStart: number,
+  chunkInPage: number,
+  from: number,
+  to: number,
+): VisibleRun[] {
+  const runs: VisibleRun[] = [];
+  const chunkStart = pageStart + chunkInPage * chunkBytes;
+  const sectorEnd = Math.ceil((to - chunkStart) / sectorBytesMin);
+  let sector = Math.floor((from - chunkStart) / sectorBytesMin);
+  while (sector < sectorEnd) {
+    const extent = map[sector] ?? zeroSector;
+    const first = sector;
+    do sector += 1;
+    while (sector < sectorEnd && map[sector] === extent);
+    if (extent === zeroSector) continue;
+    const offset = Math.max(from, chunkStart + first * sectorBytesMin);
+    const extentStart = pageStart + (index.start[extent] ?? 0) * sectorBytesMin;
+    runs.push({
+      offset,
+      length: Math.min(to, chunkStart + sector * sectorBytesMin) - offset,
+      batch: index.batch[extent] ?? 0,
+      frame: index.frame[extent] ?? 0,
+      frameOffset: (index.frameOffset[extent] ?? 0) + (offset - extentStart),
+    });
+  }
+  return runs;
+}
+
+function pushTo<T>(lists: Map<number, T[]>, key: number, item: T): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [item]);
+  else list.push(item);
+}
