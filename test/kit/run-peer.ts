@@ -1,0 +1,18 @@
+import { execFile } from "node:child_process";
+
+/** A peer that hangs is ended after this long, and its test fails. */
+const peerMsMax = 240_000;
+const outputBytesMax = 16 * 1024 * 1024;
+
+/** Runs a program to its end; resolves with what it printed, rejects with all of it when it doesn't exit with 0. */
+export function runPeer(program: string, args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    execFile(program, args, { timeout: peerMsMax, maxBuffer: outputBytesMax }, (error, stdout, stderr) => {
+      if (error === null) {
+        resolve({ stdout, stderr });
+      } else {
+        reject(new Error(`${program} ${args.join(" ")}\n${stdout}\n${stderr}`, { cause: error }));
+      }
+    });
+  });
+}
