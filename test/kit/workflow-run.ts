@@ -31,8 +31,10 @@ export interface WorkflowRun {
   readonly calls: { readonly name: string; readonly payload: unknown; readonly at: number }[];
   /** Passes time until the execution has ended. */
   ended(machine: string, name: string): Promise<ExecutionDescription>;
-  /** Starts `m` of the only machine with this input, and waits for its end. */
+  /** Starts `m` of the first machine with this input, and waits for its end. */
   run(input?: unknown): Promise<ExecutionDescription>;
+  /** Closes the interpreter, passing the grace that functions without an end are given. */
+  close(): Promise<void>;
 }
 
 export interface WorkflowRunOptions {
@@ -44,7 +46,7 @@ export interface WorkflowRunOptions {
   readonly substitutions?: Readonly<Record<string, string>>;
 }
 
-/** An interpreter on a virtual clock whose machines are `documents`. Close `workflows` at the end. */
+/** An interpreter on a virtual clock whose machines are `documents`; `close` it at the end. */
 export function workflowRun(
   documents: Readonly<Record<string, unknown>>,
   options: WorkflowRunOptions = {},
@@ -82,7 +84,7 @@ export function workflowRun(
     await workflows.start(machine, "m", JSON.stringify(input));
     return ended(machine, "m");
   };
-  return { workflows, clock, calls, ended, run };
+  return { workflows, clock, calls, ended, run, close: () => clock.until(workflows.close()) };
 }
 
 /** A document of the states given, starting at the first. */

@@ -5,9 +5,9 @@ import { type WorkflowsContractInput, workflowsContract } from "../../../test/co
 import { workflowRun } from "../../../test/kit/workflow-run.ts";
 
 const make = (file: string) => async (input: WorkflowsContractInput) => {
-  const { workflows, clock, ended } = workflowRun(input.machines, { functions: input.functions, file });
+  const { workflows, clock, ended, close } = workflowRun(input.machines, { functions: input.functions, file });
   await workflows.resume();
-  return { workflows, ended, passTime: (ms: number) => clock.advance(ms), dispose: () => workflows.close() };
+  return { workflows, ended, passTime: (ms: number) => clock.advance(ms), dispose: close };
 };
 
 workflowsContract("EmbeddedWorkflows in memory", make(":memory:"));
