@@ -1,0 +1,25 @@
+import type { ErrorDetails } from "#core/errors.ts";
+import type { SealedSegment, SegmentBuffers } from "../tap/segment.ts";
+import type { SessionPlace } from "./press.ts";
+
+/** What the main thread starts a ship worker with. */
+export interface ShipWorkerData {
+  readonly site: { readonly url: string; readonly token: string; readonly ca?: string | undefined };
+  readonly place: SessionPlace;
+}
+
+/** Main thread to worker; the segment's buffers are transferred. */
+export type ToShipWorker = { readonly kind: "segment"; readonly segment: SealedSegment } | { readonly kind: "stop" };
+
+interface ErrorMessage {
+  readonly name: string;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
+
+/** Worker to main thread; the buffers are transferred back. */
+export type FromShipWorker =
+  | { readonly kind: "encoded"; readonly batch: number; readonly storedBytes: number; readonly buffers: SegmentBuffers }
+  | { readonly kind: "acknowledged"; readonly batch: number }
+  | { readonly kind: "stopped"; readonly error: ErrorMessage }
+  | { readonly kind: "troubled"; readonly error: ErrorMessage };

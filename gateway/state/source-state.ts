@@ -1,0 +1,79 @@
+import { z } from "zod";
+import { idSchema } from "#core/ids.ts";
+import type { StateDirectory } from "./state-directory.ts";
+
+const diskSchema = z.strictObject({
+  vmName: z.string(),
+  name: z.string(),
+  path: z.string(),
+  sizeBytes: z.int(),
+  /** Device and inode, or the number of a block device, in decimal. */
+  identity: z.string(),
+  /** Nanoseconds since the epoch, in decimal; "0" for a block device, which keeps no such time. */
+  modifiedAt: z.string(),
+});
+export type DiskIdentity = z.infer<typeof diskSchema>;
+
+const schema = z.strictObject({
+  formatVersion: z.literal(1),
+  vpgId: idSchema.nullable(),
+  term: z.int(),
+  /** Last session ordinal; 0 for none. */
+  session: z.int(),
+  /** Last batch of it known to be acknowledged with all before it; -1 for none. */
+  acknowledgedBatch: z.int(),
+  /** Of the session that is being asked for: a repeated ask gets the same one. */
+  pendingNonce: idSchema.nullable(),
+  /** The session was closed, all of it acknowledged, and the disks flushed. */
+  clean: z.boolean(),
+  /** Why the last session was fenced off; null if it wasn't. */
+  fenced: z.string().nullable(),
+  /** The disks as they were at the clean end. */
+  disks: z.array(diskSchema),
+});
+export type SourceFacts = z.infer<typeof schema>;
+
+const none: SourceFacts = {
+  formatVersion: 1,
+  vpgId: null,
+  term: 0,
+  session: 0,
+  acknowledgedBatch: -1,
+  pendingNonce: null,
+  clean: false,
+  fenced: null,
+  disks: [],
+};
+
+/** A source gateway's memory of one VPG, by its name (R4). */
+export class SourceState {
+  readonly #directory: StateDirectory;
+  readonly #name: string;
+  #facts: SourceFacts;
+
+  private constructor(directory: StateDirectory, name: string, facts: SourceFacts) {
+    this.#directory = directory;
+    this.#name = name;
+    this.#facts = facts;
+  }
+
+  static async load(directory: StateDirectory, vpgName: string): Promise<SourceState> {
+    const name = `source-${vpgName}`;
+    return new SourceState(directory, name, (await directory.read(name, schema)) ?? none);
+  }
+
+  get facts(): SourceFacts {
+    return this.#facts;
+  }
+
+  /** Durable once it resolves. */
+  async save(changes: Partial<SourceFacts>): Promise<void> {
+    this.#facts = { ...this.#facts, ...changes };
+    await this.#directory.write(this.#name, this.#facts);
+  }
+
+  /** Forgets the VPG it was about: the name means another one now. */
+  async forget(): Promise<void> {
+    await this.save(none);
+  }
+}

@@ -1,0 +1,116 @@
+import type { Clock, Log } from "#core/ports.ts";
+import { SyncCounter, type SyncProgress } from "#core/sync/progress.ts";
+import { syncReadAhead } from "../limits.ts";
+import type { SessionLog } from "../tap/session-log.ts";
+import type { VolumeTrack } from "../tap/volume-track.ts";
+import { ChunkBuffers } from "./chunk-buffers.ts";
+import { HashPool } from "./hash-pool.ts";
+import { Throttle } from "./throttle.ts";
+import { type SyncSource, type TargetHashes, VolumeSync } from "./volume-sync.ts";
+
+/** Buffers of all volumes' syncs together: two volumes' read-ahead. */
+const buffersMax = 2 * syncReadAhead;
+
+/** Runs the syncs of a VPG's volumes as the session log begins them, side by side, with one set of buffers and hash workers. */
+export class SyncRunner {
+  readonly #log: SessionLog;
+  readonly #sources: readonly SyncSource[];
+  readonly #hashes: TargetHashes;
+  readonly #clock: Clock;
+  readonly #events: Log;
+  readonly #throttle: Throttle;
+  readonly #stop = new AbortController();
+  readonly #running = new Map<VolumeTrack, Promise<void>>();
+  #work: { readonly pool: HashPool; readonly buffers: ChunkBuffers; readonly counter: SyncCounter } | undefined;
+  #loop: Promise<void> | undefined;
+
+  /** `sources` in the order of the log's volumes. */
+  constructor(options: {
+    readonly log: SessionLog;
+    readonly sources: readonly SyncSource[];
+    readonly hashes: TargetHashes;
+    readonly clock: Clock;
+    readonly events: Log;
+    readonly bytesPerSecond?: number | undefined;
+  }) {
+    this.#log = options.log;
+    this.#sources = options.sources;
+    this.#hashes = options.hashes;
+    this.#clock = options.clock;
+    this.#events = options.events;
+    this.#throttle = new Throttle(options.bytesPerSecond, options.clock);
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** Null while nothing syncs. */
+  get progress(): SyncProgress | null {
+    const syncing = this.#log.tracks.filter((track) => track.syncing);
+    if (this.#work === undefined || syncing.length === 0) return null;
+    const remaining = syncing.reduce((sum, track) => sum + track.suspects.count, 0);
+    return this.#work.counter.progress(remaining, this.#clock.monotonic());
+  }
+
+  /** Gives up what is under way and waits for it. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error("the sync was stopped"));
+    await this.#loop;
+    await Promise.allSettled(this.#running.values());
+    await this.#work?.pool.close();
+    this.#work = undefined;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    const waiting = (): VolumeTrack | undefined =>
+      this.#log.tracks.find((track) => track.syncing && !this.#running.has(track));
+    const over = (): boolean => this.#work !== undefined && this.#running.size === 0;
+    while (!signal.aborted) {
+      for (let track = waiting(); track !== undefined; track = waiting()) this.#begin(track);
+      if (over()) await this.#rest();
+      // Only the stop rejects, and the loop looks at it next.
+      await this.#log.changes.until(() => waiting() !== undefined || over(), signal).catch(() => undefined);
+    }
+  }
+
+  #begin(track: VolumeTrack): void {
+    const source = this.#sources[track.index];
+    if (source === undefined) throw new TypeError(`volume ${track.index} has no source`);
+    if (this.#work === undefined) {
+      const counter = new SyncCounter(this.#clock.monotonic());
+      this.#work = { pool: new HashPool(), buffers: new ChunkBuffers(buffersMax), counter };
+      this.#events.info("sync.begins", { mode: this.#log.mode });
+    }
+    const parts = {
+      ...this.#work,
+      log: this.#log,
+      hashes: this.#hashes,
+      throttle: this.#throttle,
+      clock: this.#clock,
+      events: this.#events,
+    };
+    this.#running.set(track, this.#sync(track, new VolumeSync(track, source, parts, this.#stop.signal)));
+  }
+
+  async #sync(track: VolumeTrack, sync: VolumeSync): Promise<void> {
+    try {
+      await sync.run();
+    } catch (error) {
+      if (!this.#stop.signal.aborted) throw error;
+    } finally {
+      this.#running.delete(track);
+      this.#log.changes.fire();
+    }
+  }
+
+  async #rest(): Promise<void> {
+    const work = this.#work;
+    if (work === undefined) return;
+    this.#work = undefined;
+    const { comparedChunks, differingChunks, shippedBytes } = work.counter.progress(0, this.#clock.monotonic());
+    this.#events.info("sync.ended", { comparedChunks, differingChunks, shippedBytes });
+    await work.pool.close();
+  }
+}

@@ -1,0 +1,293 @@
+import { chunkBytes, chunksPerPage, pageOf } from "#core/blocks/geometry.ts";
+import { isZero } from "#core/blocks/zeros.ts";
+import { Transient } from "#core/errors.ts";
+import { bytesEqual, sha256 } from "#core/journal/hash.ts";
+import type { Position } from "#core/journal/position.ts";
+import type { Clock, Log } from "#core/ports.ts";
+import { directSubHashesMax, hashBytes, overlappedReadsMax, subHashChunksMax } from "#core/sync/limits.ts";
+import { chunkLength, chunksOfPage, type Piece, piecesOf, subChunkCount } from "#core/sync/pieces.ts";
+import type { SyncCounter } from "#core/sync/progress.ts";
+import type { RangeWatch } from "../disk/tapped-device.ts";
+import { syncReadAhead, syncRetryMs } from "../limits.ts";
+import type { SessionLog } from "../tap/session-log.ts";
+import type { SyncBasis, VolumeTrack } from "../tap/volume-track.ts";
+import type { ChunkBuffers } from "./chunk-buffers.ts";
+import type { HashPool } from "./hash-pool.ts";
+import type { Throttle } from "./throttle.ts";
+
+/** The disk that is synced; a `TappedDevice` is one. */
+export interface SyncSource {
+  readonly sizeBytes: number;
+  read(offset: number, target: Uint8Array): void | Promise<void>;
+  watch(offset: number, length: number): RangeWatch;
+  lockedRead<Result>(
+    offset: number,
+    length: number,
+    use: (bytes: Uint8Array) => Result | Promise<Result>,
+  ): Promise<Result>;
+}
+
+/** Hashes of the journal's image: all chunks of a page, or the sub-chunks of some (numbers inside the page). */
+export type TargetHashes = (
+  ask: {
+    readonly journalVolume: number;
+    readonly page: number;
+    readonly upTo: Position;
+    readonly subChunksOf?: readonly number[];
+  },
+  signal: AbortSignal,
+) => Promise<Uint8Array>;
+
+export interface SyncParts {
+  readonly log: SessionLog;
+  readonly hashes: TargetHashes;
+  readonly pool: HashPool;
+  readonly buffers: ChunkBuffers;
+  readonly throttle: Throttle;
+  readonly counter: SyncCounter;
+  readonly clock: Clock;
+  readonly events: Log;
+}
+
+type Outcome = "settled" | "differs" | "void";
+
+/** The hash of `length` zeros, for the few lengths there are. */
+const zeroHashes = new Map<number, Uint8Array>();
+function zeroHash(length: number): Uint8Array {
+  const known = zeroHashes.get(length) ?? sha256(new Uint8Array(length));
+  zeroHashes.set(length, known);
+  return known;
+}
+
+/**
+ * R14: brings one volume's journal up to its disk, whatever made chunks suspect. The one code path of the initial, overflow, crash and
+ * distrust syncs: they differ in the suspects and in the basis that hashes are compared with.
+ */
+export class VolumeSync {
+  readonly #track: VolumeTrack;
+  readonly #source: SyncSource;
+  readonly #parts: SyncParts;
+  readonly #signal: AbortSignal;
+  #ahead: { readonly page: number; readonly basis: SyncBasis; readonly hashes: Promise<Uint8Array> } | undefined;
+
+  constructor(track: VolumeTrack, source: SyncSource, parts: SyncParts, signal: AbortSignal) {
+    this.#track = track;
+    this.#source = source;
+    this.#parts = parts;
+    this.#signal = signal;
+  }
+
+  /** Works until the volume's sync-end is appended or its session is gone. Rejects only when the signal is aborted. */
+  async run(): Promise<void> {
+    const { log, clock, events } = this.#parts;
+    let from = 0;
+    while (this.#track.syncing) {
+      this.#signal.throwIfAborted();
+      if (this.#track.suspects.count === 0) {
+        if (!log.endSync(this.#track)) await log.changes.next(this.#signal);
+        continue;
+      }
+      const next = this.#track.suspects.next(from);
+      if (next < 0) {
+        from = 0;
+        continue;
+      }
+      const page = pageOf(next * chunkBytes);
+      try {
+        await this.#syncPage(page);
+        from = (page + 1) * chunksPerPage;
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        // An unreadable disk or an unreachable site: the chunks stay suspects, and no checkpoint is made meanwhile.
+        events.warn("sync.waits", { volume: this.#track.journalVolume, page, error });
+        this.#ahead = undefined;
+        await clock.sleep(syncRetryMs, this.#signal);
+      }
+    }
+  }
+
+  /** One look at every suspect of the page; those whose comparison became void stay suspects for the next look. */
+  async #syncPage(page: number): Promise<void> {
+    const { log } = this.#parts;
+    await log.changes.until(() => log.journaling || !this.#track.syncing, this.#signal);
+    const { basis, revision } = this.#track;
+    const chunks = this.#track.suspects.inPage(page);
+    if (basis.kind === "empty") {
+      await this.#each(chunks, (chunk) => this.#compareAll(page, chunk, revision, undefined));
+      return;
+    }
+    await this.#acknowledgedThrough(basis.upTo);
+    let differing = chunks;
+    if (chunks.length > directSubHashesMax) {
+      const hashes = await this.#pageHashes(page, basis);
+      this.#readAhead(page, basis);
+      const outcomes = await this.#each(chunks, (chunk) => this.#weedOut(page, chunk, revision, hashes));
+      differing = chunks.filter((_, index) => outcomes[index] === "differs");
+    }
+    for (let at = 0; at < differing.length && revision === this.#track.revision; at += subHashChunksMax) {
+      await this.#compareGroup(page, differing.slice(at, at + subHashChunksMax), revision, basis.upTo);
+    }
+  }
+
+  async #compareGroup(page: number, chunks: readonly number[], revision: number, upTo: Position): Promise<void> {
+    const lengths = chunks.map((chunk) => subChunkCount(this.#lengthOf(page, chunk)) * hashBytes);
+    const ask = { journalVolume: this.#track.journalVolume, page, upTo, subChunksOf: chunks };
+    const hashes = await this.#parts.hashes(ask, this.#signal);
+    checkLength(
+      hashes,
+      lengths.reduce((sum, length) => sum + length, 0),
+    );
+    let place = 0;
+    const wanted = lengths.map((length) => {
+      place += length;
+      return hashes.subarray(place - length, place);
+    });
+    await this.#each(chunks, (chunk, index) => this.#compareAll(page, chunk, revision, wanted[index]));
+  }
+
+  /** Settles a chunk that equals the target's; says of another that it differs, without a look into it. */
+  #weedOut(page: number, chunk: number, revision: number, hashes: Uint8Array): Promise<Outcome> {
+    const wanted = hashes.subarray(chunk * hashBytes, (chunk + 1) * hashBytes);
+    return this.#withChunk(page, chunk, revision, async (bytes, hash) => {
+      const found = isZero(bytes) ? zeroHash(bytes.length) : await hash("chunk");
+      return bytesEqual(found, wanted) ? [] : "differs";
+    });
+  }
+
+  /** Ships the sub-chunks that differ from the wanted hashes; without hashes the target reads as zeros. */
+  #compareAll(page: number, chunk: number, revision: number, wanted: Uint8Array | undefined): Promise<Outcome> {
+    return this.#withChunk(page, chunk, revision, async (bytes, hash, current) => {
+      if (wanted === undefined) {
+        if (isZero(bytes)) return [];
+        const whole = current();
+        return piecesOf(whole, () => true).filter((piece) => !piece.zero);
+      }
+      const found = await hash("sub-chunk");
+      const place = (index: number): [number, number] => [index * hashBytes, (index + 1) * hashBytes];
+      return piecesOf(
+        current(),
+        (index) => !bytesEqual(found.subarray(...place(index)), wanted.subarray(...place(index))),
+      );
+    });
+  }
+
+  /**
+   * Reads a chunk and settles it by what `compare` finds: nothing, pieces, or that it differs. Bytes that are appended are the very
+   * bytes compared; if a write overlapped between the start of the read and the append, it reads again, at last under the range lock.
+   */
+  async #withChunk(
+    page: number,
+    chunk: number,
+    revision: number,
+    compare: (
+      bytes: Uint8Array,
+      hash: (grain: "chunk" | "sub-chunk") => Promise<Uint8Array>,
+      current: () => Uint8Array,
+    ) => Promise<readonly Piece[] | "differs">,
+  ): Promise<Outcome> {
+    const { log, buffers, pool, throttle } = this.#parts;
+    const length = this.#lengthOf(page, chunk);
+    const number = page * chunksPerPage + chunk;
+    const start = number * chunkBytes;
+    await throttle.take(length, this.#signal);
+    await log.changes.until(() => log.syncMayProceed || revision !== this.#track.revision, this.#signal);
+    let buffer = await buffers.take();
+    const current = (): Uint8Array => new Uint8Array(buffer, 0, length);
+    const hash = async (grain: "chunk" | "sub-chunk"): Promise<Uint8Array> => {
+      const answer = await pool.hash(buffer, length, grain);
+      buffer = answer.buffer;
+      return answer.hashes;
+    };
+    const settle = (found: readonly Piece[] | "differs"): Outcome => {
+      if (found === "differs") return "differs";
+      if (!log.settleChunk(this.#track, number, revision, start, current(), found)) return "void";
+      this.#parts.counter.settled(found.reduce((sum, piece) => sum + piece.length, 0));
+      return "settled";
+    };
+    try {
+      for (let attempt = 0; attempt < overlappedReadsMax; attempt += 1) {
+        if (revision !== this.#track.revision || this.#signal.aborted) return "void";
+        const watch = this.#source.watch(start, length);
+        try {
+          await this.#source.read(start, current());
+          const found = await compare(current(), hash, current);
+          // What is equal stays so: a write that overlaps is appended by itself.
+          if (found === "differs" || found.length === 0 || !watch.overlapped()) return settle(found);
+        } finally {
+          watch.end();
+        }
+      }
+      return await this.#source.lockedRead(start, length, async (bytes) => {
+        current().set(bytes);
+        return settle(await compare(current(), hash, current));
+      });
+    } finally {
+      buffers.give(buffer);
+    }
+  }
+
+  async #pageHashes(page: number, basis: SyncBasis): Promise<Uint8Array> {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    const hashes = await (ahead?.page === page && ahead.basis === basis ? ahead.hashes : this.#askPage(page, basis));
+    checkLength(hashes, chunksOfPage(this.#source.sizeBytes, page) * hashBytes);
+    return hashes;
+  }
+
+  /** The site computes the next page's hashes while this page is compared. */
+  #readAhead(page: number, basis: SyncBasis): void {
+    const next = this.#track.suspects.next((page + 1) * chunksPerPage);
+    if (next < 0) return;
+    const ahead = pageOf(next * chunkBytes);
+    if (this.#track.suspects.inPage(ahead).length <= directSubHashesMax) return;
+    const hashes = this.#askPage(ahead, basis);
+    // Whoever uses it sees the failure; if nobody does, it is of no interest.
+    hashes.catch(() => undefined);
+    this.#ahead = { page: ahead, basis, hashes };
+  }
+
+  #askPage(page: number, basis: SyncBasis): Promise<Uint8Array> {
+    if (basis.kind === "empty") throw new TypeError("an empty journal has no hashes to ask for");
+    return this.#parts.hashes({ journalVolume: this.#track.journalVolume, page, upTo: basis.upTo }, this.#signal);
+  }
+
+  /** The site can only hash what it has. */
+  async #acknowledgedThrough(upTo: Position): Promise<void> {
+    const { log } = this.#parts;
+    const reached = (): boolean =>
+      log.session?.session !== upTo.session || (log.backlog?.acknowledgedSequence ?? 0) >= upTo.sequence;
+    if (!reached()) log.cut();
+    await log.changes.until(reached, this.#signal);
+  }
+
+  #lengthOf(page: number, chunk: number): number {
+    return chunkLength(this.#source.sizeBytes, page * chunksPerPage + chunk);
+  }
+
+  /** Runs `work` over the chunks, a few at a time, and waits for all of them even if one fails: each holds a buffer. */
+  async #each<Result>(
+    chunks: readonly number[],
+    work: (chunk: number, index: number) => Promise<Result>,
+  ): Promise<readonly Result[]> {
+    const results: Result[] = [];
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      while (next < chunks.length) {
+        const index = next;
+        next += 1;
+        results[index] = await work(chunks[index] ?? 0, index);
+        // Guests' requests have their turn.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const lanes = await Promise.allSettled(Array.from({ length: syncReadAhead }, lane));
+    for (const outcome of lanes) if (outcome.status === "rejected") throw outcome.reason;
+    return results;
+  }
+}
+
+function checkLength(hashes: Uint8Array, wanted: number): void {
+  if (hashes.length !== wanted) {
+    throw new Transient(`the site answered ${hashes.length} bytes of hashes where ${wanted} were asked for`);
+  }
+}

@@ -1,0 +1,386 @@
+import { NoCheckpoint } from "#core/errors.ts";
+import type { BatchEvent } from "#core/journal/batch.ts";
+import { writeBytesMax, zeroBytesMax } from "#core/journal/limits.ts";
+import type { Position } from "#core/journal/position.ts";
+import type { Clock } from "#core/ports.ts";
+import type { Piece } from "#core/sync/pieces.ts";
+import { lowWaterShare, syncQueueBytesMax, syncShare } from "../limits.ts";
+import { Backlog } from "./backlog.ts";
+import { ChangeSignal } from "./change-signal.ts";
+import { monotonicMs, OpenSegment, type SealedSegment, type SegmentBuffers } from "./segment.ts";
+import type { Tap } from "./tap.ts";
+import { type SyncBasis, type SyncLabel, VolumeTrack } from "./volume-track.ts";
+
+/** The session that a site opened. */
+export interface LogSession {
+  readonly term: number;
+  readonly session: number;
+  /** The journal's number of each volume, in the order of the configuration. */
+  readonly journalVolumes: readonly number[];
+}
+
+/** Where sealed segments go; their buffers are the receiver's from then on. */
+export interface SegmentSink {
+  push(segment: SealedSegment): void;
+}
+
+/** Whether the disks are as the journal has them when a session begins, and if not, what they are compared with. */
+export type SessionStart =
+  | { readonly kind: "continues" }
+  | { readonly kind: "sync"; readonly label: SyncLabel; readonly basis: SyncBasis };
+
+export type LogMode = SyncLabel | "replicating" | "paused" | "dirty" | "fenced" | "no-session";
+
+interface CurrentSession extends LogSession {
+  readonly sink: SegmentSink;
+  readonly backlog: Backlog;
+}
+
+/**
+ * One VPG's writes on this gateway as one sequence: the tap of all its volumes. It journals while it has a session, room and no
+ * pause; otherwise it marks chunks as suspects, and a sync (gateway/sync/) settles them later. It never waits and never throws
+ * at a guest's write (R1, R6).
+ */
+export class SessionLog implements Tap {
+  readonly tracks: readonly VolumeTrack[];
+  readonly changes = new ChangeSignal();
+  readonly #clock: Clock;
+  readonly #bufferBytes: number;
+  #session: CurrentSession | undefined;
+  #open: OpenSegment | undefined;
+  #batches = 0;
+  #lastSequence = 0;
+  #appendedSinceMarker = false;
+  #paused = false;
+  #overflowed = false;
+  #fenced = false;
+  #closed = false;
+  #writes = 0;
+  #writtenBytes = 0;
+
+  constructor(options: { readonly sizes: readonly number[]; readonly bufferBytes: number; readonly clock: Clock }) {
+    this.tracks = options.sizes.map((sizeBytes, index) => new VolumeTrack(index, sizeBytes));
+    this.#bufferBytes = options.bufferBytes;
+    this.#clock = options.clock;
+  }
+
+  // --- what the disks tell (gateway/disk/tapped-device.ts); `volume` is the index of a track ---
+
+  write(volume: number, offset: number, bytes: Uint8Array): void {
+    this.#writes += 1;
+    this.#writtenBytes += bytes.length;
+    this.#write(this.#track(volume), offset, bytes);
+  }
+
+  zero(volume: number, offset: number, length: number): void {
+    this.#writes += 1;
+    this.#writtenBytes += length;
+    this.#zero(this.#track(volume), offset, length);
+  }
+
+  distrust(volume: number, offset: number, length: number): void {
+    const track = this.#track(volume);
+    track.suspect(offset, length);
+    this.#beginSyncs();
+    this.changes.fire();
+  }
+
+  // --- session ---
+
+  /** Begins to journal. A volume that does not continue is wholly suspect, and its sync-begin is the session's first record. */
+  attach(session: LogSession, sink: SegmentSink, start: SessionStart): void {
+    if (this.#session !== undefined) throw new TypeError("a session is attached already");
+    this.#session = { ...session, sink, backlog: new Backlog() };
+    this.#batches = 0;
+    this.#lastSequence = 0;
+    this.#overflowed = false;
+    this.#writes = 0;
+    this.#writtenBytes = 0;
+    for (const track of this.tracks) {
+      track.journalVolume = session.journalVolumes[track.index] ?? 0;
+      if (start.kind === "continues") continue;
+      track.suspectAll();
+      track.label = start.label;
+      track.basis = start.basis;
+      track.basisRevision = track.revision;
+    }
+    // A session that continues has a checkpoint of its own from its first moment.
+    this.#appendedSinceMarker = true;
+    this.#beginSyncs();
+    this.flush();
+    this.changes.fire();
+  }
+
+  /** The session is lost: nothing is journaled, and everything is suspect until another one begins. */
+  detach(): void {
+    this.#session = undefined;
+    this.#open = undefined;
+    for (const track of this.tracks) {
+      track.suspectAll();
+      track.syncing = false;
+    }
+    this.changes.fire();
+  }
+
+  /** Somebody else has the VPG now: nothing is journaled any more in this process's life. */
+  fence(): void {
+    this.#fenced = true;
+    this.detach();
+  }
+
+  /** By order of an operator: only suspects are marked until it ends, then they are synced. */
+  setPaused(paused: boolean): void {
+    if (this.#paused === paused) return;
+    if (paused) this.cut();
+    this.#paused = paused;
+    this.#beginSyncs();
+    this.changes.fire();
+  }
+
+  get session(): LogSession | undefined {
+    return this.#session;
+  }
+
+  get lastPosition(): Position | undefined {
+    return this.#session === undefined ? undefined : { session: this.#session.session, sequence: this.#lastSequence };
+  }
+
+  get journaling(): boolean {
+    return this.#session !== undefined && !this.#paused && !this.#overflowed && !this.#fenced && !this.#closed;
+  }
+
+  get syncing(): boolean {
+    return this.tracks.some((track) => track.syncing);
+  }
+
+  get mode(): LogMode {
+    if (this.#fenced) return "fenced";
+    if (this.#session === undefined) return "no-session";
+    if (this.#paused) return "paused";
+    if (this.#overflowed) return "dirty";
+    return this.tracks.find((track) => track.syncing)?.label ?? "replicating";
+  }
+
+  get backlog(): Backlog | undefined {
+    return this.#session?.backlog;
+  }
+
+  /** Everything appended is acknowledged, and nothing is syncing, dirty or paused: a checkpoint's validity may be extended. */
+  get idle(): boolean {
+    const backlog = this.#session?.backlog;
+    return (
+      this.journaling &&
+      !this.syncing &&
+      !this.#appendedSinceMarker &&
+      backlog?.acknowledgedSequence === this.#lastSequence
+    );
+  }
+
+  get statistics(): { readonly writes: number; readonly writtenBytes: number; readonly lagMs: number } {
+    const lagMs = this.#session?.backlog.lagMs(this.#open?.firstAt) ?? 0;
+    return { writes: this.#writes, writtenBytes: this.#writtenBytes, lagMs };
+  }
+
+  // --- cuts and markers ---
+
+  /** Called once a checkpoint interval: a marker if anything was appended since the last, or only a cut while a sync runs. */
+  flush(): void {
+    if (!this.journaling) return;
+    if (this.syncing) this.cut();
+    else if (this.#appendedSinceMarker) this.#mark("");
+  }
+
+  /** Puts a tagged marker into the stream now; it is a checkpoint once acknowledged. Throws `NoCheckpoint` while none can be valid. */
+  tag(tag: string): Position {
+    const marked = this.journaling && !this.syncing && this.#mark(tag);
+    const position = this.lastPosition;
+    if (!marked || position === undefined) {
+      throw new NoCheckpoint(
+        `No checkpoint can be made while replication is in mode "${this.mode}"; ask again when "farshore status" shows it replicating`,
+        { mode: this.mode },
+      );
+    }
+    return position;
+  }
+
+  /** Seals the open segment and hands it on. */
+  cut(): void {
+    const segment = this.#open;
+    const session = this.#session;
+    if (segment === undefined || session === undefined) return;
+    this.#open = undefined;
+    const { sealed, kept } = segment.seal(this.#clock.now(), monotonicMs());
+    session.backlog.sealed(sealed, segment.firstAt, kept);
+    session.sink.push(sealed);
+  }
+
+  /**
+   * The clean end: a marker, then the close record; false, with only a cut, when the journal lacks something, so that no close
+   * may be said. The guests must be gone before.
+   */
+  close(): boolean {
+    const whole = this.journaling && !this.syncing;
+    const marked = whole && (!this.#appendedSinceMarker || this.#mark(""));
+    const closed = marked && this.#event((sequence) => ({ kind: "close", sequence }));
+    this.cut();
+    this.#closed = true;
+    this.changes.fire();
+    return closed;
+  }
+
+  // --- what the shipper tells ---
+
+  encoded(batch: number, storedBytes: number, buffers: SegmentBuffers): void {
+    this.#session?.backlog.encoded(batch, storedBytes, buffers);
+    this.#roomCame();
+  }
+
+  acknowledged(batch: number): void {
+    this.#session?.backlog.acknowledged(batch);
+    this.#roomCame();
+  }
+
+  // --- what the sync asks and does ---
+
+  /** False while a sync should leave the buffer and the encoder to the guests. */
+  get syncMayProceed(): boolean {
+    const backlog = this.#session?.backlog;
+    return (
+      this.journaling &&
+      backlog !== undefined &&
+      backlog.unacknowledgedBytes <= this.#bufferBytes * syncShare &&
+      backlog.rawBytes <= syncQueueBytesMax
+    );
+  }
+
+  /**
+   * Appends what the target lacks of a suspect chunk, and settles the chunk; synchronously, so that no guest's write comes
+   * between. `revision` is the track's from before the chunk was read: if suspicion was added since, the comparison is void.
+   * Returns false when the chunk stays a suspect.
+   */
+  settleChunk(
+    track: VolumeTrack,
+    chunk: number,
+    revision: number,
+    start: number,
+    bytes: Uint8Array,
+    pieces: readonly Piece[],
+  ): boolean {
+    if (!this.journaling || track.revision !== revision) return false;
+    for (const piece of pieces) {
+      if (piece.zero) this.#zero(track, start + piece.start, piece.length);
+      else this.#write(track, start + piece.start, bytes.subarray(piece.start, piece.start + piece.length));
+    }
+    // An overflow on the way made the rest a suspect again.
+    if (!this.journaling || track.revision !== revision) return false;
+    track.suspects.delete(chunk);
+    return true;
+  }
+
+  /** Ends the volume's sync if nothing is suspect; the first checkpoint after the last one's end follows at once. */
+  endSync(track: VolumeTrack): boolean {
+    if (!this.journaling || !track.syncing || track.suspects.count > 0) return false;
+    if (!this.#event((sequence) => ({ kind: "sync-end", sequence, volume: track.journalVolume }))) return false;
+    track.syncing = false;
+    this.flush();
+    this.changes.fire();
+    return true;
+  }
+
+  // --- inside ---
+
+  #track(volume: number): VolumeTrack {
+    const track = this.tracks[volume];
+    if (track === undefined) throw new TypeError(`there is no volume ${volume}`);
+    return track;
+  }
+
+  #write(track: VolumeTrack, offset: number, bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; done += writeBytesMax) {
+      const length = Math.min(writeBytesMax, bytes.length - done);
+      const segment = this.#room(length);
+      if (segment === undefined) {
+        track.suspect(offset + done, bytes.length - done);
+        return;
+      }
+      const piece = length === bytes.length ? bytes : bytes.subarray(done, done + length);
+      segment.write(this.#next(), track.journalVolume, offset + done, piece);
+    }
+  }
+
+  #zero(track: VolumeTrack, offset: number, length: number): void {
+    for (let done = 0; done < length; done += zeroBytesMax) {
+      const segment = this.#room(0);
+      if (segment === undefined) {
+        track.suspect(offset + done, length - done);
+        return;
+      }
+      segment.zero(this.#next(), track.journalVolume, offset + done, Math.min(zeroBytesMax, length - done));
+    }
+  }
+
+  /** False when there was no room, and so no journaling any more. */
+  #event(make: (sequence: number) => BatchEvent): boolean {
+    if (this.#open?.hasRoomForEvent() === false) this.cut();
+    const segment = this.#open ?? this.#room(0);
+    if (segment === undefined) return false;
+    segment.event(make(this.#next()));
+    return true;
+  }
+
+  #mark(tag: string): boolean {
+    const time = this.#clock.now();
+    if (!this.#event((sequence) => ({ kind: "marker", sequence, time, tag }))) return false;
+    this.#appendedSinceMarker = false;
+    this.cut();
+    return true;
+  }
+
+  #next(): number {
+    this.#appendedSinceMarker = true;
+    this.#lastSequence += 1;
+    return this.#lastSequence;
+  }
+
+  /** A segment with room for a record, or undefined when nothing may be journaled; passing the bound is where that begins. */
+  #room(payloadBytes: number): OpenSegment | undefined {
+    if (!this.journaling) return undefined;
+    if (this.#open?.hasRoom(payloadBytes) === true) return this.#open;
+    this.cut();
+    const buffers = this.#session?.backlog.take(this.#bufferBytes);
+    if (buffers === undefined) {
+      this.#overflowed = true;
+      this.changes.fire();
+      return undefined;
+    }
+    this.#open = new OpenSegment(this.#batches, this.#lastSequence + 1, buffers, this.#clock.now(), monotonicMs());
+    this.#batches += 1;
+    return this.#open;
+  }
+
+  #roomCame(): void {
+    if (this.#overflowed && (this.#session?.backlog.unacknowledgedBytes ?? 0) <= this.#bufferBytes * lowWaterShare) {
+      this.#overflowed = false;
+      this.#beginSyncs();
+    }
+    this.changes.fire();
+  }
+
+  /** Writes are journaled from here on: says so of every volume with suspects, and what its hashes are to be compared with. */
+  #beginSyncs(): void {
+    for (const track of this.tracks) {
+      if (!this.journaling || track.suspects.count === 0) continue;
+      if (!track.syncing) {
+        if (track.basisRevision !== track.revision) track.label = "bitmap-sync";
+        if (!this.#event((sequence) => ({ kind: "sync-begin", sequence, volume: track.journalVolume }))) return;
+        track.syncing = true;
+      }
+    }
+    const upTo = this.lastPosition;
+    for (const track of this.tracks) {
+      if (!this.journaling || upTo === undefined || track.basisRevision === track.revision) continue;
+      track.basis = { kind: "image", upTo };
+      track.basisRevision = track.revision;
+    }
+  }
+}
