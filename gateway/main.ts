@@ -1,0 +1,172 @@
+import { SystemClock } from "#adapters/embedded/clock.ts";
+import { createLog } from "#adapters/embedded/log.ts";
+import { SystemRandom } from "#adapters/embedded/random.ts";
+import type { Heartbeat } from "#core/api/gateway-api.ts";
+import { InvalidInput } from "#core/errors.ts";
+import { newId } from "#core/ids.ts";
+import type { Log } from "#core/ports.ts";
+import { type GatewayConfig, loadGatewayConfig } from "./config.ts";
+import { CommandRunner } from "./control/command-runner.ts";
+import type { CommandHandlers } from "./control/handlers.ts";
+import { HeartbeatLoop } from "./control/heartbeat-loop.ts";
+import { type SiteAddress, SiteClient } from "./control/site-client.ts";
+import { siteConnectionsMax } from "./limits.ts";
+import type { RecoveryHalf } from "./recovery-half.ts";
+import { SourceHalf, type SourceStatus } from "./source/source-half.ts";
+import { StateDirectory } from "./state/state-directory.ts";
+
+export interface GatewayOptions {
+  /** Either a file or what `parseGatewayConfig` made of one. */
+  readonly configFile?: string;
+  readonly config?: GatewayConfig;
+  readonly log?: Log;
+  /** Stops the gateway as `close` does. */
+  readonly signal?: AbortSignal;
+  /** Told to the site. */
+  readonly version?: string;
+  /** A part died that the rest can't go on without; by default the process ends with status 70 (EX_SOFTWARE). */
+  readonly onCrash?: (error: Error) => void;
+}
+
+export interface GatewayStatus {
+  readonly siteReachable: boolean | undefined;
+  readonly source: SourceStatus | undefined;
+  readonly attachedOperations: readonly string[];
+}
+
+export interface RunningGateway {
+  /** Resolves once everything the configuration names is served: the exports wait for the site's grant (R17). */
+  readonly ready: Promise<void>;
+  status(): GatewayStatus;
+  /** The clean stop: drops clients, drains what is buffered, marks the disks clean. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Starts a gateway; resolves when it listens. Throws `InvalidInput`, `DirectoryInUse`, and what the disks throw. */
+export async function runGateway(options: GatewayOptions): Promise<RunningGateway> {
+  const config = configOf(options);
+  const log = options.log ?? createLog({ fields: { part: "gateway" } });
+  const state = await StateDirectory.open(config.stateDirectory);
+  const address: SiteAddress = { url: config.site, token: config.token, ca: config.ca };
+  const site = new SiteClient(address, siteConnectionsMax);
+  try {
+    const gateway = await Gateway.open(options, { config, log, state, address, site });
+    const close = (): void => {
+      gateway.close().catch((error: unknown) => log.error("gateway.close-failed", { error }));
+    };
+    if (options.signal?.aborted === true) close();
+    options.signal?.addEventListener("abort", close, { once: true });
+    return gateway;
+  } catch (error) {
+    await site.close();
+    await state.close();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly config: GatewayConfig;
+  readonly log: Log;
+  readonly state: StateDirectory;
+  readonly address: SiteAddress;
+  readonly site: SiteClient;
+}
+
+class Gateway implements RunningGateway {
+  readonly ready: Promise<void>;
+  readonly #parts: Parts;
+  readonly #source: SourceHalf | undefined;
+  readonly #recovery: RecoveryHalf | undefined;
+  readonly #commands: CommandRunner;
+  readonly #heartbeats: HeartbeatLoop;
+  #closing: Promise<void> | undefined;
+
+  private constructor(
+    options: GatewayOptions,
+    parts: Parts,
+    source: SourceHalf | undefined,
+    recovery: RecoveryHalf | undefined,
+    commands: CommandRunner,
+  ) {
+    const clock = new SystemClock();
+    this.#parts = parts;
+    this.#source = source;
+    this.#recovery = recovery;
+    this.#commands = commands;
+    this.ready = source?.serving ?? Promise.resolve();
+    const processId = newId(clock, new SystemRandom());
+    this.#heartbeats = new HeartbeatLoop({
+      site: parts.site,
+      clock,
+      log: parts.log,
+      sample: (): Heartbeat => ({
+        version: options.version ?? "unknown",
+        sampledAt: clock.now(),
+        processId,
+        streams: [...(source?.streams() ?? [])],
+        attachedOperations: [...(recovery?.attachedOperations() ?? [])],
+      }),
+      answered: (answer, number) => {
+        source?.told(answer.streams);
+        commands.received(answer.commands, number);
+      },
+      busy: () => commands.busy || source?.busy === true,
+    });
+  }
+
+  static async open(options: GatewayOptions, parts: Parts): Promise<Gateway> {
+    const { config, log, state } = parts;
+    const clock = new SystemClock();
+    const common = { ...parts, clock, random: new SystemRandom(), hooks: config.hooks, directory: config.directory };
+    const onCrash = options.onCrash ?? ((error: Error) => endProcess(log, error));
+    let source: SourceHalf | undefined;
+    try {
+      if (config.source !== undefined) source = await SourceHalf.open({ ...common, config: config.source, onCrash });
+      const recovery: RecoveryHalf | undefined = undefined;
+      const handlers: CommandHandlers = { ...source?.handlers };
+      const commands = await CommandRunner.load({ handlers, state, site: parts.site, clock, log });
+      const gateway = new Gateway(options, parts, source, recovery, commands);
+      source?.start();
+      gateway.#heartbeats.start();
+      return gateway;
+    } catch (error) {
+      await source?.close();
+      throw error;
+    }
+  }
+
+  status(): GatewayStatus {
+    return {
+      siteReachable: this.#heartbeats.reachable,
+      source: this.#source?.status(),
+      attachedOperations: this.#recovery?.attachedOperations() ?? [],
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { log, site, state } = this.#parts;
+    await this.#heartbeats.close();
+    await this.#commands.close();
+    const closed = await this.#source?.close();
+    await this.#recovery?.close();
+    await site.close();
+    await state.close();
+    log.info("gateway.stopped", closed ?? {});
+  }
+}
+
+function configOf(options: GatewayOptions): GatewayConfig {
+  if (options.config !== undefined) return options.config;
+  if (options.configFile === undefined) throw new InvalidInput("a gateway needs a configuration file");
+  return loadGatewayConfig(options.configFile, process.env["FARSHORE_TOKEN"]);
+}
+
+function endProcess(log: Log, error: Error): void {
+  log.error("gateway.crashed", { error });
+  process.exit(70);
+}

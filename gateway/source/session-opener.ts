@@ -1,0 +1,102 @@
+import type { OpenSessionReply } from "#core/api/gateway-api.ts";
+import { FarshoreError, Transient } from "#core/errors.ts";
+import { type Id, newId } from "#core/ids.ts";
+import type { Clock, Log, Random } from "#core/ports.ts";
+import type { SiteClient } from "../control/site-client.ts";
+import { sameDisks } from "../state/disk-identity.ts";
+import type { SourceState } from "../state/source-state.ts";
+import type { SourceDisks } from "./source-disks.ts";
+
+export type OpenOutcome =
+  | { readonly kind: "opened"; readonly vpgId: Id; readonly reply: OpenSessionReply }
+  /** The site said no, by name: a person, or an operation's end, has to change that. */
+  | { readonly kind: "refused"; readonly error: FarshoreError }
+  /** Nobody was asked: no answer. */
+  | { readonly kind: "unreachable"; readonly error: FarshoreError };
+
+/** Opens sessions (R4): each is the run grant of R17 too, asked for before anything is served read-write. */
+export class SessionOpener {
+  readonly #vpgName: string;
+  readonly #site: SiteClient;
+  readonly #state: SourceState;
+  readonly #disks: SourceDisks;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #log: Log;
+
+  constructor(options: {
+    readonly vpgName: string;
+    readonly site: SiteClient;
+    readonly state: SourceState;
+    readonly disks: SourceDisks;
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly log: Log;
+  }) {
+    this.#vpgName = options.vpgName;
+    this.#site = options.site;
+    this.#state = options.state;
+    this.#disks = options.disks;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#log = options.log;
+  }
+
+  /**
+   * Asks once; a repeated ask is the same one until it was answered. `untouched`: nobody could write the disks since this process
+   * took them. Once it is opened the state says so durably, with no clean mark. Rejects only when the signal is aborted.
+   */
+  async attempt(untouched: boolean, signal: AbortSignal): Promise<OpenOutcome> {
+    try {
+      const vpgId = await this.#vpgId(signal);
+      const reply = await this.#ask(vpgId, untouched, signal);
+      await this.#state.save({
+        vpgId,
+        term: reply.term,
+        session: reply.session,
+        acknowledgedBatch: -1,
+        pendingNonce: null,
+        clean: false,
+        fenced: null,
+      });
+      return { kind: "opened", vpgId, reply };
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof FarshoreError)) throw error;
+      return error instanceof Transient ? { kind: "unreachable", error } : { kind: "refused", error };
+    }
+  }
+
+  async #vpgId(signal: AbortSignal): Promise<Id> {
+    const { vpgId } = await this.#site.definition(this.#vpgName, signal);
+    const known = this.#state.facts.vpgId;
+    if (known !== null && known !== vpgId) {
+      // The name was given to a new VPG: nothing this directory knows is about that one.
+      this.#log.warn("source.vpg-replaced", { vpg: this.#vpgName, before: known, now: vpgId });
+      await this.#state.forget();
+    }
+    return vpgId;
+  }
+
+  async #ask(vpgId: Id, untouched: boolean, signal: AbortSignal): Promise<OpenSessionReply> {
+    const nonce = this.#state.facts.pendingNonce ?? newId(this.#clock, this.#random);
+    await this.#state.save({ vpgId, pendingNonce: nonce });
+    const { facts } = this.#state;
+    const ask = {
+      vpgId,
+      nonce,
+      lastSession: facts.session,
+      acknowledgedBatch: facts.acknowledgedBatch,
+      cleanlyClosed: untouched && facts.clean && sameDisks(facts.disks, await this.#disks.identify()),
+      acceptRegression: false,
+      volumes: this.#disks.offered,
+    };
+    try {
+      return await this.#site.openSession(ask, signal);
+    } catch (error) {
+      if (!(error instanceof FarshoreError) || error.name !== "RecoverySiteRegressed") throw error;
+      this.#log.warn("source.site-regressed", { error });
+      return await this.#site.openSession({ ...ask, acceptRegression: true }, signal);
+    }
+  }
+}

@@ -1,0 +1,251 @@
+import { z } from "zod";
+import { CommandFailed, type FarshoreError, InvalidInput, NoCheckpoint, SourceShutdownFailed } from "#core/errors.ts";
+import { formatPosition, type Position } from "#core/journal/position.ts";
+import type { Clock, Log } from "#core/ports.ts";
+import type { VmHooks } from "../config.ts";
+import type { CommandContext, CommandHandlers } from "../control/handlers.ts";
+import { hookEnvironment, hookOutcome, runHook, vmState } from "../control/hooks.ts";
+import { drainMsDefault, hookStatusPollMs } from "../limits.ts";
+import type { StateDirectory } from "../state/state-directory.ts";
+import type { SessionLog } from "../tap/session-log.ts";
+
+export interface SourceCommandParts {
+  readonly vpgName: string;
+  readonly vmNames: readonly string[];
+  readonly vpgId: () => string | null;
+  readonly hooks: ReadonlyMap<string, VmHooks>;
+  readonly directory: string;
+  readonly state: StateDirectory;
+  readonly sessionLog: SessionLog;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly flushDisks: () => Promise<void>;
+  /** Takes write access from the exports and drops their clients. */
+  readonly hold: () => Promise<void>;
+  readonly release: () => Promise<void>;
+}
+
+/** What a shutdown did, for the power-on of a rollback: `shutdown-<operation>` in the state directory. */
+const recordSchema = z.strictObject({
+  /** VMs that ran, and that we asked to stop or cut off. */
+  stopped: z.array(z.string()),
+  /** The exports were made read-only. */
+  held: z.boolean(),
+});
+type ShutdownRecord = z.infer<typeof recordSchema>;
+const recordName = (operationId: string): string => `shutdown-${operationId}`;
+
+/** True when a forced shutdown, not undone since, took write access from the exports: a restart doesn't give it back. */
+export async function heldByShutdown(state: StateDirectory): Promise<boolean> {
+  for (const name of await state.list("shutdown-")) {
+    if ((await state.read(name, recordSchema))?.held === true) return true;
+  }
+  return false;
+}
+
+type Action = "boot" | "shutdown" | "kill" | "status";
+
+/** The commands that the capture half serves. */
+export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
+  return {
+    "tag-checkpoint": async (body, context) => {
+      checkVpg(parts, body.vpgId);
+      const position = parts.sessionLog.tag(body.tag);
+      await durable(parts.sessionLog, position, context.signal);
+      return { checkpointId: formatPosition(position) };
+    },
+    "shutdown-source": async (body, context) => {
+      checkVpg(parts, body.vpgId);
+      return await new SourceShutdown(parts, body, context).run();
+    },
+    "power-on-source": async (body, context) => {
+      checkVpg(parts, body.vpgId);
+      const record = await parts.state.read(recordName(body.operationId), recordSchema);
+      if (record === undefined) return { poweredOn: [] };
+      if (record.held) await parts.release();
+      const wanted = record.stopped.filter((vm) => body.vms.includes(vm));
+      for (const vmName of wanted) await powerOn(parts, vmName, body.operationId, context.signal);
+      await parts.state.remove(recordName(body.operationId));
+      return { poweredOn: wanted };
+    },
+  };
+}
+
+async function powerOn(
+  parts: SourceCommandParts,
+  vmName: string,
+  operationId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const run = hookRunner(parts, vmName, operationId, signal);
+  const state = await run("status");
+  if (state !== undefined && vmState(state) === "running") return;
+  const result = await run("boot");
+  if (result === undefined) {
+    throw new CommandFailed(`VM ${vmName} was shut down by this operation and has no boot hook: power it on by hand`, {
+      vmName,
+    });
+  }
+  if (result.exitStatus !== 0) {
+    throw new CommandFailed(`the boot hook of VM ${vmName} ${hookOutcome(result)}`, { vmName });
+  }
+}
+
+interface ShutdownBody {
+  readonly operationId: string;
+  readonly policy: "graceful" | "force";
+  readonly graceMs: number;
+  readonly vms: readonly string[];
+}
+
+/** One shutdown-source command. */
+class SourceShutdown {
+  readonly #parts: SourceCommandParts;
+  readonly #body: ShutdownBody;
+  readonly #context: CommandContext;
+  #record: ShutdownRecord = { stopped: [], held: false };
+  readonly #killed: string[] = [];
+  readonly #withoutHook: string[] = [];
+
+  constructor(parts: SourceCommandParts, body: ShutdownBody, context: CommandContext) {
+    this.#parts = parts;
+    this.#body = body;
+    this.#context = context;
+  }
+
+  async run(): Promise<Record<string, unknown>> {
+    const { parts, body } = { parts: this.#parts, body: this.#body };
+    const unknown = body.vms.filter((vm) => !parts.vmNames.includes(vm));
+    if (unknown.length > 0) throw new InvalidInput(`this gateway has no VM ${unknown.join(", ")}`);
+    this.#record = (await parts.state.read(recordName(body.operationId), recordSchema)) ?? this.#record;
+    if (body.policy === "graceful") this.#requireHooks();
+    let done = 0;
+    this.#context.progress(done, body.vms.length, "VMs");
+    // The VMs have one grace, not one after the other.
+    const deadline = parts.clock.monotonic() + body.graceMs;
+    const outcomes = await Promise.allSettled(
+      body.vms.map(async (vmName) => {
+        await this.#stopVm(vmName, deadline);
+        done += 1;
+        this.#context.progress(done, body.vms.length, "VMs");
+      }),
+    );
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined && body.policy === "graceful") throw failed.reason;
+    if (failed !== undefined) parts.log.warn("source.hook-failed", { error: failed.reason });
+    if (body.policy === "force") {
+      await this.#remember({ held: true });
+      await parts.hold();
+    }
+    return {
+      stopped: this.#record.stopped,
+      killed: this.#killed,
+      withoutHook: this.#withoutHook,
+      ...(await this.#finish()),
+    };
+  }
+
+  #requireHooks(): void {
+    const missing = this.#body.vms.filter((vm) => {
+      const hooks = this.#parts.hooks.get(vm);
+      return hooks?.shutdown === undefined || hooks.status === undefined;
+    });
+    if (missing.length > 0) {
+      throw new SourceShutdownFailed(
+        `VM ${missing.join(", ")} has no shutdown and status hooks in the gateway's configuration: add them, or use --shutdown force or none`,
+        { vms: missing.join(",") },
+      );
+    }
+  }
+
+  async #stopVm(vmName: string, deadline: number): Promise<void> {
+    const run = hookRunner(this.#parts, vmName, this.#body.operationId, this.#context.signal);
+    const hooks = this.#parts.hooks.get(vmName);
+    const stopped = async (): Promise<boolean> => {
+      const state = await run("status");
+      return state !== undefined && vmState(state) === "stopped";
+    };
+    if (await stopped()) return;
+    if (hooks?.shutdown === undefined && hooks?.kill === undefined) {
+      this.#withoutHook.push(vmName);
+      return;
+    }
+    await this.#remember({ stopped: [...new Set([...this.#record.stopped, vmName])] });
+    const left = (): number => Math.max(0, deadline - this.#parts.clock.monotonic());
+    let trouble = "it still runs";
+    if (left() > 0 && hooks.shutdown !== undefined) {
+      const result = await run("shutdown", left());
+      if (result !== undefined && result.exitStatus !== 0) trouble = `its shutdown hook ${hookOutcome(result)}`;
+    }
+    while (hooks.status !== undefined) {
+      if (await stopped()) return;
+      if (left() === 0) break;
+      await this.#parts.clock.sleep(Math.min(hookStatusPollMs, left()), this.#context.signal);
+    }
+    if (this.#body.policy === "graceful") {
+      throw new SourceShutdownFailed(
+        `VM ${vmName} did not stop within ${Math.round(this.#body.graceMs / 1000)} s: ${trouble}; use --shutdown force or none, or a longer --grace`,
+        { vmName },
+      );
+    }
+    if ((await run("kill")) !== undefined) this.#killed.push(vmName);
+  }
+
+  /** The last checkpoint of the stopped VMs, if the link is up, and the last position in any case: the lost tail is counted from it. */
+  async #finish(): Promise<Record<string, unknown>> {
+    const { sessionLog, log, flushDisks } = this.#parts;
+    try {
+      await flushDisks();
+    } catch (error) {
+      log.error("disk.flush-failed", { error });
+    }
+    sessionLog.flush();
+    const position = sessionLog.lastPosition;
+    if (position === undefined) return { lastPosition: null, durable: false };
+    const signal = AbortSignal.any([this.#context.signal, AbortSignal.timeout(drainMsDefault)]);
+    try {
+      await durable(sessionLog, position, signal);
+      return { lastPosition: position, durable: true };
+    } catch (error) {
+      this.#context.signal.throwIfAborted();
+      log.warn("source.last-checkpoint-not-durable", { error });
+      return { lastPosition: position, durable: false };
+    }
+  }
+
+  async #remember(changes: Partial<ShutdownRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...changes };
+    await this.#parts.state.write(recordName(this.#body.operationId), this.#record);
+  }
+}
+
+type RunAction = (action: Action, timeoutMs?: number) => ReturnType<typeof runHook> | Promise<undefined>;
+
+function hookRunner(parts: SourceCommandParts, vmName: string, operationId: string, signal: AbortSignal): RunAction {
+  const hooks = parts.hooks.get(vmName);
+  return (action, timeoutMs) => {
+    const argv = hooks?.[action];
+    if (hooks === undefined || argv === undefined) return Promise.resolve(undefined);
+    return runHook(argv, {
+      workingDirectory: parts.directory,
+      environment: hookEnvironment({ vpgName: parts.vpgName, vmName, operationId, action, mode: "source" }),
+      timeoutMs: Math.min(timeoutMs ?? hooks.timeoutMs, hooks.timeoutMs),
+      signal,
+    });
+  };
+}
+
+function checkVpg(parts: SourceCommandParts, vpgId: string): void {
+  if (parts.vpgId() !== vpgId) throw new InvalidInput(`this gateway captures ${parts.vpgName}, not VPG ${vpgId}`);
+}
+
+/** Resolves when the site has everything up to the position. Throws `NoCheckpoint` when the session ends first. */
+async function durable(log: SessionLog, position: Position, signal: AbortSignal): Promise<void> {
+  const same = (): boolean => log.session?.session === position.session;
+  await log.changes.until(() => !same() || (log.backlog?.acknowledgedSequence ?? 0) >= position.sequence, signal);
+  if (same()) return;
+  const error: FarshoreError = new NoCheckpoint(
+    "the session ended before the checkpoint was durable at the recovery site",
+  );
+  throw error;
+}

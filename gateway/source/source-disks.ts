@@ -1,0 +1,117 @@
+import type { SourceVolumeConfig } from "../config.ts";
+import type { BlockDevice } from "../disk/block-device.ts";
+import { FileDevice } from "../disk/file-device.ts";
+import { TappedDevice } from "../disk/tapped-device.ts";
+import type { NbdServer } from "../nbd/server.ts";
+import { identifyDisk } from "../state/disk-identity.ts";
+import type { DiskIdentity } from "../state/source-state.ts";
+import type { Tap } from "../tap/tap.ts";
+
+/** Opens the backing of one volume; a test puts a faulty one in its place. */
+export type OpenDisk = (volume: SourceVolumeConfig) => BlockDevice;
+
+const openFile: OpenDisk = (volume) => FileDevice.open(volume.path, { sectorBytes: volume.sectorBytes });
+
+/** The protected disks of a VPG: opened once, tapped, and exported by name as far as they may be. */
+export class SourceDisks {
+  readonly #vpgName: string;
+  readonly #server: NbdServer;
+  readonly #volumes: readonly SourceVolumeConfig[];
+  readonly #inner: readonly BlockDevice[];
+  #tapped: readonly TappedDevice[] = [];
+  #exported: "absent" | "read-write" | "read-only" = "absent";
+
+  private constructor(
+    vpgName: string,
+    server: NbdServer,
+    volumes: readonly SourceVolumeConfig[],
+    inner: readonly BlockDevice[],
+  ) {
+    this.#vpgName = vpgName;
+    this.#server = server;
+    this.#volumes = volumes;
+    this.#inner = inner;
+  }
+
+  /** Throws what the disk throws, with all others closed again. */
+  static async open(
+    vpgName: string,
+    server: NbdServer,
+    volumes: readonly SourceVolumeConfig[],
+    openDisk: OpenDisk = openFile,
+  ): Promise<SourceDisks> {
+    const inner: BlockDevice[] = [];
+    try {
+      for (const volume of volumes) inner.push(openDisk(volume));
+    } catch (error) {
+      await Promise.allSettled(inner.map((disk) => disk.close()));
+      throw error;
+    }
+    return new SourceDisks(vpgName, server, volumes, inner);
+  }
+
+  get sizes(): readonly number[] {
+    return this.#inner.map((disk) => disk.sizeBytes);
+  }
+
+  get exported(): "absent" | "read-write" | "read-only" {
+    return this.#exported;
+  }
+
+  /** The disks as guests and the sync see them, in the order of the configuration. */
+  get tapped(): readonly TappedDevice[] {
+    return this.#tapped;
+  }
+
+  /** Ties the disks to their tap, whose volume numbers are the places in the configuration. Once, before anything is exported. */
+  tapWith(tap: Tap, onTapFault: (error: unknown) => void): void {
+    this.#tapped = this.#inner.map((disk, index) => new TappedDevice(disk, tap, index, onTapFault));
+  }
+
+  /** Names, sizes and sectors as a site is told them. */
+  get offered(): { vmName: string; name: string; sizeBytes: number; sectorBytes: number }[] {
+    return this.#volumes.map(({ vmName, name, sectorBytes }, index) => ({
+      vmName,
+      name,
+      sizeBytes: this.#inner[index]?.sizeBytes ?? 0,
+      sectorBytes,
+    }));
+  }
+
+  /** Makes the exports what is asked for; when they go away or lose writing, their clients are dropped and their writes have ended. */
+  async exportAs(wanted: "absent" | "read-write" | "read-only"): Promise<void> {
+    if (this.#exported === wanted) return;
+    if (this.#exported !== "absent") {
+      await Promise.all(this.#volumes.map((volume) => this.#server.removeExport(this.#nameOf(volume))));
+    }
+    this.#exported = wanted;
+    if (wanted === "absent") return;
+    for (const [index, volume] of this.#volumes.entries()) {
+      const device = this.#tapped[index];
+      if (device === undefined) throw new TypeError("the disks are exported before they are tapped");
+      this.#server.addExport(this.#nameOf(volume), device, { readOnly: wanted === "read-only" });
+    }
+  }
+
+  async flush(): Promise<void> {
+    await Promise.all(this.#tapped.map((disk) => disk.flush()));
+  }
+
+  /** As they are now; flush first. */
+  identify(): Promise<DiskIdentity[]> {
+    return Promise.all(
+      this.#volumes.map(({ vmName, name, path }, index) =>
+        identifyDisk({ vmName, name, path, sizeBytes: this.#inner[index]?.sizeBytes ?? 0 }),
+      ),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.exportAs("absent");
+    await Promise.all(this.#inner.map((disk) => disk.close()));
+  }
+
+  #nameOf(volume: SourceVolumeConfig): string {
+    return `${this.#vpgName}/${volume.vmName}/${volume.name}`;
+  }
+}

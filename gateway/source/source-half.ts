@@ -1,0 +1,351 @@
+import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
+import { type FarshoreError, Fenced, InvalidInput } from "#core/errors.ts";
+import type { Clock, Log, Random } from "#core/ports.ts";
+import type { SourceConfig, VmHooks } from "../config.ts";
+import type { CommandHandlers } from "../control/handlers.ts";
+import type { SiteAddress, SiteClient } from "../control/site-client.ts";
+import { openRetryMsMax, openRetryMsMin, refusedOpenRetryMs } from "../limits.ts";
+import { NbdServer } from "../nbd/server.ts";
+import { SourceState } from "../state/source-state.ts";
+import type { StateDirectory } from "../state/state-directory.ts";
+import { SyncRunner } from "../sync/sync-runner.ts";
+import type { TargetHashes } from "../sync/volume-sync.ts";
+import { SessionLog } from "../tap/session-log.ts";
+import { type OpenOutcome, SessionOpener } from "./session-opener.ts";
+import { heldByShutdown, sourceHandlers } from "./source-commands.ts";
+import { type OpenDisk, SourceDisks } from "./source-disks.ts";
+import { SourceSession } from "./source-session.ts";
+
+export interface SourceOptions {
+  readonly config: SourceConfig;
+  readonly hooks: ReadonlyMap<string, VmHooks>;
+  /** Working directory of hooks. */
+  readonly directory: string;
+  readonly address: SiteAddress;
+  readonly site: SiteClient;
+  readonly state: StateDirectory;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** A worker thread died: the process must end, and its next start syncs. */
+  readonly onCrash: (error: Error) => void;
+  readonly openDisk?: OpenDisk | undefined;
+}
+
+export interface SourceStatus {
+  readonly vpg: string;
+  readonly exports: "absent" | "read-write" | "read-only";
+  /** Null before the site was asked the first time, or while no session is open. */
+  readonly stream: StreamState | null;
+  /** Why there is no session, or why it ended. */
+  readonly problem: FarshoreError | null;
+}
+
+/** Names of refusals after which somebody else may be running the VMs. */
+const someoneElse: ReadonlySet<string> = new Set(["Fenced", "RunGrantRefused", "DuplicateGateway"]);
+
+/** The capture half of a gateway: the protected disks, their exports, and their one stream to the recovery site. */
+export class SourceHalf {
+  readonly handlers: CommandHandlers;
+  /** Resolves when the exports are there for the first time. */
+  readonly serving: Promise<void>;
+  readonly #options: SourceOptions;
+  readonly #state: SourceState;
+  readonly #disks: SourceDisks;
+  readonly #server: NbdServer;
+  readonly #log: SessionLog;
+  readonly #sync: SyncRunner;
+  readonly #opener: SessionOpener;
+  readonly #stop = new AbortController();
+  #served: () => void = () => undefined;
+  #session: SourceSession | undefined;
+  #loop: Promise<void> | undefined;
+  #problem: FarshoreError | null = null;
+  /** Nobody could have written the disks since the process took them. */
+  #untouched = true;
+  /** By a forced shutdown: no write access until the source is powered on again. */
+  #held: boolean;
+
+  private constructor(
+    options: SourceOptions,
+    state: SourceState,
+    disks: SourceDisks,
+    server: NbdServer,
+    held: boolean,
+  ) {
+    const { config, clock, log } = options;
+    this.#options = options;
+    this.#state = state;
+    this.#disks = disks;
+    this.#server = server;
+    this.#held = held;
+    this.serving = new Promise((resolve) => {
+      this.#served = resolve;
+    });
+    this.#log = new SessionLog({ sizes: disks.sizes, bufferBytes: config.bufferBytes, clock });
+    disks.tapWith(this.#log, (error) => log.error("tap.fault", { error }));
+    this.#sync = new SyncRunner({
+      log: this.#log,
+      sources: disks.tapped,
+      hashes: this.#hashes,
+      clock,
+      events: log,
+      bytesPerSecond: config.syncBytesPerSecond,
+    });
+    this.#opener = new SessionOpener({ ...options, vpgName: config.vpg, state, disks });
+    this.handlers = sourceHandlers({
+      ...options,
+      vpgName: config.vpg,
+      vmNames: [...new Set(config.volumes.map((volume) => volume.vmName))],
+      sessionLog: this.#log,
+      vpgId: () => state.facts.vpgId,
+      flushDisks: () => disks.flush(),
+      hold: () => this.#hold(true),
+      release: () => this.#hold(false),
+    });
+  }
+
+  /** Opens the disks and listens; nothing is exported before a session, or the configuration, grants it (R17). */
+  static async open(options: SourceOptions): Promise<SourceHalf> {
+    const { config, log } = options;
+    const state = await SourceState.load(options.state, config.vpg);
+    const held = await heldByShutdown(options.state);
+    const server = new NbdServer({ log });
+    const disks = await SourceDisks.open(config.vpg, server, config.volumes, options.openDisk);
+    try {
+      if (config.socket !== undefined) await server.listenUnix(config.socket);
+      if (config.listen !== undefined) await server.listenTcp(config.listen.port, config.listen.host);
+    } catch (error) {
+      await server.close();
+      await disks.close();
+      throw error;
+    }
+    return new SourceHalf(options, state, disks, server, held);
+  }
+
+  start(): void {
+    this.#sync.start();
+    this.#loop ??= this.#run();
+  }
+
+  /** For heartbeats. */
+  streams(): readonly StreamState[] {
+    const { vpgId, term } = this.#state.facts;
+    if (vpgId === null) return [];
+    const log = this.#log;
+    const { writes, writtenBytes, lagMs } = log.statistics;
+    return [
+      {
+        vpgId,
+        term: log.session?.term ?? term,
+        session: log.session?.session ?? 0,
+        lastSequence: log.lastPosition?.sequence ?? 0,
+        acknowledgedSequence: log.backlog?.acknowledgedSequence ?? 0,
+        mode: log.mode,
+        idle: log.idle,
+        backlogBytes: log.backlog?.unacknowledgedBytes ?? 0,
+        lagMs,
+        sync: this.#sync.progress,
+        writes,
+        writtenBytes,
+        shippedBytes: log.backlog?.shippedBytes ?? 0,
+      },
+    ];
+  }
+
+  /** What a heartbeat's answer says of our stream. */
+  told(streams: HeartbeatReply["streams"]): void {
+    const ours = streams.find((stream) => stream.vpgId === this.#state.facts.vpgId);
+    if (ours === undefined) return;
+    if (ours.fenced || ours.deleted) {
+      const why = ours.deleted ? "was deleted" : `is in term ${ours.term} now, or another session of it was opened`;
+      this.#session?.fence(new Fenced(`VPG ${this.#options.config.vpg} ${why}`, { deleted: ours.deleted }));
+      return;
+    }
+    this.#log.setPaused(ours.paused);
+  }
+
+  get busy(): boolean {
+    return this.#log.syncing;
+  }
+
+  status(): SourceStatus {
+    return {
+      vpg: this.#options.config.vpg,
+      exports: this.#disks.exported,
+      stream: this.streams()[0] ?? null,
+      problem: this.#problem,
+    };
+  }
+
+  /** The clean stop (R4, R5): guests out, disks flushed, close record, everything acknowledged; only then is it marked clean. */
+  async close(): Promise<{ readonly clean: boolean }> {
+    this.#stop.abort(new Error("the gateway stops"));
+    await this.#loop;
+    await this.#server.close();
+    await this.#disks.exportAs("absent");
+    await this.#sync.stop();
+    const clean = await this.#closeSession();
+    await this.#session?.stop();
+    await this.#disks.close();
+    return { clean };
+  }
+
+  async #closeSession(): Promise<boolean> {
+    const { log } = this.#options;
+    if (this.#session === undefined) return this.#untouched && this.#state.facts.clean;
+    try {
+      await this.#disks.flush();
+    } catch (error) {
+      log.error("disk.flush-failed", { error });
+    }
+    // A failed flush has made its regions suspects, and then there is no close.
+    const closed = this.#log.close();
+    const drained = await this.#drain();
+    const whole = closed && drained && !this.#session.over;
+    const acknowledgedBatch = this.#log.backlog?.acknowledgedBatch ?? this.#state.facts.acknowledgedBatch;
+    const disks = whole ? await this.#disks.identify() : [];
+    await this.#state.save({ acknowledgedBatch, clean: whole, disks });
+    log.info("source.closed", { clean: whole, drained, mode: this.#log.mode });
+    return whole;
+  }
+
+  async #drain(): Promise<boolean> {
+    const wanted = this.#log.lastPosition?.sequence ?? 0;
+    const drained = (): boolean => this.#log.backlog?.acknowledgedSequence === wanted;
+    const over = this.#session?.ended.then(() => false) ?? false;
+    const until = this.#log.changes.until(drained, AbortSignal.timeout(this.#options.config.drainMs)).then(
+      () => true,
+      () => false,
+    );
+    return await Promise.race([until, over]);
+  }
+
+  readonly #hashes: TargetHashes = async ({ journalVolume, page, upTo, subChunksOf }, signal) => {
+    const { vpgId } = this.#state.facts;
+    if (vpgId === null) throw new TypeError("hashes are asked for within a session");
+    const which = subChunksOf === undefined ? {} : { subChunksOf: [...subChunksOf] };
+    return await this.#options.site.hashes({ vpgId, volume: journalVolume, page, upTo, ...which }, signal);
+  };
+
+  /** Opens sessions one after the other until the gateway stops or is fenced off. */
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    const startedAt = this.#options.clock.monotonic();
+    try {
+      for (let pause = openRetryMsMin; ; pause = Math.min(openRetryMsMax, pause * 2)) {
+        const outcome = await this.#opener.attempt(this.#untouched, signal);
+        let refused = outcome.kind === "refused";
+        if (outcome.kind === "opened") {
+          const goesOn = await this.#live(outcome);
+          if (!goesOn) return;
+          pause = openRetryMsMin;
+          refused = true;
+        } else if (!(await this.#withoutSession(outcome, startedAt))) {
+          return;
+        }
+        await this.#options.clock.sleep(refused ? refusedOpenRetryMs : pause, signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  /** One session from its opening to its end; false when there is to be no other. */
+  async #live(outcome: Extract<OpenOutcome, { readonly kind: "opened" }>): Promise<boolean> {
+    const { reply, vpgId } = outcome;
+    const { log, address } = this.#options;
+    log.info("source.session-opened", { session: reply.session, term: reply.term, sync: reply.sync });
+    this.#problem = null;
+    this.#untouched = false;
+    const session = new SourceSession({
+      address,
+      vpgId,
+      reply,
+      journalVolumes: this.#numbersOf(reply.volumes),
+      log: this.#log,
+      state: this.#state,
+      events: log,
+      onCrash: this.#options.onCrash,
+    });
+    this.#session = session;
+    await this.#disks.exportAs(this.#held ? "read-only" : "read-write");
+    this.#served();
+    const end = await Promise.race([session.ended, aborted(this.#stop.signal)]);
+    if (end === undefined) return false;
+    this.#problem = end.error;
+    await session.stop();
+    this.#session = undefined;
+    if (end.kind === "fenced") {
+      await this.#fenced(end.error);
+      return false;
+    }
+    log.error("source.session-lost", { session: reply.session, error: end.error });
+    this.#log.detach();
+    return true;
+  }
+
+  /** Another try follows unless it answers false. */
+  async #withoutSession(
+    outcome: Exclude<OpenOutcome, { readonly kind: "opened" }>,
+    startedAt: number,
+  ): Promise<boolean> {
+    const { log, config, clock } = this.#options;
+    const { error } = outcome;
+    if (this.#problem?.message !== error.message) log.warn("source.no-session", { kind: outcome.kind, error });
+    this.#problem = error;
+    if (outcome.kind === "refused") {
+      if (this.#disks.exported !== "read-write" || !someoneElse.has(error.name)) return true;
+      // It served without a grant, and should not have.
+      await this.#fenced(error);
+      return false;
+    }
+    const grant = config.startWithoutGrant;
+    const waited = clock.monotonic() - startedAt;
+    const granted = grant.kind === "always" || (grant.kind === "after" && waited >= grant.ms);
+    if (this.#disks.exported !== "absent" || !granted) return true;
+    log.warn("source.serves-without-grant", { start_without_grant: grant.kind });
+    await this.#state.save({ clean: false });
+    this.#untouched = false;
+    await this.#disks.exportAs(this.#held ? "read-only" : "read-write");
+    this.#served();
+    return true;
+  }
+
+  /** Somebody else has the VPG. A deleted VPG's guests are left in peace: nobody else runs them. */
+  async #fenced(error: FarshoreError): Promise<void> {
+    const { log, config } = this.#options;
+    this.#log.fence();
+    await this.#state.save({ fenced: error.message, clean: false });
+    const deleted = error.details["deleted"] === true;
+    const action = deleted ? "continue" : config.onFenced;
+    log.error("source.fenced", { on_fenced: action, error });
+    if (action === "read-only") await this.#disks.exportAs("read-only");
+    if (action === "stop") await this.#disks.exportAs("absent");
+  }
+
+  async #hold(held: boolean): Promise<void> {
+    this.#held = held;
+    const wanted = held ? "read-only" : "read-write";
+    const now = this.#disks.exported;
+    if (now === "absent" || (!held && this.#log.mode === "fenced")) return;
+    await this.#disks.exportAs(wanted);
+  }
+
+  #numbersOf(
+    volumes: readonly { readonly vmName: string; readonly name: string; readonly volume: number }[],
+  ): number[] {
+    return this.#options.config.volumes.map(({ vmName, name }) => {
+      const found = volumes.find((volume) => volume.vmName === vmName && volume.name === name);
+      if (found === undefined) throw new InvalidInput(`the site's answer lacks the volume ${vmName}/${name}`);
+      return found.volume;
+    });
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+}
