@@ -1,0 +1,227 @@
+/**
+ * A recovery site as a gateway sees it: gateway-api over HTTP on loopback, the real rules behind it, everything in memory, and the
+ * faults of a network and a server in front. The image it answers hashes of is made by plain replay, with no view in between.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { SystemClock } from "#adapters/embedded/clock.ts";
+import { hashesSchema, heartbeatSchema, openSessionSchema } from "#core/api/gateway-api.ts";
+import type { CreateVpg } from "#core/api/site-api.ts";
+import { FarshoreError, NotFound, Transient } from "#core/errors.ts";
+import { idSchema } from "#core/ids.ts";
+import { extentKinds } from "#core/journal/batch.ts";
+import { decodeObject } from "#core/journal/decode.ts";
+import { decodeFrame } from "#core/journal/frame.ts";
+import { sha256 } from "#core/journal/hash.ts";
+import { journalPrefix, parseBatchKey } from "#core/journal/keys.ts";
+import { comparePositions, type Position } from "#core/journal/position.ts";
+import { parseInput } from "#core/json.ts";
+import { type ListedCheckpoint, listCheckpoints } from "#core/protection/checkpoints.ts";
+import { commandReportSchema } from "#core/protection/command.ts";
+import { reportCommand } from "#core/protection/commands.ts";
+import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
+import { ingestBatch } from "#core/protection/ingest.ts";
+import { openSession } from "#core/protection/open-session.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
+import type { Site } from "#core/site.ts";
+import { makeSite, type ProtectedVpg, protect } from "./site.ts";
+
+export interface SiteFaults {
+  /** The share of requests that do what they should, and whose answer never arrives. */
+  losesReply: number;
+  /** The share that fail before anything is done. */
+  fails: number;
+  /** The share of batches that arrive twice. */
+  duplicates: number;
+  /** Answers wait up to so long, and so come in another order. */
+  delayMsMax: number;
+  /** Nothing is answered while it is true. */
+  hangs: boolean;
+  /** Throws to refuse; sees method and path. */
+  refuse: (request: string) => void;
+}
+
+const chunk = 512 * 1024;
+const subChunk = 64 * 1024;
+
+export class GatewaySite {
+  readonly site: Site;
+  readonly faults: SiteFaults = {
+    losesReply: 0,
+    fails: 0,
+    duplicates: 0,
+    delayMsMax: 0,
+    hangs: false,
+    refuse: () => undefined,
+  };
+  readonly protectedVpg: ProtectedVpg;
+  /** Requests that arrived, as `METHOD /path`. */
+  readonly requests: string[] = [];
+  readonly #server: Server;
+  readonly #random: () => number;
+  #url = "";
+  readonly #held = new Set<ServerResponse>();
+
+  private constructor(site: Site, protectedVpg: ProtectedVpg, random: () => number) {
+    this.site = site;
+    this.protectedVpg = protectedVpg;
+    this.#random = random;
+    this.#server = createServer((request, response) => void this.#serve(request, response));
+  }
+
+  static async start(input: CreateVpg, random: () => number = Math.random): Promise<GatewaySite> {
+    const site: Site = { ...makeSite(), clock: new SystemClock() };
+    const gatewaySite = new GatewaySite(site, await protect(site, input), random);
+    await gatewaySite.listen();
+    return gatewaySite;
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  get vpgId() {
+    return this.protectedVpg.vpg.vpgId;
+  }
+
+  async listen(): Promise<void> {
+    const port = this.#url === "" ? 0 : Number(new URL(this.#url).port);
+    await new Promise<void>((resolve) => this.#server.listen(port, "127.0.0.1", resolve));
+    const address = this.#server.address();
+    if (typeof address !== "object" || address === null) throw new Error("no address");
+    this.#url = `http://127.0.0.1:${address.port}`;
+  }
+
+  /** Answers nobody any more; `listen` takes the same port again. */
+  async close(): Promise<void> {
+    for (const response of this.#held) response.destroy();
+    this.#server.closeAllConnections();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+
+  async checkpoints(): Promise<readonly ListedCheckpoint[]> {
+    return (await listCheckpoints(this.site, this.vpgId, { limit: 1000 })).checkpoints;
+  }
+
+  /** The volume as the journal has it at a position, or at its end: every record in order over zeros. */
+  async image(volume: number, upTo?: Position): Promise<Buffer> {
+    const { definition } = this.protectedVpg.vpg;
+    const size = definition.vms.flatMap((vm) => vm.volumes).find((entry) => entry.volume === volume)?.sizeBytes ?? 0;
+    const image = Buffer.alloc(size);
+    const listed = await this.site.objects.list(journalPrefix(this.vpgId));
+    const places = listed.flatMap(({ key }) => {
+      const place = parseBatchKey(key);
+      return place === undefined ? [] : [{ key, ...place }];
+    });
+    const next = new Map<number, number>();
+    for (const { key, session, batch } of places.sort((a, b) => a.session - b.session || a.batch - b.batch)) {
+      if (batch !== (next.get(session) ?? 0)) continue;
+      const bytes = await this.site.objects.get(key);
+      const object = decodeObject(bytes);
+      if (object.kind === "seal") continue;
+      next.set(session, batch + 1);
+      const { extents, frames, firstSequence } = object.header;
+      for (let index = 0; index < extents.count; index += 1) {
+        const sequence = firstSequence + (extents.sequenceDelta[index] ?? 0);
+        if (extents.volume[index] !== volume) continue;
+        if (upTo !== undefined && comparePositions({ session, sequence }, upTo) > 0) continue;
+        const offset = extents.offset[index] ?? 0;
+        const length = extents.length[index] ?? 0;
+        if (extents.kind[index] === extentKinds.zero) {
+          image.fill(0, offset, offset + length);
+          continue;
+        }
+        const number = extents.frame[index] ?? 0;
+        const frame = frames[number];
+        if (frame === undefined) throw new Error("no frame");
+        const raw = decodeFrame(object.header, number, bytes.subarray(frame.start, frame.start + frame.storedLength));
+        const start = extents.frameOffset[index] ?? 0;
+        image.set(raw.subarray(start, start + length), offset);
+      }
+    }
+    return image;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const parts: Buffer[] = [];
+    for await (const part of request) parts.push(part);
+    const name = `${request.method} ${request.url}`;
+    this.requests.push(name);
+    if (this.faults.hangs) {
+      this.#held.add(response);
+      return;
+    }
+    let status = 200;
+    let body: Uint8Array | string;
+    try {
+      if (this.#chance(this.faults.fails)) throw new Transient("injected: before");
+      this.faults.refuse(name);
+      const twice = request.method === "PUT" && this.#chance(this.faults.duplicates);
+      const first = twice ? await this.#answer(request, Buffer.concat(parts)) : undefined;
+      body = first ?? (await this.#answer(request, Buffer.concat(parts)));
+      if (first !== undefined) await this.#answer(request, Buffer.concat(parts));
+    } catch (error) {
+      const known = error instanceof FarshoreError ? error : new Transient(String(error));
+      status = known.status;
+      body = JSON.stringify({ error: { name: known.name, message: known.message, details: known.details } });
+    }
+    if (this.faults.delayMsMax > 0) {
+      await new Promise((resolve) => setTimeout(resolve, this.#random() * this.faults.delayMsMax));
+    }
+    if (this.#chance(this.faults.losesReply)) {
+      response.destroy();
+      return;
+    }
+    response.writeHead(status).end(body);
+  }
+
+  async #answer(request: IncomingMessage, body: Buffer): Promise<Uint8Array | string> {
+    const { site } = this;
+    const caller = this.protectedVpg.source;
+    const url = new URL(request.url ?? "", this.#url);
+    const [, , , kind, first = "", term = "", session = "", batch = ""] = url.pathname.split("/");
+    const json = (): unknown => JSON.parse(body.toString("utf8"));
+    switch (`${request.method} ${kind}`) {
+      case "POST heartbeat":
+        return JSON.stringify(await acceptHeartbeat(site, caller, parseInput(heartbeatSchema, json())));
+      case "POST commands":
+        await reportCommand(site, caller, first, parseInput(commandReportSchema, json()));
+        return "{}";
+      case "POST sessions":
+        return JSON.stringify(await openSession(site, caller, parseInput(openSessionSchema, json())));
+      case "PUT batches": {
+        const ageMs = Number(request.headers["x-farshore-age-ms"]);
+        const place = {
+          vpgId: idSchema.parse(first),
+          term: Number(term),
+          session: Number(session),
+          batch: Number(batch),
+        };
+        return JSON.stringify(await ingestBatch(site, caller, { ...place, body, ageMs }));
+      }
+      case "POST hashes":
+        return this.#hashes(parseInput(hashesSchema, json()));
+      case "GET vpgs":
+        return JSON.stringify({ definition: (await getVpg(site, first)).definition });
+      default:
+        throw new NotFound(`no route ${request.method} ${request.url}`);
+    }
+  }
+
+  async #hashes(ask: ReturnType<typeof hashesSchema.parse>): Promise<Uint8Array> {
+    const image = await this.image(ask.volume, ask.upTo);
+    const page = image.subarray(ask.page * 2048 * chunk, (ask.page + 1) * 2048 * chunk);
+    const hashes: Uint8Array[] = [];
+    if (ask.subChunksOf === undefined) {
+      for (let at = 0; at < page.length; at += chunk) hashes.push(sha256(page.subarray(at, at + chunk)));
+    }
+    for (const number of ask.subChunksOf ?? []) {
+      const bytes = page.subarray(number * chunk, (number + 1) * chunk);
+      for (let at = 0; at < bytes.length; at += subChunk) hashes.push(sha256(bytes.subarray(at, at + subChunk)));
+    }
+    return Buffer.concat(hashes);
+  }
+
+  #chance(probability: number): boolean {
+    return probability > 0 && this.#random() < probability;
+  }
+}
