@@ -10,3 +10,5 @@ export const directSubHashesMax = 256;
 export const overlappedReadsMax = 3;
 /** Bytes of one SHA-256. */
 export const hashBytes = 32;
+/** Chunks that are read together to be hashed: 16 MiB. */
+export const hashWindowChunks = 32;

@@ -1,7 +1,7 @@
 /** Copies an image into the scratch over it while guests use the disk, until the local file is the whole disk. */
 import { chunkBytes, pageBytes } from "#core/blocks/geometry.ts";
 import type { Image } from "./image.ts";
-import { hydrateChunksInFlight, hydrateFlushBytes, hydrateProgressBytes } from "./limits.ts";
+import { hydrateFlushBytes, hydrateProgressBytes, hydrateWindowBytes, hydrateWindowsInFlight } from "./limits.ts";
 import type { ScratchDevice } from "./scratch-device.ts";
 
 export interface HydrateOptions {
@@ -28,20 +28,15 @@ async function hydrateOnce(device: ScratchDevice, image: Image, options: Hydrate
   const { sizeBytes } = device;
   let reported = 0;
   try {
-    for (let page = 0; page < sizeBytes; page += pageBytes) {
-      const pageEnd = Math.min(page + pageBytes, sizeBytes);
-      const emptyPage = await image.knownZero(page, pageEnd - page);
-      const step = emptyPage ? pageEnd - page : chunkBytes;
-      for (let offset = page; offset < pageEnd; offset += step) {
-        options.signal.throwIfAborted();
-        const length = Math.min(step, pageEnd - offset);
-        if (emptyPage || (await image.knownZero(offset, length))) await device.adoptZeroes(offset, length);
-        else if (!device.isLocal(offset, length)) await copies.start(offset, length);
-        if (offset + length - reported >= hydrateProgressBytes) {
-          reported = offset + length;
-          options.onProgress(reported, sizeBytes);
-          await immediate();
-        }
+    for (let start = 0; start < sizeBytes; ) {
+      options.signal.throwIfAborted();
+      const end = Math.min((Math.floor(start / pageBytes) + 1) * pageBytes, sizeBytes);
+      const next = await hydratePart(device, image, copies, start, end);
+      start = next;
+      if (start - reported >= hydrateProgressBytes) {
+        reported = start;
+        options.onProgress(start, sizeBytes);
+        await immediate();
       }
     }
   } finally {
@@ -51,7 +46,37 @@ async function hydrateOnce(device: ScratchDevice, image: Image, options: Hydrate
   return copies.copiedBytes;
 }
 
-/** The chunks that are being read and written at the moment. */
+/**
+ * Begins the next piece of work between `start` and the end of its page, and returns where the one after begins: a whole page of
+ * zeros, some chunks that need nothing, or neighbouring chunks to copy. Those are read at once, since a frame of the journal that
+ * shows in many of them is then decoded once.
+ */
+async function hydratePart(
+  device: ScratchDevice,
+  image: Image,
+  copies: Copies,
+  start: number,
+  pageEnd: number,
+): Promise<number> {
+  if (await image.knownZero(start, pageEnd - start)) {
+    await device.adoptZeroes(start, pageEnd - start);
+    return pageEnd;
+  }
+  const windowEnd = Math.min(start + hydrateWindowBytes, pageEnd);
+  let wanted = start;
+  for (let offset = start; offset < windowEnd; offset += chunkBytes) {
+    const length = Math.min(chunkBytes, windowEnd - offset);
+    const zero = await image.knownZero(offset, length);
+    if (!zero && !device.isLocal(offset, length)) continue;
+    if (zero) await device.adoptZeroes(offset, length);
+    if (offset > wanted) await copies.start(wanted, offset - wanted);
+    wanted = offset + length;
+  }
+  if (windowEnd > wanted) await copies.start(wanted, windowEnd - wanted);
+  return windowEnd;
+}
+
+/** What is being read and written at the moment. */
 class Copies {
   copiedBytes = 0;
   readonly #device: ScratchDevice;
@@ -65,7 +90,7 @@ class Copies {
     this.#image = image;
   }
 
-  /** Begins to copy a chunk; waits until there is room for another. Throws the error of an earlier one. */
+  /** Begins to copy a range of whole chunks; waits until there is room for another. Throws the error of an earlier one. */
   async start(offset: number, length: number): Promise<void> {
     this.throwIfFailed();
     const copying = this.#copy(offset, length)
@@ -74,7 +99,7 @@ class Copies {
       })
       .finally(() => this.#inFlight.delete(copying));
     this.#inFlight.add(copying);
-    if (this.#inFlight.size >= hydrateChunksInFlight) await Promise.race(this.#inFlight);
+    if (this.#inFlight.size >= hydrateWindowsInFlight) await Promise.race(this.#inFlight);
   }
 
   /** Waits for all of them, failed or not. */

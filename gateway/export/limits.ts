@@ -23,9 +23,32 @@ export const adoptPieceBytes = 4 * MiB;
 /** Zeros of this length and alignment inside image content are left as holes. */
 export const holeGrainBytes = 64 * KiB;
 
-/** Chunks that hydration reads from the image ahead of writing them: hides the journal's latency. */
-export const hydrateChunksInFlight = 8;
+/** Neighbouring chunks that hydration reads at once: a frame of scattered writes shows in many chunks, and is decoded once for all of them. */
+export const hydrateWindowBytes = 32 * MiB;
+/** Such reads under way at the same time: one waits for the journal while the other is written. */
+export const hydrateWindowsInFlight = 2;
 /** Hydration makes its work durable each time it copied this much: what a crash makes it copy again. */
 export const hydrateFlushBytes = 256 * MiB;
 /** Hydration reports its progress, and lets everybody else run, at least this often in bytes of the volume. */
 export const hydrateProgressBytes = 64 * MiB;
+
+/**
+ * While the site is away a recovered disk's reads wait, since an error would hurt its guest more: at most 50 ms doubling to 5 s
+ * between attempts, 22 of the latter, so about two minutes in the worst case and half of that on average.
+ */
+export const journalRetry = { attemptsMax: 30, baseMs: 50, capMs: 5000 } as const;
+/** Batches of one journal that an export may have to know: 50 bytes each, a month at one in 5 s is half a million. */
+export const summariesMax = 2 ** 23;
+
+/** Index of all views of one operation in memory; each has at least the second figure, enough for some 400,000 extents. */
+export const viewIndexBytesTotal = 256 * MiB;
+export const viewIndexBytesMin = 8 * MiB;
+
+/** Hooks of one command that run at the same time: those of a boot group start together. */
+export const hooksAtOnceMax = 16;
+/** Pause between status hooks while a recovered VM stops. */
+export const stopPollMs = 500;
+/** How often detached scratches are looked through for those whose time has come. */
+export const sweepMs = 60_000;
+/** Connections to the site that reading journals uses. */
+export const journalConnections = 16;

@@ -5,12 +5,12 @@
  * whatever stands in the local file, because its bit was not durable; such a file has garbage where bits are missing, so content is
  * never taken from it there, and hydration writes zeros over it too (`holesKnown`).
  */
-import { isZero } from "#core/blocks/zeros.ts";
 import { type BlockDevice, DiskError } from "../disk/block-device.ts";
 import { type RangeHold, RangeLock } from "../disk/range-lock.ts";
 import type { Image } from "./image.ts";
-import { adoptPieceBytes, blockBytes, dirtyBitmapPagesMax, holeGrainBytes, imageReadGapBytes } from "./limits.ts";
+import { adoptPieceBytes, blockBytes, dirtyBitmapPagesMax, imageReadGapBytes } from "./limits.ts";
 import type { LocalBitmap } from "./local-bitmap.ts";
+import { type ByteSpan, zeroRuns } from "./zero-runs.ts";
 
 export interface ScratchParts {
   /** As large as the image; reads zeros where nothing was ever written. */
@@ -99,44 +99,26 @@ export class ScratchDevice implements BlockDevice {
 
   /** Takes image content for the blocks of the range that are not local yet, zeros as holes. Starts and ends at block bounds or the disk's end. Resolves with the bytes written. */
   async adopt(offset: number, content: Uint8Array): Promise<number> {
-    this.#refuse();
-    const hold = await this.#lock.acquire(offset, content.length, true);
-    try {
-      let written = 0;
-      if (this.#promoted) return written;
-      for (const run of this.#runs(offset, offset + content.length)) {
-        if (run.local) continue;
-        for (const part of dataRuns(content.subarray(run.start - offset, run.end - offset))) {
-          const start = run.start + part.start;
-          const bytes = content.subarray(start - offset, run.start + part.end - offset);
-          if (part.zero) {
-            await this.#ensureHole(start, bytes.length);
-          } else {
-            await this.#writeBlocks(start, bytes);
-            written += bytes.length;
-          }
+    let written = 0;
+    await this.#underLock(offset, content.length, async (run) => {
+      for (const part of zeroRuns(content.subarray(run.start - offset, run.end - offset))) {
+        const start = run.start + part.start;
+        const bytes = content.subarray(start - offset, run.start + part.end - offset);
+        if (part.zero) {
+          await this.#ensureHole(start, bytes.length);
+        } else {
+          await this.#writeBlocks(start, bytes);
+          written += bytes.length;
         }
       }
-      return written;
-    } finally {
-      this.#lock.release(hold);
-    }
+    });
+    return written;
   }
 
   /** The image is zeros here: makes the local file read as zeros wherever it isn't local. */
   async adoptZeroes(offset: number, length: number): Promise<void> {
-    for (let at = offset; at < offset + length && !this.#holesKnown; at += adoptPieceBytes) {
-      this.#refuse();
-      const end = Math.min(at + adoptPieceBytes, offset + length);
-      const hold = await this.#lock.acquire(at, end - at, true);
-      try {
-        for (const run of this.#runs(at, end)) {
-          if (!run.local) await this.#ensureHole(run.start, run.end - run.start);
-        }
-      } finally {
-        this.#lock.release(hold);
-      }
-    }
+    if (this.#holesKnown) return;
+    await this.#underLock(offset, length, (run) => this.#ensureHole(run.start, run.end - run.start));
   }
 
   /** True when every block of the range is local. */
@@ -313,9 +295,24 @@ export class ScratchDevice implements BlockDevice {
     }
   }
 
+  /** Does something for each run that is not local, with guests kept out of one piece of the range after the other. */
+  async #underLock(offset: number, length: number, act: (run: ByteSpan) => Promise<void>): Promise<void> {
+    for (let at = offset; at < offset + length; at += adoptPieceBytes) {
+      this.#refuse();
+      const end = Math.min(at + adoptPieceBytes, offset + length);
+      const hold = await this.#lock.acquire(at, end - at, true);
+      try {
+        if (this.#promoted) return;
+        for (const run of this.#runs(at, end)) if (!run.local) await act(run);
+      } finally {
+        this.#lock.release(hold);
+      }
+    }
+  }
+
   /** What of the range must come from the image, short local gaps included. */
-  #imageRanges(offset: number, end: number): { start: number; end: number }[] {
-    const ranges: { start: number; end: number }[] = [];
+  #imageRanges(offset: number, end: number): ByteSpan[] {
+    const ranges: ByteSpan[] = [];
     for (const run of this.#runs(offset, end)) {
       if (run.local) continue;
       const last = ranges.at(-1);
@@ -326,7 +323,7 @@ export class ScratchDevice implements BlockDevice {
   }
 
   /** The range cut where local and not local meet, in bytes; each cut is looked up when it is asked for. */
-  *#runs(offset: number, end: number): Generator<{ start: number; end: number; local: boolean }> {
+  *#runs(offset: number, end: number): Generator<ByteSpan & { local: boolean }> {
     const lastBlock = endBlock(end);
     for (let start = offset; start < end; ) {
       const block = firstBlock(start);
@@ -416,18 +413,3 @@ const blockStart = (offset: number): number => firstBlock(offset) * blockBytes;
 const blockEnd = (offset: number): number => endBlock(offset) * blockBytes;
 const firstBlock = (offset: number): number => Math.floor(offset / blockBytes);
 const endBlock = (offset: number): number => Math.ceil(offset / blockBytes);
-
-/** Cuts content into runs of zeros and of data, at grains of `holeGrainBytes`. */
-function* dataRuns(content: Uint8Array): Generator<{ start: number; end: number; zero: boolean }> {
-  let start = 0;
-  let zero = false;
-  for (let at = 0; at < content.length; at += holeGrainBytes) {
-    const grainZero = isZero(content.subarray(at, at + holeGrainBytes));
-    if (at > start && grainZero !== zero) {
-      yield { start, end: at, zero };
-      start = at;
-    }
-    zero = grainZero;
-  }
-  if (start < content.length) yield { start, end: content.length, zero };
-}

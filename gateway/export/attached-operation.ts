@@ -1,0 +1,109 @@
+import path from "node:path";
+import type { Id } from "#core/ids.ts";
+import type { Log } from "#core/ports.ts";
+import { JournalReader } from "#core/recovery/journal-reader.ts";
+import type { JournalSource } from "#core/recovery/journal-source.ts";
+import { View } from "#core/recovery/view.ts";
+import type { BlockDevice } from "../disk/block-device.ts";
+import { NbdServer } from "../nbd/server.ts";
+import { formatNbdUri } from "../nbd/uri.ts";
+import { hydrate } from "./hydrate.ts";
+import { type Image, imageOf } from "./image.ts";
+import { viewIndexBytesMin, viewIndexBytesTotal } from "./limits.ts";
+import type { AttachBody, OperationFolder } from "./operation-folder.ts";
+import { createScratch, openScratch } from "./scratch.ts";
+import { ScratchDevice } from "./scratch-device.ts";
+
+export interface AttachedOptions {
+  readonly folder: OperationFolder;
+  readonly body: AttachBody;
+  readonly socketPath: string;
+  readonly source: JournalSource;
+  readonly log: Log;
+}
+
+interface AttachedVolume {
+  readonly image: Image;
+  readonly device: ScratchDevice | BlockDevice;
+  readonly uri: string;
+}
+
+/** The recovered volumes of one operation, open and exported on one Unix socket under `<vpg>/<vm>/<volume>`. */
+export class AttachedOperation {
+  readonly operationId: Id;
+  readonly body: AttachBody;
+  readonly #folder: OperationFolder;
+  readonly #server: NbdServer;
+  readonly #volumes = new Map<number, AttachedVolume>();
+
+  private constructor(options: AttachedOptions) {
+    this.operationId = options.body.operationId;
+    this.body = options.body;
+    this.#folder = options.folder;
+    this.#server = new NbdServer({ log: options.log });
+  }
+
+  /** Opens the scratches, which are made anew unless all of them exist (attached.json), and serves them. Closes what it opened when it throws. */
+  static async open(options: AttachedOptions): Promise<AttachedOperation> {
+    const attached = new AttachedOperation(options);
+    try {
+      await attached.#openVolumes(options);
+      await attached.#server.listenUnix(options.socketPath);
+    } catch (error) {
+      await attached.close();
+      throw error;
+    }
+    return attached;
+  }
+
+  /** Volume number → NBD URI. */
+  exports(): Record<string, string> {
+    return Object.fromEntries([...this.#volumes].map(([volume, { uri }]) => [String(volume), uri]));
+  }
+
+  /** Hydrates every volume. Resolves with the bytes copied; volumes that are local already cost nothing. */
+  async promote(signal: AbortSignal, onProgress: (doneBytes: number, totalBytes: number) => void): Promise<number> {
+    const totalBytes = this.body.volumes.reduce((sum, volume) => sum + volume.sizeBytes, 0);
+    let doneBefore = 0;
+    let copied = 0;
+    for (const { device, image } of this.#volumes.values()) {
+      if (device instanceof ScratchDevice) {
+        const report = (done: number): void => onProgress(doneBefore + done, totalBytes);
+        copied += await hydrate(device, image, { signal, onProgress: report });
+      }
+      doneBefore += device.sizeBytes;
+      onProgress(doneBefore, totalBytes);
+    }
+    return copied;
+  }
+
+  /** Drops the clients, makes everything durable, closes the files. */
+  async close(): Promise<void> {
+    await this.#server.close();
+    const closed = await Promise.allSettled([...this.#volumes.values()].map(({ device }) => device.close()));
+    for (const result of closed) if (result.status === "rejected") throw result.reason;
+  }
+
+  async #openVolumes({ body, source, socketPath }: AttachedOptions): Promise<void> {
+    const reader = new JournalReader(source);
+    const exist = await this.#folder.isAttached();
+    const open = exist ? openScratch : createScratch;
+    const pageCacheBytes = Math.max(viewIndexBytesMin, viewIndexBytesTotal / body.volumes.length);
+    for (const { volume, vmName, name, sizeBytes, sectorBytes } of body.volumes) {
+      const image = imageOf(new View({ reader, volume, sizeBytes, upTo: body.upTo, pageCacheBytes }));
+      const device = await open({ folder: this.#folder.volumeFolder(volume), image, sectorBytes });
+      const exportName = `${body.vpgName}/${vmName}/${name}`;
+      this.#volumes.set(volume, { image, device, uri: formatNbdUri({ socketPath }, exportName) });
+      this.#server.addExport(exportName, device, { description: `${body.vpgName} at ${body.checkpointId}` });
+    }
+    if (!exist) await this.#folder.recordAttached();
+  }
+}
+
+/**
+ * Where an operation's exports are served. Paths of sockets have at most about 100 bytes, so the name is short: the last ten characters
+ * of the operation's id, 50 bits of chance.
+ */
+export function socketPathOf(directory: string, operationId: Id): string {
+  return path.join(directory, "s", `${operationId.slice(-10)}.sock`);
+}

@@ -1,0 +1,168 @@
+/**
+ * A VPG's journal as a site serves it over HTTP (core/api/gateway-api.ts): the source of the views that a gateway exports.
+ * What stands at or before a position never changes, so everything is asked for once, and asked again while the site is away.
+ */
+import type { z } from "zod";
+import type { BatchSummary, batchListSchema } from "#core/api/gateway-api.ts";
+import { LimitExceeded } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import type { BatchHeader } from "#core/journal/batch.ts";
+import { comparePositions, type Position } from "#core/journal/position.ts";
+import type { ByteRange, Clock, Random } from "#core/ports.ts";
+import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
+import { StoredBatches } from "#core/recovery/stored-batches.ts";
+import { retry } from "#core/retry.ts";
+import { journalRetry, summariesMax } from "./limits.ts";
+
+/** What it asks of a site; `SiteClient` has it. */
+export interface JournalRoutes {
+  /** One page of the batches at or before a position. */
+  batches(
+    vpgId: Id,
+    upTo: Position,
+    cursor?: string,
+    signal?: AbortSignal,
+  ): Promise<z.infer<typeof batchListSchema>>;
+  /** A journal object of the VPG, or a range of it cut to its end. */
+  object(vpgId: Id, key: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array>;
+}
+
+export interface HttpJournalOptions {
+  readonly routes: JournalRoutes;
+  readonly vpgId: Id;
+  /** The latest position that any view over this journal has. */
+  readonly upTo: Position;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Aborted when nobody needs the journal any more: what waits for the site then ends. */
+  readonly signal?: AbortSignal;
+}
+
+export class HttpJournal implements JournalSource {
+  readonly #options: HttpJournalOptions;
+  readonly #stored: StoredBatches;
+  #index: Promise<SummaryIndex> | undefined;
+
+  constructor(options: HttpJournalOptions) {
+    this.#options = options;
+    const { routes, vpgId, signal } = options;
+    this.#stored = new StoredBatches(
+      { get: (key, range) => this.#patiently(() => routes.object(vpgId, key, range, signal)) },
+      vpgId,
+    );
+  }
+
+  /** The first call reads the summaries of all batches up to the position. */
+  async batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]> {
+    if (comparePositions(upTo, this.#options.upTo) > 0) {
+      throw new TypeError("a view reaches beyond its journal's position");
+    }
+    this.#index ??= this.#load();
+    try {
+      return (await this.#index).touching(volume, page, upTo);
+    } catch (error) {
+      // The next one asks again.
+      this.#index = undefined;
+      throw error;
+    }
+  }
+
+  header(ref: BatchRef): Promise<BatchHeader> {
+    return this.#stored.header(ref);
+  }
+
+  frame(ref: BatchRef, header: BatchHeader, index: number): Promise<Uint8Array> {
+    return this.#stored.frame(ref, header, index);
+  }
+
+  async #load(): Promise<SummaryIndex> {
+    const { routes, vpgId, upTo, signal } = this.#options;
+    const index = new SummaryIndex();
+    let cursor: string | undefined;
+    do {
+      const from = cursor;
+      const page = await this.#patiently(() => routes.batches(vpgId, upTo, from, signal));
+      for (const summary of page.batches) index.add(summary);
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    return index;
+  }
+
+  #patiently<T>(ask: () => Promise<T>): Promise<T> {
+    const { clock, random, signal } = this.#options;
+    return retry(clock, random, journalRetry, ask, signal);
+  }
+}
+
+/** Which batches touch which page; about 50 bytes a batch and 4 bytes a page that it touches. */
+class SummaryIndex {
+  /** Six numbers a batch: term, session, batch, first and last sequence, size. */
+  #numbers = new Float64Array(6 * 1024);
+  #count = 0;
+  /** Volume to page to batches, by their place in `#numbers`, in order of position. */
+  readonly #touching = new Map<number, Map<number, PlaceList>>();
+
+  add(summary: BatchSummary): void {
+    if (this.#count === summariesMax) {
+      throw new LimitExceeded(`a journal of more than ${summariesMax} batches can't be exported`, { summariesMax });
+    }
+    const at = this.#count * 6;
+    if (at === this.#numbers.length) {
+      const grown = new Float64Array(at * 2);
+      grown.set(this.#numbers);
+      this.#numbers = grown;
+    }
+    const { term, session, batch, firstSequence, lastSequence, bytes } = summary;
+    this.#numbers.set([term, session, batch, firstSequence, lastSequence, bytes], at);
+    for (const [volume, pages] of summary.touched) {
+      let ofVolume = this.#touching.get(volume);
+      if (ofVolume === undefined) {
+        ofVolume = new Map();
+        this.#touching.set(volume, ofVolume);
+      }
+      for (const page of pages) {
+        let places = ofVolume.get(page);
+        if (places === undefined) {
+          places = new PlaceList();
+          ofVolume.set(page, places);
+        }
+        places.push(this.#count);
+      }
+    }
+    this.#count += 1;
+  }
+
+  touching(volume: number, page: number, upTo: Position): readonly BatchRef[] {
+    const refs: BatchRef[] = [];
+    for (const place of this.#touching.get(volume)?.get(page)?.values() ?? []) {
+      const [term = 0, session = 0, batch = 0, firstSequence = 0, lastSequence = 0, size = 0] = this.#numbers.subarray(
+        place * 6,
+        place * 6 + 6,
+      );
+      if (comparePositions({ session, sequence: firstSequence }, upTo) > 0) continue;
+      refs.push({ term, session, batch, firstSequence, lastSequence, size });
+    }
+    // The site lists by session and batch; a view needs the order of positions, which is the same one.
+    return refs;
+  }
+}
+
+/** A growing list of whole numbers. */
+class PlaceList {
+  #places = new Uint32Array(4);
+  #count = 0;
+
+  push(place: number): void {
+    if (this.#count === this.#places.length) {
+      const grown = new Uint32Array(this.#count * 2);
+      grown.set(this.#places);
+      this.#places = grown;
+    }
+    this.#places[this.#count] = place;
+    this.#count += 1;
+  }
+
+  values(): Uint32Array {
+    return this.#places.subarray(0, this.#count);
+  }
+}
