@@ -17,12 +17,7 @@ import { journalRetry, summariesMax } from "./limits.ts";
 /** What it asks of a site; `SiteClient` has it. */
 export interface JournalRoutes {
   /** One page of the batches at or before a position. */
-  batches(
-    vpgId: Id,
-    upTo: Position,
-    cursor?: string,
-    signal?: AbortSignal,
-  ): Promise<z.infer<typeof batchListSchema>>;
+  batches(vpgId: Id, upTo: Position, cursor?: string, signal?: AbortSignal): Promise<z.infer<typeof batchListSchema>>;
   /** A journal object of the VPG, or a range of it cut to its end. */
   object(vpgId: Id, key: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array>;
 }

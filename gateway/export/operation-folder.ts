@@ -17,13 +17,7 @@ import { InvalidInput } from "#core/errors.ts";
 import { type Id, idSchema, nameSchema } from "#core/ids.ts";
 import { parseStored } from "#core/json.ts";
 import { type CommandBody, commandBodySchema } from "#core/protection/command.ts";
-import {
-  makeFolderDurable,
-  readFileIfThere,
-  removeFileDurable,
-  syncFolder,
-  writeFileDurable,
-} from "./durable-file.ts";
+import { makeFolderDurable, readFileIfThere, removeFileDurable, syncFolder, writeFileDurable } from "./durable-file.ts";
 
 export type AttachBody = Extract<CommandBody, { kind: "attach-volumes" }>;
 

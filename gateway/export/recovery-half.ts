@@ -17,7 +17,14 @@ import { socketPathBytesMax } from "../nbd/limits.ts";
 import type { RecoveryHalf } from "../recovery-half.ts";
 import { AttachedOperation, socketPathOf } from "./attached-operation.ts";
 import { sweepMs } from "./limits.ts";
-import { type AttachBody, foldersIn, moveToKept, OperationFolder, prepareDirectory, sweepKept } from "./operation-folder.ts";
+import {
+  type AttachBody,
+  foldersIn,
+  moveToKept,
+  OperationFolder,
+  prepareDirectory,
+  sweepKept,
+} from "./operation-folder.ts";
 import { type HookOperation, RecoveredVms } from "./vm-hooks.ts";
 
 export interface RecoveryHalfOptions {
@@ -241,6 +248,12 @@ function notAttached(operationId: Id): CommandFailed {
 
 function sameImages(left: AttachBody, right: AttachBody): boolean {
   const facts = ({ vpgId, mode, upTo, volumes }: AttachBody): string =>
-    JSON.stringify([vpgId, mode, upTo.session, upTo.sequence, volumes.map((v) => [v.volume, v.sizeBytes, v.sectorBytes])]);
+    JSON.stringify([
+      vpgId,
+      mode,
+      upTo.session,
+      upTo.sequence,
+      volumes.map((v) => [v.volume, v.sizeBytes, v.sectorBytes]),
+    ]);
   return facts(left) === facts(right);
 }

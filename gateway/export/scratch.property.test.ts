@@ -3,10 +3,11 @@
  * which contents are possible. SEED=n repeats one run: SEED=7 npx vitest run --project unit gateway/export/scratch.property.test.ts
  */
 import { describe, expect, it } from "vitest";
+import { CrashDisk, CrashMedium, NumberedImage, stamped, stampOf } from "../../test/kit/crash-disk.ts";
+import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { hydrate } from "./hydrate.ts";
 import { LocalBitmap } from "./local-bitmap.ts";
 import { ScratchDevice } from "./scratch-device.ts";
-import { CrashDisk, CrashMedium, NumberedImage, SeededRandom, stamped, stampOf } from "./test-disks.ts";
 
 const sectorBytes = 512;
 /** The last block is short. Most runs have a small disk, where requests meet often; some have two chunks and a bit. */
@@ -148,16 +149,20 @@ class World {
   async change(): Promise<void> {
     const { random, oracle, device, sectorCount } = this;
     const first = random.below(sectorCount);
-    const count = Math.min(1 + random.below(random.chance(4) ? Math.ceil(sectorCount / 4) : 12), sectorCount - first);
+    const count = Math.min(
+      1 + random.below(random.chance(1 / 4) ? Math.ceil(sectorCount / 4) : 12),
+      sectorCount - first,
+    );
     const kind = random.below(4);
     this.#stamp += 1;
     const stamp = kind < 2 ? this.#stamp : 0;
-    const fua = kind !== 3 && random.chance(5);
+    const fua = kind !== 3 && random.chance(1 / 5);
     const order = oracle.submit(first, count, stamp);
     try {
       const offset = first * sectorBytes;
       if (kind < 2) await device.write(offset, stamped(stamp, count), fua);
-      else if (kind === 2) await device.writeZeroes(offset, count * sectorBytes, { mayTrim: random.chance(2), fua });
+      else if (kind === 2)
+        await device.writeZeroes(offset, count * sectorBytes, { mayTrim: random.chance(1 / 2), fua });
       else await device.trim(offset, count * sectorBytes);
     } catch {
       oracle.failed(first, count);
@@ -193,25 +198,25 @@ class World {
 async function life(world: World): Promise<void> {
   const { random } = world;
   for (let round = random.below(6); round >= 0; round -= 1) {
-    world.failWrites(random.chance(3) ? 40 : 0);
+    world.failWrites(random.chance(1 / 3) ? 40 : 0);
     const abort = new AbortController();
-    const hydration = random.chance(3) ? world.hydrate(abort.signal) : Promise.resolve();
+    const hydration = random.chance(1 / 3) ? world.hydrate(abort.signal) : Promise.resolve();
     const requests = Array.from({ length: random.below(12) }, () => world.change());
-    if (random.chance(2)) requests.push(world.device.flush(), world.ticks(random.below(3)));
+    if (random.chance(1 / 2)) requests.push(world.device.flush(), world.ticks(random.below(3)));
     requests.push(...Array.from({ length: random.below(8) }, () => world.change()));
-    if (random.chance(6)) {
+    if (random.chance(1 / 6)) {
       await world.ticks(random.below(12));
       hydration.catch(() => undefined);
       return world.isPromoted ? undefined : world.crash();
     }
     await Promise.all(requests);
-    if (random.chance(2)) abort.abort();
+    if (random.chance(1 / 2)) abort.abort();
     await hydration;
     await world.checkSome();
-    if (random.chance(2)) await world.flush();
+    if (random.chance(1 / 2)) await world.flush();
     if (world.isPromoted) return;
   }
-  if (random.chance(3)) {
+  if (random.chance(1 / 3)) {
     await world.device.close();
     world.oracle.flushed();
     world.open();

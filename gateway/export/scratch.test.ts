@@ -2,11 +2,12 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { CrashDisk, CrashMedium, NumberedImage, stamped, stampOf } from "../../test/kit/crash-disk.ts";
+import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { hydrate } from "./hydrate.ts";
 import { LocalBitmap } from "./local-bitmap.ts";
 import { createScratch, openScratch } from "./scratch.ts";
 import { ScratchDevice } from "./scratch-device.ts";
-import { CrashDisk, CrashMedium, NumberedImage, SeededRandom, stamped, stampOf } from "./test-disks.ts";
 
 const sizeBytes = 3 * 2 ** 20 + 1536;
 const options = { signal: new AbortController().signal, onProgress: () => undefined };

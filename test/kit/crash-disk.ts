@@ -1,30 +1,10 @@
-/** Material for this folder's tests: a disk that forgets at a crash what was not flushed, and images made by rule. */
-import { type BlockDevice, DiskError } from "../disk/block-device.ts";
-import type { Image } from "./image.ts";
-import type { BitmapStore } from "./local-bitmap.ts";
+/** A disk that forgets at a crash what was not flushed, and images whose sectors are numbered. */
+import { type BlockDevice, DiskError } from "../../gateway/disk/block-device.ts";
+import type { Image } from "../../gateway/export/image.ts";
+import type { BitmapStore } from "../../gateway/export/local-bitmap.ts";
+import type { SeededRandom } from "./seeded-random.ts";
 
 const sectorBytes = 512;
-
-/** Numbers from a seed (mulberry32). */
-export class SeededRandom {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed;
-  }
-
-  /** A whole number from 0 to `below` - 1. */
-  below(below: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  }
-
-  chance(oneIn: number): boolean {
-    return this.below(oneIn) === 0;
-  }
-}
 
 interface Version {
   readonly bytes: Uint8Array;
@@ -117,13 +97,14 @@ export class CrashDisk implements BlockDevice, BitmapStore {
   write(offset: number, source: Uint8Array): Promise<void>;
   write(offset: number, source: Uint8Array, fua: boolean): void | Promise<void>;
   write(offset: number, source: Uint8Array, fua?: boolean): void | Promise<void> {
-    if (this.failOneIn > 0 && this.#random.chance(this.failOneIn)) {
+    if (this.dead) return new Promise<never>(() => undefined);
+    if (this.failOneIn > 0 && this.#random.chance(1 / this.failOneIn)) {
       const part = this.#random.below(source.length / sectorBytes + 1) * sectorBytes;
       this.#medium.write(offset, source.subarray(0, part))();
       throw new DiskError("EIO", "as the test wishes");
     }
     const complete = this.#medium.write(offset, source);
-    if (fua !== undefined && this.#random.chance(2)) return complete();
+    if (fua !== undefined && this.#random.chance(1 / 2)) return complete();
     return this.#later(complete);
   }
 
@@ -132,6 +113,7 @@ export class CrashDisk implements BlockDevice, BitmapStore {
   }
 
   flush(): Promise<void> {
+    if (this.dead) return new Promise<never>(() => undefined);
     if (this.failFlushes) return Promise.reject(new DiskError("EIO", "as the test wishes"));
     return this.#later(this.#medium.flush());
   }

@@ -1,0 +1,75 @@
+import { createHash } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
+import { chunkBytes, chunksPerPage, pageBytes } from "#core/blocks/geometry.ts";
+import { BucketJournal } from "#core/journal/bucket-journal.ts";
+import { JournalReader } from "#core/recovery/journal-reader.ts";
+import { patterned, vpgId } from "../../test/kit/batches.ts";
+import { JournalWriter } from "../../test/kit/journal.ts";
+import { randomJournal } from "../../test/kit/random-journal.ts";
+import { SeededRandom } from "../../test/kit/seeded-random.ts";
+import { chunkHashes } from "./chunk-hashes.ts";
+import { subChunkBytes } from "./limits.ts";
+
+function naive(image: Uint8Array, grain: number): Buffer {
+  const hashes: Buffer[] = [];
+  for (let at = 0; at < image.length; at += grain) {
+    hashes.push(
+      createHash("sha256")
+        .update(image.subarray(at, at + grain))
+        .digest(),
+    );
+  }
+  return Buffer.concat(hashes);
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+describe("chunk hashes", () => {
+  it.each([1, 2, 3, 4, 5])("are those of the replayed image, sub-chunks too, seed %i", async (seed) => {
+    const sizeBytes = 40 * chunkBytes + seed * 65_536 + 512;
+    const { objects, upTo, images } = await randomJournal(new SeededRandom(seed), new Map([[3, sizeBytes]]));
+    const reader = new JournalReader(await BucketJournal.open(objects, vpgId));
+    const image = images.get(3) ?? Buffer.alloc(0);
+    const ask = { volume: 3, sizeBytes, page: 0, upTo };
+    let pauses = 0;
+    const pause = async (): Promise<void> => {
+      pauses += 1;
+    };
+    expect(hex(await chunkHashes(reader, { ...ask, pause }))).toBe(hex(naive(image, chunkBytes)));
+    expect(pauses).toBeGreaterThan(0);
+    const chunks = [40, 0, 7];
+    const parts = chunks.map((chunk) =>
+      naive(image.subarray(chunk * chunkBytes, (chunk + 1) * chunkBytes), subChunkBytes),
+    );
+    expect(hex(await chunkHashes(reader, { ...ask, subChunksOf: chunks }))).toBe(hex(Buffer.concat(parts)));
+  });
+
+  it("of pages that nobody wrote cost no read of data", async () => {
+    const objects = new MemoryObjects();
+    const writer = new JournalWriter(objects);
+    const sizeBytes = 2 * pageBytes + 512;
+    await writer.open({ volumes: [{ volume: 0, sizeBytes, sectorBytes: 512 }] });
+    await writer.append({ extents: [{ sequence: 1, offset: pageBytes - 512, bytes: patterned(512, 3) }] });
+    const journal = await BucketJournal.open(objects, vpgId);
+    const reader = new JournalReader(journal);
+    const ask = { volume: 0, sizeBytes, upTo: { session: 1, sequence: 1 } };
+    const zero = hex(naive(Buffer.alloc(chunkBytes), chunkBytes));
+    const empty = hex(await chunkHashes(reader, { ...ask, page: 1, pause: () => Promise.reject(new Error("read")) }));
+    expect(empty).toBe(zero.repeat(chunksPerPage));
+    expect(hex(await chunkHashes(reader, { ...ask, page: 2 }))).toBe(hex(naive(Buffer.alloc(512), chunkBytes)));
+    const first = await chunkHashes(reader, { ...ask, page: 0 });
+    const last = Buffer.alloc(chunkBytes);
+    last.set(patterned(512, 3), chunkBytes - 512);
+    expect(hex(first.subarray(0, -32))).toBe(zero.repeat(chunksPerPage - 1));
+    expect(hex(first.subarray(-32))).toBe(hex(naive(last, chunkBytes)));
+  });
+
+  it("are refused outside the volume", async () => {
+    const { objects, upTo } = await randomJournal(new SeededRandom(1), new Map([[0, chunkBytes]]));
+    const reader = new JournalReader(await BucketJournal.open(objects, vpgId));
+    const ask = { volume: 0, sizeBytes: chunkBytes, upTo };
+    await expect(chunkHashes(reader, { ...ask, page: 1 })).rejects.toThrow("has no page 1");
+    await expect(chunkHashes(reader, { ...ask, page: 0, subChunksOf: [1] })).rejects.toThrow("has no chunk 1");
+  });
+});
