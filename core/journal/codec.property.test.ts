@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { plainColumns, type SampleExtent, sampleInput, vpgId } from "../../test/kit/batches.ts";
+import { FarshoreError } from "#core/errors.ts";
+import { plainColumns, type SampleExtent, sampleInput, tampered, vpgId } from "../../test/kit/batches.ts";
 import { type BatchHeader, extentKinds } from "./batch.ts";
 import { decodeHeader } from "./decode.ts";
 import { encodeBatch } from "./encode.ts";
@@ -82,6 +83,37 @@ it("a batch decodes to what was encoded, and coalescing never changes the image"
       expect(header.events).toEqual(input.events);
       expect(replay(samplesIn(header, object))).toEqual(replay(samples));
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
+  );
+});
+
+it("no change of bytes, whole or with its checks made right again, does more than be refused by name", () => {
+  const object = encodeBatch(
+    sampleInput({
+      extents: samplesOf(
+        Array.from({ length: 20 }, (_, at) => ({ gap: 1, volume: at % 2, sector: at, count: 4, zero: at % 5 === 0 })),
+      ),
+      events: [{ kind: "marker", sequence: 21, time: 1, tag: "tag" }],
+    }),
+  );
+  const size = { sizeBytes: sectors * 512, sectorBytes: 512 };
+  const bounds = { vpgId, term: 1, session: 1, batch: 0, volumes: new Map([0, 1].map((volume) => [volume, size])) };
+  const changes = fc.array(fc.tuple(fc.nat(object.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 });
+  fc.assert(
+    fc.property(changes, fc.boolean(), (list, repaired) => {
+      const change = (bytes: Uint8Array): void => {
+        for (const [place, value] of list) if (place < 16 || place >= 20) bytes[place] = value;
+      };
+      const bytes = Uint8Array.from(object);
+      if (!repaired) change(bytes);
+      const received = repaired ? tampered(object, (_, copy) => change(copy)) : bytes;
+      try {
+        verifyBatch(received, bounds);
+      } catch (error) {
+        expect(error).toBeInstanceOf(FarshoreError);
+        expect(error).toHaveProperty("details.field", expect.any(String));
+      }
+    }),
+    { numRuns: 1500 },
   );
 });

@@ -104,7 +104,7 @@ it("a view shows at every marker what replaying the records in order gives", asy
         }
       },
     ),
-    { numRuns: 50 },
+    { numRuns: 30 },
   );
 });
 
