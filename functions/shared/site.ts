@@ -15,7 +15,7 @@ export function runWithSite<T>(site: Site, run: () => T): T {
 }
 
 /** The site that the running function belongs to. */
-export function theSite(): Site {
+export function configuredSite(): Site {
   const site = current.getStore() ?? configured;
   if (site === undefined)
     throw new Error("this function was called without a site; its host calls configureSite first");

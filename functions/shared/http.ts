@@ -1,0 +1,48 @@
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from "aws-lambda";
+import { InvalidInput } from "#core/errors.ts";
+
+/** What the functions read of a function URL's event; the embedded site makes the same of a request. */
+export interface HttpEvent extends Pick<APIGatewayProxyEventV2, "rawPath" | "rawQueryString" | "headers"> {
+  readonly body?: string | undefined;
+  readonly isBase64Encoded: boolean;
+  readonly requestContext: {
+    readonly requestId: string;
+    readonly http: { readonly method: string };
+  };
+}
+
+export type HttpResult = APIGatewayProxyStructuredResultV2;
+
+export function json(value: unknown, status = 200): HttpResult {
+  return { statusCode: status, headers: { "content-type": "application/json" }, body: JSON.stringify(value) };
+}
+
+export function octets(bytes: Uint8Array): HttpResult {
+  const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+  return { statusCode: 200, headers: { "content-type": "application/octet-stream" }, body, isBase64Encoded: true };
+}
+
+/** The body's bytes. Throws `InvalidInput` when there are more than `bytesMax`, before anything is decoded. */
+export function bodyBytes({ body = "", isBase64Encoded }: HttpEvent, bytesMax: number): Uint8Array {
+  // Four characters of base64 are three bytes; other text has at least a byte a character.
+  const least = isBase64Encoded ? Math.floor(body.length / 4) * 3 - 2 : body.length;
+  if (least > bytesMax) throw tooLarge(bytesMax);
+  const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
+  if (bytes.length > bytesMax) throw tooLarge(bytesMax);
+  return bytes;
+}
+
+export function tooLarge(bytesMax: number): InvalidInput {
+  return new InvalidInput(`the request's body is larger than ${bytesMax} bytes`, { field: "body", bytesMax });
+}
+
+/** The body as JSON; an empty one is an empty object. Throws `InvalidInput`. */
+export function bodyJson(event: HttpEvent, bytesMax: number): unknown {
+  const bytes = bodyBytes(event, bytesMax);
+  if (bytes.length === 0) return {};
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new InvalidInput("the request's body is not JSON", { field: "body" }, { cause });
+  }
+}

@@ -1,0 +1,34 @@
+import { InvalidInput } from "#core/errors.ts";
+import type { ByteRange } from "#core/ports.ts";
+import { assertMayRead, listBatches, readJournalObject } from "#core/protection/journal-reads.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
+import { type HttpResult, json, octets } from "./http.ts";
+import { type Call, optionalNumber, wholeNumber } from "./router.ts";
+
+/** `GET …/vpgs/{ref}/batches?session=&sequence=&cursor=`, the same for gateways and operators. */
+export async function getBatches({ site, caller, param, query }: Call): Promise<HttpResult> {
+  const vpg = await getVpg(site, param("ref"));
+  assertMayRead(caller, vpg);
+  const upTo = {
+    session: wholeNumber(query.get("session") ?? "", "session"),
+    sequence: wholeNumber(query.get("sequence") ?? "", "sequence"),
+  };
+  return json(await listBatches(site, vpg, upTo, query.get("cursor") ?? undefined));
+}
+
+/** `GET …/vpgs/{ref}/objects/{key+}?offset=&length=`. */
+export async function getObject({ site, caller, param, query }: Call): Promise<HttpResult> {
+  const vpg = await getVpg(site, param("ref"));
+  assertMayRead(caller, vpg);
+  return octets(await readJournalObject(site, vpg, param("key"), rangeOf(query)));
+}
+
+function rangeOf(query: URLSearchParams): ByteRange | undefined {
+  const offset = optionalNumber(query, "offset");
+  const length = optionalNumber(query, "length");
+  if (offset === undefined && length === undefined) return undefined;
+  if (offset === undefined || length === undefined) {
+    throw new InvalidInput("a range has both offset and length", { field: offset === undefined ? "offset" : "length" });
+  }
+  return { offset, length };
+}

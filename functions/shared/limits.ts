@@ -1,0 +1,14 @@
+import { objectBytesMax } from "#core/journal/limits.ts";
+
+/** Bounds of the functions that speak HTTP. */
+export const httpLimits = {
+  /** A JSON body: a definition of 400 volumes or a heartbeat of 100 streams is below 100 KB. */
+  jsonBytesMax: 1024 * 1024,
+  /** The one body that is not JSON: a batch object. */
+  batchBytesMax: objectBytesMax,
+  /** How long a gateway's token is believed without looking it up. */
+  tokenRememberedMs: 5000,
+  tokensRemembered: 1000,
+  pathCharactersMax: 2048,
+  queryCharactersMax: 4096,
+} as const;
