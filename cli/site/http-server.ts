@@ -1,0 +1,174 @@
+import { readFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import type { Context } from "aws-lambda";
+import { InvalidInput, Transient } from "#core/errors.ts";
+import { newId } from "#core/ids.ts";
+import type { Site } from "#core/site.ts";
+import { errorReply } from "../../functions/shared/error-reply.ts";
+import { type HttpEvent, type HttpResult, tooLarge } from "../../functions/shared/http.ts";
+import type { HttpHandler } from "../../functions/shared/http-handler.ts";
+import { runWithSite } from "../../functions/shared/site.ts";
+import { lambdaContext } from "./lambda-context.ts";
+import { siteLimits as limits } from "./limits.ts";
+import type { ListenAddress } from "./listen-address.ts";
+
+/** Which function serves a path; the first prefix that fits. */
+export interface Mount {
+  readonly prefix: string;
+  readonly functionName: string;
+  readonly handler: HttpHandler;
+  readonly bodyBytesMax: number;
+}
+
+/** PEM files. */
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface HttpServer {
+  readonly url: string;
+  /** Takes no more, waits for what is under way, and ends what doesn't end in time. */
+  close(): Promise<void>;
+}
+
+/** Serves the functions over HTTP: each request becomes the event of a function URL, each result a response. */
+export async function startHttpServer(
+  site: Site,
+  mounts: readonly Mount[],
+  address: ListenAddress,
+  tls: TlsFiles | undefined,
+): Promise<HttpServer> {
+  let bodiesBytes = 0;
+  const reserve = (bytes: number) => {
+    if (bodiesBytes + bytes > limits.bodiesBytesMax) throw new Transient("the site has too much to take in; come again");
+    bodiesBytes += bytes;
+    return () => {
+      bodiesBytes -= bytes;
+    };
+  };
+  const server = listenerOf(tls, (request, response) => {
+    serve(site, mounts, request, response, reserve).catch((error: unknown) => {
+      // Reached when the connection broke while the answer was written: nobody is left to tell.
+      site.log.debug("response-not-sent", { error });
+      response.destroy();
+    });
+  });
+  server.headersTimeout = limits.headersTimeoutMs;
+  server.requestTimeout = limits.requestTimeoutMs;
+  server.keepAliveTimeout = limits.keepAliveMs;
+  server.maxConnections = limits.connectionsMax;
+  const port = await listen(server, address);
+  const host = address.host.includes(":") ? `[${address.host}]` : address.host;
+  return { url: `${tls === undefined ? "http" : "https"}://${host}:${port}`, close: () => close(server) };
+}
+
+function listenerOf(tls: TlsFiles | undefined, listener: RequestListener): Server {
+  const options = { maxHeaderSize: limits.headerBytesMax };
+  if (tls === undefined) return createServer(options, listener);
+  const { cert, key } = tls;
+  return createTlsServer({ ...options, minVersion: "TLSv1.2", cert: readFileSync(cert), key: readFileSync(key) }, listener);
+}
+
+function listen(server: Server, { host, port }: ListenAddress): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause) => {
+      reject(new InvalidInput(`can't listen on ${host}:${port}: ${cause.message}`, { field: "listen" }, { cause }));
+    });
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => server.closeAllConnections(), limits.closeGraceMs);
+    server.close(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+async function serve(
+  site: Site,
+  mounts: readonly Mount[],
+  request: IncomingMessage,
+  response: ServerResponse,
+  reserve: (bytes: number) => () => void,
+): Promise<void> {
+  const requestId = newId(site.clock, site.random);
+  const result = await answer(site, mounts, request, requestId, reserve);
+  const { statusCode = 200, headers = {}, body = "", isBase64Encoded } = result;
+  const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
+  response.writeHead(statusCode, {
+    ...headers,
+    "content-length": bytes.length,
+    "x-request-id": requestId,
+    // A body that wasn't read to its end would be taken for the next request.
+    ...(request.complete ? {} : { connection: "close" }),
+  });
+  response.end(bytes);
+}
+
+async function answer(
+  site: Site,
+  mounts: readonly Mount[],
+  request: IncomingMessage,
+  requestId: string,
+  reserve: (bytes: number) => () => void,
+): Promise<HttpResult> {
+  const [rawPath = "/", rawQueryString = ""] = (request.url ?? "/").split(/\?(.*)/s);
+  const mount = mounts.find(({ prefix }) => rawPath.startsWith(prefix)) ?? mounts.at(-1);
+  if (mount === undefined) throw new TypeError("a server without functions");
+  try {
+    const bytes = await readBody(request, mount.bodyBytesMax, reserve);
+    const event: HttpEvent = {
+      rawPath,
+      rawQueryString,
+      headers: headersOf(request),
+      body: bytes.length === 0 ? undefined : bytes.toString("base64"),
+      isBase64Encoded: bytes.length > 0,
+      requestContext: { requestId, http: { method: request.method ?? "GET" } },
+    };
+    const context: Context = lambdaContext(mount.functionName, requestId);
+    return await runWithSite(site, () => mount.handler(event, context));
+  } catch (error) {
+    return errorReply(error, requestId);
+  }
+}
+
+function headersOf(request: IncomingMessage): Record<string, string> {
+  const entries = Object.entries(request.headers).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, Array.isArray(value) ? value.join(",") : value] as const],
+  );
+  return Object.fromEntries(entries);
+}
+
+/** The whole body, refused by its announced length before it is read, and by its true length while. */
+async function readBody(
+  request: IncomingMessage,
+  bytesMax: number,
+  reserve: (bytes: number) => () => void,
+): Promise<Buffer> {
+  const announced = Number(request.headers["content-length"] ?? 0);
+  if (announced > bytesMax) throw tooLarge(bytesMax);
+  const release = reserve(announced);
+  try {
+    const parts: Buffer[] = [];
+    let length = 0;
+    for await (const part of request) {
+      if (!Buffer.isBuffer(part)) throw new TypeError("a body is made of buffers");
+      length += part.length;
+      if (length > bytesMax) throw tooLarge(bytesMax);
+      parts.push(part);
+    }
+    const [only] = parts;
+    return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, length);
+  } finally {
+    release();
+  }
+}
+

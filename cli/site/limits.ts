@@ -1,0 +1,19 @@
+/** Bounds of an embedded site's HTTP server and its housekeeping. */
+export const siteLimits = {
+  /** Request headers: a token, an age, and what proxies add. */
+  headerBytesMax: 16 * 1024,
+  /** From the first byte of a request to the end of its headers. */
+  headersTimeoutMs: 10_000,
+  /** From the first byte of a request to the end of its body: 4 MiB at 50 KB/s. */
+  requestTimeoutMs: 90_000,
+  /** An idle connection is kept; gateways call every 5 s, and clients close theirs after 60 s. */
+  keepAliveMs: 75_000,
+  /** Sixteen uploads of each of thirty gateways, and people. */
+  connectionsMax: 600,
+  /** Bodies held in memory at the same time; further requests are told to come again. */
+  bodiesBytesMax: 512 * 1024 * 1024,
+  /** Requests under way get this long at a clean stop. */
+  closeGraceMs: 10_000,
+  /** How often operations are compared with their executions; on AWS a schedule does it every minute. */
+  reconcileEveryMs: 5000,
+} as const;

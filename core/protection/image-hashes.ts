@@ -1,0 +1,26 @@
+import type { HashesRequest } from "#core/api/gateway-api.ts";
+import { InvalidInput } from "#core/errors.ts";
+import type { Site } from "#core/site.ts";
+import { chunkHashes } from "#core/sync/chunk-hashes.ts";
+import { volumesOf } from "./definition.ts";
+import { journalReader } from "./table-journal.ts";
+import type { VpgRecord } from "./vpg-record.ts";
+
+/**
+ * Hashes of what this site holds of a page, for a sync to compare with (R14): 32 bytes a chunk or sub-chunk. `pause` is
+ * called between pieces of work, so that a whole page doesn't hold up everybody else. Throws `InvalidInput`.
+ */
+export function imageHashes(
+  site: Site,
+  vpg: VpgRecord,
+  ask: HashesRequest,
+  pause: () => Promise<void>,
+): Promise<Uint8Array> {
+  const { volume, page, upTo, subChunksOf } = ask;
+  const found = volumesOf(vpg.definition).find((entry) => entry.volume === volume);
+  if (found === undefined) {
+    throw new InvalidInput(`${vpg.definition.name} has no volume ${volume}`, { field: "volume", volume });
+  }
+  const reader = journalReader(site, vpg.vpgId);
+  return chunkHashes(reader, { volume, sizeBytes: found.sizeBytes, page, upTo, subChunksOf, pause });
+}

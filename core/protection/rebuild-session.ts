@@ -1,0 +1,56 @@
+import type { Id } from "#core/ids.ts";
+import { readConcurrency } from "#core/journal/limits.ts";
+import { formatPosition } from "#core/journal/position.ts";
+import type { SessionClaim } from "#core/journal/session-claim.ts";
+import { loadedAhead, unbrokenRun } from "#core/journal/session-walk.ts";
+import type { TableAction } from "#core/ports.ts";
+import { StoredBatches } from "#core/recovery/stored-batches.ts";
+import type { Site } from "#core/site.ts";
+import { type BatchRow, rowActions, rowOf } from "./batch-row.ts";
+import type { CheckpointRow } from "./checkpoint-row.ts";
+import { advance, type SessionProgress, startOf } from "./session-progress.ts";
+import { sessionAction } from "./session-store.ts";
+
+/** Checkpoint id to what operations noted on it. */
+export type Notes = ReadonlyMap<string, CheckpointRow["notes"]>;
+
+/** Actions of one transaction at most; a batch has a handful. */
+const actionsMost = 100;
+
+/** The items of one session from its objects: every batch of its unbroken run, its checkpoints and events, its progress. */
+export async function rebuildSession(
+  site: Site,
+  vpgId: Id,
+  claim: SessionClaim,
+  notes: Notes,
+): Promise<SessionProgress> {
+  const stored = new StoredBatches(site.objects, vpgId);
+  const places = unbrokenRun(site.objects, claim);
+  let progress = startOf(claim);
+  let actions: TableAction[] = [];
+  for await (const { loaded } of loadedAhead(places, readConcurrency, (place) => stored.object(place))) {
+    const { object, hash } = await loaded;
+    if (object.kind === "seal") {
+      progress = { ...progress, end: "sealed" };
+      break;
+    }
+    const row = rowOf(object.header, hash);
+    progress = advance(progress, row);
+    if (progress.end === "broken") break;
+    const more = actionsOf(site, vpgId, claim.session, row, notes);
+    if (actions.length + more.length > actionsMost) {
+      await site.table.transact(actions);
+      actions = [];
+    }
+    actions.push(...more);
+  }
+  if (actions.length > 0) await site.table.transact(actions);
+  await site.table.transact([sessionAction(claim, vpgId, progress)]);
+  return progress;
+}
+
+function actionsOf(site: Site, vpgId: Id, session: number, row: BatchRow, notes: Notes): readonly TableAction[] {
+  const now = site.clock.now();
+  const { sequence, time } = row.marker ?? { sequence: 0, time: now };
+  return rowActions(vpgId, session, row, Math.min(time, now), notes.get(formatPosition({ session, sequence })) ?? []);
+}

@@ -1,0 +1,117 @@
+import { Corrupt } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { annotationPrefix, parseAnnotationKey, parseDefinitionKey } from "#core/journal/keys.ts";
+import { readSessionClaims } from "#core/journal/session-walk.ts";
+import { parseStored, tableFields } from "#core/json.ts";
+import { listAll } from "#core/list-all.ts";
+import type { Site } from "#core/site.ts";
+import { annotationSchema } from "./annotation.ts";
+import { definitionSchema, type VpgDefinition } from "./definition.ts";
+import { items } from "./items.ts";
+import { bucketKeys } from "./keys.ts";
+import { type Notes, rebuildSession } from "./rebuild-session.ts";
+import { highestTerm, roleIn } from "./terms.ts";
+import { tokenActions, tokenRecordSchema } from "./tokens.ts";
+import { fieldsOf, type VpgFields } from "./vpg-record.ts";
+
+export interface RebuiltVpg {
+  readonly vpgId: Id;
+  readonly name: string;
+  readonly deleted: boolean;
+  readonly term: number;
+  readonly role: string;
+  readonly sessions: number;
+  readonly batches: number;
+  readonly checkpoints: number;
+}
+
+export interface RebuiltSite {
+  readonly vpgs: readonly RebuiltVpg[];
+  readonly tokens: number;
+}
+
+/**
+ * Fills an empty table from the bucket alone: definitions, terms, sessions with their unbroken runs, notes, tokens. What is
+ * only of today is not there: heartbeats, commands, operations under way, pauses, and until when an idle checkpoint was
+ * known to be valid (its own time stands for it). Throws `Corrupt` naming the object that can't be read.
+ */
+export async function rebuildTable(site: Site): Promise<RebuiltSite> {
+  const vpgs: RebuiltVpg[] = [];
+  for (const definition of await newestDefinitions(site)) {
+    const rebuilt = await rebuildVpg(site, definition);
+    if (rebuilt !== undefined) vpgs.push(rebuilt);
+  }
+  return { vpgs, tokens: await rebuildTokens(site) };
+}
+
+async function newestDefinitions(site: Site): Promise<readonly VpgDefinition[]> {
+  const newest = new Map<string, VpgDefinition>();
+  for await (const { key } of listAll(site.objects, bucketKeys.definitions)) {
+    const parsed = parseDefinitionKey(key);
+    if (parsed === undefined) throw new Corrupt(`${key} is not the name of a definition`, { key });
+    newest.set(parsed.vpgId, parseStored(definitionSchema, await site.objects.get(key), key));
+  }
+  return [...newest.values()];
+}
+
+async function rebuildVpg(site: Site, definition: VpgDefinition): Promise<RebuiltVpg | undefined> {
+  const { vpgId, name } = definition;
+  const term = await highestTerm(site, vpgId);
+  // A creation that was cut off before its first term never was a VPG.
+  if (term === undefined) return undefined;
+  const deleted = (await site.objects.head(bucketKeys.deletedVpg(vpgId))) !== undefined;
+  const notes = await readNotes(site, vpgId);
+  let batches = 0;
+  let checkpoints = 0;
+  const claims = await readSessionClaims(site.objects, vpgId);
+  for (const claim of claims) {
+    const progress = await rebuildSession(site, vpgId, claim, notes);
+    batches += progress.batches;
+    checkpoints += progress.checkpoints;
+  }
+  const role = roleIn(site.siteId, term);
+  const fields: VpgFields = {
+    definition,
+    term: term.n,
+    role,
+    operationId: null,
+    openTests: [],
+    lastSession: claims.at(-1)?.session ?? 0,
+    opening: [],
+    paused: false,
+    deleted,
+    needsConfiguration: role === "Runs",
+    formatVersion: 1,
+    createdAt: site.clock.now(),
+  };
+  await site.table.transact([
+    { put: items.vpg(vpgId), fields: fieldsOf(fields) },
+    ...(deleted ? [] : [{ put: items.vpgName(name), fields: { vpgId }, if: { absent: true } } as const]),
+  ]);
+  return { vpgId, name, deleted, term: term.n, role, sessions: claims.length, batches, checkpoints };
+}
+
+async function readNotes(site: Site, vpgId: Id): Promise<Notes> {
+  const notes = new Map<string, { operationId: string; tag: string }[]>();
+  for await (const { key } of listAll(site.objects, annotationPrefix(vpgId))) {
+    if (parseAnnotationKey(key) === undefined) throw new Corrupt(`${key} is not the name of a note`, { key });
+    const { checkpointId, operationId, tag } = parseStored(annotationSchema, await site.objects.get(key), key);
+    const list = notes.get(checkpointId) ?? [];
+    list.push({ operationId, tag });
+    notes.set(checkpointId, list);
+  }
+  return notes;
+}
+
+async function rebuildTokens(site: Site): Promise<number> {
+  let count = 0;
+  for await (const { key } of listAll(site.objects, bucketKeys.tokens)) {
+    const record = parseStored(tokenRecordSchema, await site.objects.get(key), key);
+    await site.table.transact([
+      { put: items.tokenName(record.name), fields: tableFields(record) },
+      ...tokenActions(record),
+    ]);
+    count += 1;
+  }
+  return count;
+}

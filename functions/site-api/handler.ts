@@ -1,0 +1,86 @@
+import { createTokenSchema, createVpgSchema } from "#core/api/site-api.ts";
+import { parseInput } from "#core/json.ts";
+import { createVpg } from "#core/protection/create-vpg.ts";
+import { deleteVpg } from "#core/protection/delete-vpg.ts";
+import { failoverCheck } from "#core/protection/failover-check.ts";
+import { listGateways } from "#core/protection/gateway-store.ts";
+import { createToken } from "#core/protection/tokens.ts";
+import { getVpg, listVpgs, pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
+import { vpgView } from "#core/protection/vpg-view.ts";
+import { siteStatus } from "#core/recovery/site-status.ts";
+import { bodyJson, type HttpResult, json } from "../shared/http.ts";
+import { httpHandler } from "../shared/http-handler.ts";
+import { getBatches, getObject } from "../shared/journal-routes.ts";
+import { httpLimits } from "../shared/limits.ts";
+import type { Call, Route } from "../shared/router.ts";
+import { getCheckpoints, getCommandState, getResolved, postCheckpoint } from "./checkpoint-routes.ts";
+import { getOperation, getOperations, getReport, postDecision, postOperation, postRetry } from "./operation-routes.ts";
+
+/** What people and the command line ask of a site (core/api/site-api.ts). A gateway's token may call none of it. */
+const routes: readonly Route[] = [
+  { method: "GET", path: "/status", role: "viewer", run: async ({ site }) => json(await siteStatus(site)) },
+  {
+    method: "GET",
+    path: "/gateways",
+    role: "viewer",
+    run: async ({ site }) => json({ gateways: await listGateways(site) }),
+  },
+  { method: "POST", path: "/vpgs", role: "operator", run: postVpg },
+  { method: "GET", path: "/vpgs", role: "viewer", run: getVpgs },
+  { method: "GET", path: "/vpgs/{ref}", role: "viewer", run: getOneVpg },
+  { method: "DELETE", path: "/vpgs/{ref}", role: "operator", run: deleteOneVpg },
+  { method: "POST", path: "/vpgs/{ref}/pause", role: "operator", run: (call) => changed(call, pauseVpg) },
+  { method: "POST", path: "/vpgs/{ref}/resume", role: "operator", run: (call) => changed(call, resumeVpg) },
+  { method: "GET", path: "/vpgs/{ref}/failover-check", role: "viewer", run: getFailoverCheck },
+  { method: "GET", path: "/vpgs/{ref}/checkpoints", role: "viewer", run: getCheckpoints },
+  { method: "GET", path: "/vpgs/{ref}/checkpoints/resolve", role: "viewer", run: getResolved },
+  { method: "POST", path: "/vpgs/{ref}/checkpoints", role: "operator", run: postCheckpoint },
+  { method: "GET", path: "/commands/{command}", role: "viewer", run: getCommandState },
+  { method: "POST", path: "/vpgs/{ref}/operations", role: "operator", run: postOperation },
+  { method: "GET", path: "/operations", role: "viewer", run: getOperations },
+  { method: "GET", path: "/operations/{operation}", role: "viewer", run: getOperation },
+  { method: "POST", path: "/operations/{operation}/decision", role: "operator", run: postDecision },
+  { method: "POST", path: "/operations/{operation}/retry", role: "operator", run: postRetry },
+  { method: "GET", path: "/reports/{operation}", role: "viewer", run: getReport },
+  { method: "POST", path: "/tokens", role: "operator", run: postToken },
+  { method: "GET", path: "/vpgs/{ref}/batches", role: "operator", run: getBatches },
+  { method: "GET", path: "/vpgs/{ref}/objects/{key+}", role: "operator", run: getObject },
+];
+
+async function postVpg({ site, caller, event }: Call): Promise<HttpResult> {
+  const input = parseInput(createVpgSchema, bodyJson(event, httpLimits.jsonBytesMax));
+  return json(await vpgView(site, await createVpg(site, input, caller)), 201);
+}
+
+async function getVpgs({ site }: Call): Promise<HttpResult> {
+  const vpgs = await listVpgs(site);
+  return json({ vpgs: await Promise.all(vpgs.map((vpg) => vpgView(site, vpg))) });
+}
+
+async function getOneVpg({ site, param }: Call): Promise<HttpResult> {
+  return json(await vpgView(site, await getVpg(site, param("ref"))));
+}
+
+async function deleteOneVpg({ site, caller, param }: Call): Promise<HttpResult> {
+  await deleteVpg(site, caller, param("ref"));
+  return json({});
+}
+
+async function changed({ site, caller, param }: Call, change: typeof pauseVpg): Promise<HttpResult> {
+  const { vpgId } = await getVpg(site, param("ref"));
+  return json(await vpgView(site, await change(site, caller, vpgId)));
+}
+
+async function getFailoverCheck({ site, param }: Call): Promise<HttpResult> {
+  return json(await failoverCheck(site, await getVpg(site, param("ref"))));
+}
+
+async function postToken({ site, caller, event }: Call): Promise<HttpResult> {
+  const input = parseInput(createTokenSchema, bodyJson(event, httpLimits.jsonBytesMax));
+  return json(await createToken(site, input, caller), 201);
+}
+
+export const handler = httpHandler(
+  "site-api",
+  routes.map((route) => ({ ...route, path: `/v1${route.path}` })),
+);

@@ -1,0 +1,50 @@
+import { decideSchema, startOperationSchema } from "#core/api/site-api.ts";
+import { type Id, idSchema } from "#core/ids.ts";
+import { parseInput } from "#core/json.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
+import { decide } from "#core/recovery/decide.ts";
+import * as store from "#core/recovery/operation-store.ts";
+import { listOperations, operationView } from "#core/recovery/operation-view.ts";
+import { readReport } from "#core/recovery/report.ts";
+import { retryOperation } from "#core/recovery/retry-operation.ts";
+import { startOperation } from "#core/recovery/start-operation.ts";
+import { bodyJson, type HttpResult, json } from "../shared/http.ts";
+import { httpLimits } from "../shared/limits.ts";
+import type { Call } from "../shared/router.ts";
+
+const operationId = ({ param }: Call): Id => parseInput(idSchema, param("operation"));
+
+export async function postOperation({ site, caller, event, param }: Call): Promise<HttpResult> {
+  const ask = parseInput(startOperationSchema, bodyJson(event, httpLimits.jsonBytesMax));
+  const vpg = await getVpg(site, param("ref"));
+  const started = await startOperation(site, caller, vpg, ask);
+  return json(await operationView(site, started.operationId), 201);
+}
+
+export async function getOperations({ site, query }: Call): Promise<HttpResult> {
+  const ref = query.get("vpg");
+  const filter = ref === null ? {} : { vpgId: (await getVpg(site, ref)).vpgId };
+  const open = query.get("open");
+  return json({
+    operations: await listOperations(site, open === null ? filter : { ...filter, open: open === "true" }),
+  });
+}
+
+export async function getOperation(call: Call): Promise<HttpResult> {
+  return json(await operationView(call.site, operationId(call)));
+}
+
+export async function postDecision(call: Call): Promise<HttpResult> {
+  const ask = parseInput(decideSchema, bodyJson(call.event, httpLimits.jsonBytesMax));
+  return json({ decision: await decide(call.site, call.caller, operationId(call), ask) });
+}
+
+export async function postRetry(call: Call): Promise<HttpResult> {
+  const retried = await retryOperation(call.site, call.caller, operationId(call));
+  return json(await operationView(call.site, retried.operationId));
+}
+
+export async function getReport(call: Call): Promise<HttpResult> {
+  const { vpgId } = await store.getOperation(call.site, operationId(call));
+  return json(await readReport(call.site, vpgId, operationId(call)));
+}
