@@ -43,7 +43,8 @@ export async function startHttpServer(
 ): Promise<HttpServer> {
   let bodiesBytes = 0;
   const reserve = (bytes: number) => {
-    if (bodiesBytes + bytes > limits.bodiesBytesMax) throw new Transient("the site has too much to take in; come again");
+    if (bodiesBytes + bytes > limits.bodiesBytesMax)
+      throw new Transient("the site has too much to take in; come again");
     bodiesBytes += bytes;
     return () => {
       bodiesBytes -= bytes;
@@ -69,7 +70,10 @@ function listenerOf(tls: TlsFiles | undefined, listener: RequestListener): Serve
   const options = { maxHeaderSize: limits.headerBytesMax };
   if (tls === undefined) return createServer(options, listener);
   const { cert, key } = tls;
-  return createTlsServer({ ...options, minVersion: "TLSv1.2", cert: readFileSync(cert), key: readFileSync(key) }, listener);
+  return createTlsServer(
+    { ...options, minVersion: "TLSv1.2", cert: readFileSync(cert), key: readFileSync(key) },
+    listener,
+  );
 }
 
 function listen(server: Server, { host, port }: ListenAddress): Promise<number> {
@@ -171,4 +175,3 @@ async function readBody(
     release();
   }
 }
-

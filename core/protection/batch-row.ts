@@ -4,9 +4,18 @@ import type { Id } from "#core/ids.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
 import { tableFields } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
+import type { CheckpointRow } from "./checkpoint-row.ts";
 import { items } from "./items.ts";
 
 const hex = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** In order of sequence; `volume` is 0 for close and final. */
+const eventsSchema = z.array(
+  z.object({ kind: z.enum(["sync-begin", "sync-end", "close", "final"]), sequence: z.int(), volume: z.int() }),
+);
+
+/** The item of a batch's events, under the place of the first: few, so that R12 can be applied without reading batches. */
+export const eventsRowSchema = z.object({ session: z.int(), events: eventsSchema });
 
 /** The index of one batch: what a listing or a view needs to know without reading the object. */
 export const batchRowSchema = z.object({
@@ -21,10 +30,7 @@ export const batchRowSchema = z.object({
   touched: z.array(z.tuple([z.int(), z.array(z.int())])),
   /** The marker the batch ends with. */
   marker: z.object({ sequence: z.int(), time: z.int(), tag: z.string() }).nullable(),
-  /** In order of sequence; `volume` is 0 for close and final. */
-  events: z.array(
-    z.object({ kind: z.enum(["sync-begin", "sync-end", "close", "final"]), sequence: z.int(), volume: z.int() }),
-  ),
+  events: eventsSchema,
 });
 export type BatchRow = z.infer<typeof batchRowSchema>;
 
@@ -78,7 +84,13 @@ function touchedPages(header: BatchHeader): BatchRow["touched"] {
  * first, so that index 0 of a `ConditionFailed` means that somebody recorded the same batch before.
  * `validThrough` is the marker's instant by the site's clock.
  */
-export function rowActions(vpgId: Id, session: number, row: BatchRow, validThrough: number): TableAction[] {
+export function rowActions(
+  vpgId: Id,
+  session: number,
+  row: BatchRow,
+  validThrough: number,
+  notes: CheckpointRow["notes"] = [],
+): TableAction[] {
   const actions: TableAction[] = [
     { put: items.batch(vpgId, session, row.batch), fields: tableFields(row), if: { absent: true } },
   ];
@@ -86,11 +98,12 @@ export function rowActions(vpgId: Id, session: number, row: BatchRow, validThrou
     const { sequence, time, tag } = row.marker;
     actions.push({
       put: items.checkpoint(vpgId, session, sequence),
-      fields: { session, sequence, time, tag, validThrough, notes: [], pins: [] },
+      fields: { session, sequence, time, tag, validThrough, notes, pins: [] },
     });
   }
-  for (const event of row.events) {
-    actions.push({ put: items.event(vpgId, session, event.sequence), fields: { session, ...event } });
+  const [first] = row.events;
+  if (first !== undefined) {
+    actions.push({ put: items.event(vpgId, session, first.sequence), fields: { session, events: row.events } });
   }
   return actions;
 }

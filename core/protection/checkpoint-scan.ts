@@ -1,8 +1,8 @@
-import { z } from "zod";
 import type { Id } from "#core/ids.ts";
 import type { Position } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import type { Site } from "#core/site.ts";
+import { eventsRowSchema } from "./batch-row.ts";
 import { type SyncFact, SyncTimeline } from "./checkpoint.ts";
 import { type ListedCheckpoint, rowOfItem, viewOfRow } from "./checkpoint-row.ts";
 import { items, ordinalText } from "./items.ts";
@@ -20,13 +20,6 @@ export interface CheckpointSummary {
   readonly newest: PlacedTime | null;
   readonly journalBytes: number;
 }
-
-const eventSchema = z.object({
-  session: z.int(),
-  sequence: z.int(),
-  kind: z.enum(["sync-begin", "sync-end", "close", "final"]),
-  volume: z.int(),
-});
 
 /** The checkpoint rows of a VPG, read under R12 with every session's unbroken run as it is now. */
 export class CheckpointScan {
@@ -115,9 +108,10 @@ export class CheckpointScan {
       const range = { from: ordinalText(session), to: ordinalText(session + 1) };
       const page = await this.#site.table.query(pk, cursor === undefined ? range : { ...range, cursor });
       for (const item of page.items) {
-        const event = checkStored(eventSchema, item.fields, "an event's item");
-        const { kind, sequence, volume } = event;
-        if (kind !== "final") facts.push({ kind, session, sequence, volume: kind === "close" ? null : volume });
+        const row = checkStored(eventsRowSchema, item.fields, "an event's item");
+        for (const { kind, sequence, volume } of row.events) {
+          if (kind !== "final") facts.push({ kind, session, sequence, volume: kind === "close" ? null : volume });
+        }
       }
       cursor = page.cursor;
     } while (cursor !== undefined);

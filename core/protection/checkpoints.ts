@@ -4,6 +4,7 @@ import { annotationKey } from "#core/journal/keys.ts";
 import { type Position, parsePosition } from "#core/journal/position.ts";
 import { jsonBytes, tableFields } from "#core/json.ts";
 import type { Site } from "#core/site.ts";
+import type { Annotation } from "./annotation.ts";
 import { type CheckpointRow, type ListedCheckpoint, rowOfItem } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
 import { items } from "./items.ts";
@@ -50,6 +51,19 @@ export async function listCheckpoints(site: Site, vpgId: Id, filter: CheckpointF
   const last = checkpoints.at(-1);
   if (checkpoints.length < limit || last === undefined) return page;
   return { ...page, cursor: items.checkpoint(vpgId, last.position.session, last.position.sequence).sk };
+}
+
+/** The listed checkpoint whose time is nearest, as a page of at most one. */
+export async function nearestCheckpoint(site: Site, vpgId: Id, time: number): Promise<CheckpointPage> {
+  const scan = await CheckpointScan.open(site, vpgId);
+  let nearest: ListedCheckpoint | undefined;
+  for await (const checkpoint of scan.newestFirst()) {
+    const closer = nearest === undefined || Math.abs(checkpoint.time - time) < Math.abs(nearest.time - time);
+    if (closer) nearest = checkpoint;
+  }
+  const { total, oldest, newest } = scan.summary();
+  const checkpoints = nearest === undefined ? [] : [nearest];
+  return { checkpoints, total, oldestTime: oldest?.time ?? null, newestTime: newest?.time ?? null };
 }
 
 /**
@@ -148,7 +162,8 @@ export async function unpinCheckpoint(site: Site, vpgId: Id, id: string, owner: 
 /** Adds an operation's note, which is listed as a tag: first in the bucket, then in the table. A repeat changes nothing. */
 export async function annotate(site: Site, vpgId: Id, id: string, operationId: Id, tag: string): Promise<void> {
   const position = parsePosition(id);
-  const annotation = { formatVersion: 1, vpgId, checkpointId: id, operationId, tag, createdAt: site.clock.now() };
+  const createdAt = site.clock.now();
+  const annotation: Annotation = { formatVersion: 1, vpgId, checkpointId: id, operationId, tag, createdAt };
   const key = annotationKey(vpgId, position, operationId);
   await site.objects.put(key, jsonBytes(annotation), { ifAbsent: true });
   await changeRow(site, vpgId, position, (row) =>

@@ -1,5 +1,5 @@
 import type { BatchReply } from "#core/api/gateway-api.ts";
-import { Diverged, Fenced, Forbidden, Gap, NotFound } from "#core/errors.ts";
+import { Diverged, Fenced, Forbidden, Gap, MalformedBatch, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { BatchPlace } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
@@ -34,6 +34,11 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
   }
   if (term !== state.claim.term) throw fenced(sent, `session ${session} is of term ${state.claim.term}`);
   const header = verifyBatch(body, { vpgId, term, session, batch, volumes: state.bounds });
+  if (header.events.length > limits.eventsPerBatchMax) {
+    throw new MalformedBatch(`batch refused: recordCount has more than ${limits.eventsPerBatchMax} events`, {
+      field: "recordCount",
+    });
+  }
   await checkPlace(site, state, sent);
   const hash = batchHash(body);
   const reply = { batch, sha256: toHex(hash) };

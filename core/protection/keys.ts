@@ -2,6 +2,8 @@ import type { Id } from "#core/ids.ts";
 
 /** Where a site's own objects stand in its bucket; those that an offline reader needs too are in core/journal/keys.ts. */
 export const bucketKeys = {
+  /** Every definition of every VPG. */
+  definitions: "vpgs/",
   /** One for every VPG that was deleted; its journal stays until retention takes it. */
   deletedVpg: (vpgId: Id): string => `deleted-vpgs/${vpgId}.json`,
   /** Token hashes with their names and roles, so that gateways and people are still known after a rebuild. */

@@ -47,4 +47,12 @@ export const protectionLimits = {
   rowsPerRead: 256,
   /** Batches after which a session's progress is stored again: what a new process must fold at most. */
   progressStoredEvery: 256,
+  /** VPGs whose journal a process keeps an index and caches of, for the hashes of a sync. */
+  journalReadersMax: 8,
+  /** Headers, and again frames, kept by each. */
+  journalReaderCacheBytes: 32 * 1024 * 1024,
+  /** A tagged checkpoint is asked for by a person who waits; later it would name another moment than was meant. */
+  tagExpiryMs: 60_000,
+  /** Events of one batch: a begin and an end for each volume and some more; they stand in one item. */
+  eventsPerBatchMax: 1024,
 } as const;

@@ -1,40 +1,25 @@
-import { Corrupt, FarshoreError, NotFound } from "#core/errors.ts";
+import { NotFound } from "#core/errors.ts";
 import type { BatchPlace } from "#core/journal/batch.ts";
-import { decodePrefix, type JournalObject } from "#core/journal/decode.ts";
-import { headerLength } from "#core/journal/fixed-header.ts";
+import type { JournalObject } from "#core/journal/decode.ts";
 import { batchKey } from "#core/journal/keys.ts";
-import { hashBytes, headerLengthBytes } from "#core/journal/layout.ts";
-import { headerReadBytes } from "#core/journal/limits.ts";
 import type { Objects } from "#core/ports.ts";
-
-export type StoredObject = JournalObject & { readonly hash: Uint8Array };
+import { StoredBatches } from "#core/recovery/stored-batches.ts";
 
 /**
- * What stands at a batch's place: header and hash, without the payload; undefined when nothing does.
+ * What stands at a batch's place: header or seal, and its hash, without the payload; undefined when nothing does.
  * Throws `Corrupt` when it can't be what its name says.
  */
-export async function readStored(objects: Objects, place: BatchPlace): Promise<StoredObject | undefined> {
-  const key = batchKey(place);
-  const info = await objects.head(key);
+export async function readStored(
+  objects: Objects,
+  place: BatchPlace,
+): Promise<(JournalObject & { readonly hash: Uint8Array }) | undefined> {
+  const info = await objects.head(batchKey(place));
   if (info === undefined) return undefined;
-  if (info.size < headerLengthBytes + hashBytes) throw new Corrupt(`${key} is cut off`, { key, size: info.size });
   try {
-    let prefix = await objects.get(key, { offset: 0, length: headerReadBytes });
-    const needed = headerLength(prefix);
-    if (needed > prefix.length) prefix = await objects.get(key, { offset: 0, length: needed });
-    const object = decodePrefix(prefix, { size: info.size });
-    const whole = prefix.length === info.size;
-    const hash = whole
-      ? prefix.subarray(info.size - hashBytes)
-      : await objects.get(key, { offset: info.size - hashBytes, length: hashBytes });
-    const { vpgId, term, session, batch } = object.kind === "batch" ? object.header : object.seal;
-    if (vpgId !== place.vpgId || term !== place.term || session !== place.session || batch !== place.batch) {
-      throw new Corrupt(`${key} holds the object of another place`, { key });
-    }
+    const { object, hash } = await new StoredBatches(objects, place.vpgId).object({ ...place, size: info.size });
     return { ...object, hash };
-  } catch (cause) {
-    if (cause instanceof NotFound) return undefined;
-    if (cause instanceof FarshoreError && cause.kind !== "invalid") throw cause;
-    throw new Corrupt(`${key} doesn't decode: ${cause instanceof Error ? cause.message : cause}`, { key }, { cause });
+  } catch (error) {
+    if (error instanceof NotFound) return undefined;
+    throw error;
   }
 }

@@ -1,7 +1,7 @@
 import { InvalidInput, NotFound } from "#core/errors.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
-import type { Site } from "#core/site.ts";
+import { type Caller, callerText, type Site } from "#core/site.ts";
 import { items } from "./items.ts";
 import { tryAgain } from "./try-again.ts";
 import { fieldsOf, recordOf, type VpgFields, type VpgRecord } from "./vpg-record.ts";
@@ -87,13 +87,15 @@ export function changeVpg(
 }
 
 /** The gateway goes on serving its guests and only notes what is dirty; checkpoints stay. Idempotent. */
-export function pauseVpg(site: Site, vpgId: Id): Promise<VpgRecord> {
+export function pauseVpg(site: Site, caller: Caller, vpgId: Id): Promise<VpgRecord> {
+  site.log.info("vpg-pause", { vpgId, initiatedBy: callerText(caller) });
   return changeVpg(site, vpgId, (record) => {
     if (record.role !== "Journal") throw new InvalidInput(`${record.definition.name} is not replicating to this site`);
     return record.paused ? undefined : { paused: true };
   });
 }
 
-export function resumeVpg(site: Site, vpgId: Id): Promise<VpgRecord> {
+export function resumeVpg(site: Site, caller: Caller, vpgId: Id): Promise<VpgRecord> {
+  site.log.info("vpg-resume", { vpgId, initiatedBy: callerText(caller) });
   return changeVpg(site, vpgId, (record) => (record.paused ? { paused: false } : undefined));
 }

@@ -30,7 +30,10 @@ export async function listOperations(
   const views: OperationView[] = [];
   let cursor: string | undefined;
   do {
-    const page = await site.table.query("operations", cursor === undefined ? { reverse: true } : { reverse: true, cursor });
+    const page = await site.table.query(
+      "operations",
+      cursor === undefined ? { reverse: true } : { reverse: true, cursor },
+    );
     for (const item of page.items) {
       if (filter.vpgId !== undefined && item.fields["vpgId"] !== filter.vpgId) continue;
       if (filter.open !== undefined && item.fields["open"] !== filter.open) continue;

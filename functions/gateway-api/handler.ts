@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { hashesSchema, heartbeatSchema, openSessionSchema } from "#core/api/gateway-api.ts";
 import { parseInput } from "#core/json.ts";
 import { commandReportSchema } from "#core/protection/command.ts";
@@ -44,7 +45,7 @@ async function postHashes(call: Call): Promise<HttpResult> {
   const ask = parseInput(hashesSchema, body(call));
   const vpg = await getVpg(call.site, ask.vpgId);
   assertMayRead(call.caller, vpg);
-  return octets(await imageHashes(call.site, vpg, ask));
+  return octets(await imageHashes(call.site, vpg, ask, setImmediate));
 }
 
 async function getDefinition({ site, caller, param }: Call): Promise<HttpResult> {

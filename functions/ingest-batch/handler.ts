@@ -1,5 +1,5 @@
-import { parseInput } from "#core/json.ts";
 import { idSchema } from "#core/ids.ts";
+import { parseInput } from "#core/json.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { bodyBytes, json } from "../shared/http.ts";
 import { httpHandler } from "../shared/http-handler.ts";

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { Forbidden, Unauthenticated } from "#core/errors.ts";
 import { authenticateToken } from "#core/protection/tokens.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { httpLimits } from "./limits.ts";
 import type { HttpEvent } from "./http.ts";
+import { httpLimits } from "./limits.ts";
 
 /** Gateways whose token was looked up lately: a batch must not cost a read. */
 const seen = new WeakMap<Site, Map<string, { readonly caller: Caller; readonly until: number }>>();
@@ -44,8 +44,11 @@ const allowed: Readonly<Record<LeastRole, readonly Caller["role"][]>> = {
 /** Throws `Forbidden`. */
 export function assertRole(caller: Caller, least: LeastRole): void {
   if (allowed[least].includes(caller.role)) return;
-  throw new Forbidden(`a ${caller.role}'s token may not do this; it takes ${least === "gateway" ? "a gateway" : `the role ${least}`}`, {
-    role: caller.role,
-    needed: least,
-  });
+  throw new Forbidden(
+    `a ${caller.role}'s token may not do this; it takes ${least === "gateway" ? "a gateway" : `the role ${least}`}`,
+    {
+      role: caller.role,
+      needed: least,
+    },
+  );
 }

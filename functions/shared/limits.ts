@@ -9,6 +9,8 @@ export const httpLimits = {
   /** How long a gateway's token is believed without looking it up. */
   tokenRememberedMs: 5000,
   tokensRemembered: 1000,
+  /** A function may take this long, as on Lambda. */
+  functionTimeMs: 900_000,
   pathCharactersMax: 2048,
   queryCharactersMax: 4096,
 } as const;
