@@ -5,11 +5,15 @@ import type { Heartbeat } from "#core/api/gateway-api.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
+import type { Site } from "#core/site.ts";
+import { version } from "#core/version.ts";
 import { type GatewayConfig, loadGatewayConfig } from "./config.ts";
 import { CommandRunner } from "./control/command-runner.ts";
 import type { CommandHandlers } from "./control/handlers.ts";
 import { HeartbeatLoop } from "./control/heartbeat-loop.ts";
 import { type SiteAddress, SiteClient } from "./control/site-client.ts";
+import { HttpJournal } from "./export/http-journal.ts";
+import { openRecoveryHalf } from "./export/recovery-half.ts";
 import { siteConnectionsMax } from "./limits.ts";
 import type { RecoveryHalf } from "./recovery-half.ts";
 import { SourceHalf, type SourceStatus } from "./source/source-half.ts";
@@ -22,8 +26,6 @@ export interface GatewayOptions {
   readonly log?: Log;
   /** Stops the gateway as `close` does. */
   readonly signal?: AbortSignal;
-  /** Told to the site. */
-  readonly version?: string;
   /** A part died that the rest can't go on without; by default the process ends with status 70 (EX_SOFTWARE). */
   readonly onCrash?: (error: Error) => void;
 }
@@ -82,7 +84,6 @@ class Gateway implements RunningGateway {
   #closing: Promise<void> | undefined;
 
   private constructor(
-    options: GatewayOptions,
     parts: Parts,
     source: SourceHalf | undefined,
     recovery: RecoveryHalf | undefined,
@@ -100,7 +101,7 @@ class Gateway implements RunningGateway {
       clock,
       log: parts.log,
       sample: (): Heartbeat => ({
-        version: options.version ?? "unknown",
+        version,
         sampledAt: clock.now(),
         processId,
         streams: [...(source?.streams() ?? [])],
@@ -120,16 +121,20 @@ class Gateway implements RunningGateway {
     const common = { ...parts, clock, random: new SystemRandom(), hooks: config.hooks, directory: config.directory };
     const onCrash = options.onCrash ?? ((error: Error) => endProcess(log, error));
     let source: SourceHalf | undefined;
+    let recovery: RecoveryHalf | undefined;
     try {
       if (config.source !== undefined) source = await SourceHalf.open({ ...common, config: config.source, onCrash });
-      const recovery: RecoveryHalf | undefined = undefined;
-      const handlers: CommandHandlers = { ...source?.handlers };
+      if (config.recovery !== undefined) recovery = await openRecovery(config.recovery.directory, common);
+      const handlers: CommandHandlers = { ...source?.handlers, ...recovery?.handlers };
       const commands = await CommandRunner.load({ handlers, state, site: parts.site, clock, log });
-      const gateway = new Gateway(options, parts, source, recovery, commands);
+      const gateway = new Gateway(parts, source, recovery, commands);
+      // Before the first heartbeat: the site counts an operation as attached when its volumes are served again.
+      await recovery?.resume();
       source?.start();
       gateway.#heartbeats.start();
       return gateway;
     } catch (error) {
+      await recovery?.close();
       await source?.close();
       throw error;
     }
@@ -158,6 +163,22 @@ class Gateway implements RunningGateway {
     await state.close();
     log.info("gateway.stopped", closed ?? {});
   }
+}
+
+function openRecovery(
+  directory: string,
+  common: Parts &
+    Pick<Site, "clock" | "random"> & { readonly hooks: GatewayConfig["hooks"]; readonly directory: string },
+): Promise<RecoveryHalf> {
+  const { clock, random, log, hooks, site } = common;
+  return openRecoveryHalf({
+    directory,
+    hooks,
+    hookDirectory: common.directory,
+    journal: (vpgId, upTo, signal) => new HttpJournal({ routes: site, vpgId, upTo, clock, random, signal }),
+    clock,
+    log,
+  });
 }
 
 function configOf(options: GatewayOptions): GatewayConfig {
