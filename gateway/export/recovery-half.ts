@@ -3,7 +3,7 @@
  * Every command writes what it intends, acts, and writes that it is done, so it may be repeated and killed at any point.
  * One process at a time uses the directory: the lock of the gateway's state directory sees to that.
  */
-import { chmod, mkdir } from "node:fs/promises";
+import { chmod, mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { CommandFailed, InvalidInput } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
@@ -59,7 +59,9 @@ export async function openRecoveryHalf(options: RecoveryHalfOptions): Promise<Re
     );
   }
   await prepareDirectory(directory);
-  await mkdir(path.join(directory, "s"), { recursive: true });
+  // What stands there is of a process that was killed: this one alone uses the directory.
+  await rm(path.join(directory, "s"), { recursive: true, force: true });
+  await mkdir(path.join(directory, "s"));
   // Who can open a socket has the disk.
   await chmod(directory, 0o700);
   return new Recovery(options);
@@ -106,9 +108,11 @@ class Recovery implements RecoveryHalf {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#sweeper);
+    // Twice, since a command at work may just have opened one. Those that wait for a journal end with it.
+    await this.#closeAll();
     await Promise.allSettled(this.#turns.values());
+    await this.#closeAll();
     await this.#sweeping;
-    for (const operationId of this.attachedOperations()) await this.#closeOne(operationId);
   }
 
   async #resumeOne(folder: OperationFolder): Promise<void> {
@@ -198,9 +202,16 @@ class Recovery implements RecoveryHalf {
     const opened = this.#opened.get(operationId);
     if (opened === undefined) return;
     this.#opened.delete(operationId);
-    // Requests that wait for the journal must not hold up the end.
+    const closing = opened.attached.close();
+    // The clients are dropped: what still waits for the journal is for nobody.
     opened.journal.abort(new Error("the export is closed"));
-    await opened.attached.close();
+    await closing;
+  }
+
+  /** All are closed before the first error is thrown. */
+  async #closeAll(): Promise<void> {
+    const closed = await Promise.allSettled(this.attachedOperations().map((id) => this.#closeOne(id)));
+    for (const result of closed) if (result.status === "rejected") throw result.reason;
   }
 
   async #finishDetach(folder: OperationFolder): Promise<void> {
