@@ -1,4 +1,8 @@
+import type { Id } from "#core/ids.ts";
 import type { VpgDefinition } from "#core/protection/definition.ts";
+import type { Site } from "#core/site.ts";
+import { getOperation, vpgOf } from "./operation-store.ts";
+import { stepNames } from "./steps.ts";
 
 /** The numbers of the groups that have VMs, in the order they boot. */
 export function bootGroups(definition: VpgDefinition): readonly number[] {
@@ -20,4 +24,16 @@ export function nextBootGroup(
   const before = groups[done - 1];
   const delay = definition.bootDelays.find((entry) => entry.bootGroup === before);
   return { bootGroup, delaySeconds: Math.ceil((delay?.delayMs ?? 0) / 1000) };
+}
+
+/** Task next-boot-group, for the loop of the state machines. */
+export async function nextBootStep(
+  site: Site,
+  operationId: Id,
+): Promise<{ readonly step: string; readonly delaySeconds: number }> {
+  const operation = await getOperation(site, operationId);
+  const { definition } = await vpgOf(site, operation);
+  const next = nextBootGroup(definition, operation.bootGroupsDone);
+  if (next === undefined) return { step: "none", delaySeconds: 0 };
+  return { step: stepNames.bootGroup(next.bootGroup), delaySeconds: next.delaySeconds };
 }

@@ -5,10 +5,9 @@ import { type CommandRecord, commandActions, findCommand, wake } from "#core/pro
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Operation } from "#core/protection/operation.ts";
-import { findVpg } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
-import { changeOperation, getOperation, type OperationChange, type OperationRecord } from "./operation-store.ts";
+import { changeOperation, getOperation, type OperationChange, type OperationRecord, vpgOf } from "./operation-store.ts";
 import { planCommand } from "./plan-command.ts";
 import {
   assertStepFits,
@@ -49,8 +48,7 @@ async function issue(
   assertStepFits(record, step);
   const tokens = token === undefined ? record.tokens : { ...record.tokens, [step]: token };
   if (known !== undefined) return { change: { tokens } };
-  const vpg = await findVpg(site, record.vpgId);
-  if (vpg === undefined) throw new Corrupt(`operation ${record.operationId} is of an unknown VPG`);
+  const vpg = await vpgOf(site, record);
   const sourceConnected = await isConnected(site, vpg.definition.sourceGatewayId);
   const plan = planCommand(record, vpg, step, sourceConnected);
   const now = site.clock.now();

@@ -1,15 +1,15 @@
-import { ConditionFailed, Corrupt, Transient } from "#core/errors.ts";
+import { ConditionFailed, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { parsePosition } from "#core/journal/position.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { sealSessionsOf } from "#core/protection/seal.ts";
 import type { Term } from "#core/protection/term.ts";
 import { highestTerm, mintTerm } from "#core/protection/terms.ts";
-import { findVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
+import { updateVpg } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { measureLostTail } from "./lost-tail.ts";
 import { lostTailText } from "./lost-tail-text.ts";
-import type { OperationRecord } from "./operation-store.ts";
+import { type OperationRecord, vpgOf } from "./operation-store.ts";
 import { checkpointOf } from "./plan-command.ts";
 import { runStep, stepNames } from "./steps.ts";
 
@@ -53,13 +53,4 @@ export async function sealOldTerm(site: Site, operationId: Id): Promise<void> {
     const lostTail = await measureLostTail(site, vpg, operation);
     return { result: lostTailText(lostTail), change: { lostTail } };
   });
-}
-
-export async function vpgOf(
-  site: Site,
-  operation: { readonly vpgId: Id; readonly operationId: Id },
-): Promise<VpgRecord> {
-  const vpg = await findVpg(site, operation.vpgId);
-  if (vpg !== undefined) return vpg;
-  throw new Corrupt(`operation ${operation.operationId} is of an unknown VPG`, { vpgId: operation.vpgId });
 }

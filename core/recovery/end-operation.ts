@@ -7,9 +7,9 @@ import type { Decision, Operation, Phase } from "#core/protection/operation.ts";
 import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { letGo } from "./begin-operation.ts";
-import { ensureMinted, vpgOf } from "./commit.ts";
+import { ensureMinted } from "./commit.ts";
 import { settleDecision, undoDecision } from "./decide.ts";
-import { getOperation, hasEnded, type OperationRecord, operationFields } from "./operation-store.ts";
+import { getOperation, hasEnded, type OperationRecord, operationFields, vpgOf } from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
 import { isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
 

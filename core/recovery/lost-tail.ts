@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { heartbeatSchema } from "#core/api/gateway-api.ts";
+import { streamStateSchema } from "#core/api/gateway-api.ts";
 import { parsePosition } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import { type BatchRow, batchRowSchema } from "#core/protection/batch-row.ts";
@@ -64,7 +64,7 @@ async function lastSourceTime(site: Site, { state }: KnownSession, batch: number
   return stored?.kind === "batch" ? stored.header.sourceTimeLast : 0;
 }
 
-const seenSchema = z.looseObject({ lastSeenAt: z.int(), heartbeat: heartbeatSchema });
+const seenSchema = z.looseObject({ lastSeenAt: z.int(), streams: z.array(streamStateSchema) });
 
 async function sourceSaidLast(
   site: Site,
@@ -77,6 +77,6 @@ async function sourceSaidLast(
   const item = await site.table.get(items.gateway(vpg.definition.sourceGatewayId));
   const seen = seenSchema.safeParse(item?.fields);
   if (!seen.success || seen.data.lastSeenAt < stoppedAt) return false;
-  const stream = seen.data.heartbeat.streams.find((entry) => entry.vpgId === vpg.vpgId);
+  const stream = seen.data.streams.find((entry) => entry.vpgId === vpg.vpgId);
   return stream?.session === state.claim.session && stream.lastSequence === progress.lastSequence;
 }

@@ -1,10 +1,11 @@
-import { ConditionFailed, InvalidInput, NotFound, Transient } from "#core/errors.ts";
+import { ConditionFailed, Corrupt, InvalidInput, NotFound, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { checkStored, tableFields } from "#core/json.ts";
 import type { TableAction, TableFields } from "#core/ports.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { endedPhases, type Operation, operationSchema } from "#core/protection/operation.ts";
+import { findVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 
 export interface OperationRecord extends Operation {
@@ -68,4 +69,11 @@ export async function changeOperation(
     }
   }
   throw new Transient(`operation ${operationId} is being written by others`);
+}
+
+/** The operation's VPG, deleted or not. */
+export async function vpgOf(site: Site, operation: Operation): Promise<VpgRecord> {
+  const vpg = await findVpg(site, operation.vpgId);
+  if (vpg !== undefined) return vpg;
+  throw new Corrupt(`operation ${operation.operationId} is of an unknown VPG`, { vpgId: operation.vpgId });
 }
