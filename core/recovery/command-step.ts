@@ -2,8 +2,7 @@ import { z } from "zod";
 import { CommandRunning, Corrupt } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { type CommandRecord, commandActions, findCommand, wake } from "#core/protection/commands.ts";
-import { items } from "#core/protection/items.ts";
-import { protectionLimits as limits } from "#core/protection/limits.ts";
+import { findGateway, isConnected } from "#core/protection/gateway-store.ts";
 import type { Operation } from "#core/protection/operation.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
@@ -49,9 +48,9 @@ async function issue(
   const tokens = token === undefined ? record.tokens : { ...record.tokens, [step]: token };
   if (known !== undefined) return { change: { tokens } };
   const vpg = await vpgOf(site, record);
-  const sourceConnected = await isConnected(site, vpg.definition.sourceGatewayId);
-  const plan = planCommand(record, vpg, step, sourceConnected);
+  const source = await findGateway(site, vpg.definition.sourceGatewayId);
   const now = site.clock.now();
+  const plan = planCommand(record, vpg, step, isConnected(source, now));
   const phase = phaseOf(record, step);
   switch (plan.kind) {
     case "skip": {
@@ -71,16 +70,6 @@ async function issue(
       };
     }
   }
-}
-
-const seenSchema = z.looseObject({ lastSeenAt: z.int().nullable() });
-
-/** Whether the gateway was heard of lately enough to be asked for something. */
-async function isConnected(site: Site, gatewayId: Id): Promise<boolean> {
-  const item = await site.table.get(items.gateway(gatewayId));
-  const seen = seenSchema.safeParse(item?.fields);
-  const at = seen.success ? seen.data.lastSeenAt : null;
-  return at !== null && site.clock.now() - at <= limits.heartbeatSilenceMs;
 }
 
 /**

@@ -1,8 +1,7 @@
-import { z } from "zod";
-import { streamStateSchema } from "#core/api/gateway-api.ts";
 import { parsePosition } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import { type BatchRow, batchRowSchema } from "#core/protection/batch-row.ts";
+import { findGateway, streamOf } from "#core/protection/gateway-store.ts";
 import { items, ordinalText } from "#core/protection/items.ts";
 import type { LostTail, Operation } from "#core/protection/operation.ts";
 import { readStored } from "#core/protection/read-object.ts";
@@ -64,8 +63,7 @@ async function lastSourceTime(site: Site, { state }: KnownSession, batch: number
   return stored?.kind === "batch" ? stored.header.sourceTimeLast : 0;
 }
 
-const seenSchema = z.looseObject({ lastSeenAt: z.int(), streams: z.array(streamStateSchema) });
-
+/** Whether the source's gateway, heard of since the shutdown, has nothing that isn't here. */
 async function sourceSaidLast(
   site: Site,
   vpg: VpgRecord,
@@ -74,9 +72,8 @@ async function sourceSaidLast(
 ): Promise<boolean> {
   const stoppedAt = operation.steps[stepNames.shutdownSource]?.endedAt ?? null;
   if (!operation.sourceWasShutDown || stoppedAt === null) return false;
-  const item = await site.table.get(items.gateway(vpg.definition.sourceGatewayId));
-  const seen = seenSchema.safeParse(item?.fields);
-  if (!seen.success || seen.data.lastSeenAt < stoppedAt) return false;
-  const stream = seen.data.streams.find((entry) => entry.vpgId === vpg.vpgId);
-  return stream?.session === state.claim.session && stream.lastSequence === progress.lastSequence;
+  const source = await findGateway(site, vpg.definition.sourceGatewayId);
+  const stream = streamOf(source, vpg.vpgId);
+  if (source === undefined || stream === undefined || source.lastSeenAt < stoppedAt) return false;
+  return stream.session === state.claim.session && stream.lastSequence === progress.lastSequence;
 }
