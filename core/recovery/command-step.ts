@@ -50,7 +50,10 @@ async function issue(
   const vpg = await vpgOf(site, record);
   const source = await findGateway(site, vpg.definition.sourceGatewayId);
   const now = site.clock.now();
-  const plan = planCommand(record, vpg, step, isConnected(source, now));
+  // Whatever was asked of the source was asked in the first attempt: later ones only finish what was decided.
+  const shutdown = await findCommand(site, commandIdOf({ ...record, attempt: 1 }, stepNames.shutdownSource));
+  const facts = { sourceConnected: isConnected(source, now), shutdownAsked: shutdown !== undefined };
+  const plan = planCommand(record, vpg, step, facts);
   const phase = phaseOf(record, step);
   switch (plan.kind) {
     case "skip": {

@@ -18,8 +18,16 @@ export type CommandPlan =
 
 const skip = (reason: string): CommandPlan => ({ kind: "skip", reason });
 
-/** The same operation in the same state gives the same command, so that issuing it again is issuing it once. */
-export function planCommand(operation: Operation, vpg: VpgRecord, step: string, sourceConnected: boolean): CommandPlan {
+/** What a plan depends on beside the records of the operation and its VPG. */
+export interface PlanFacts {
+  /** The source's gateway was heard of lately. */
+  readonly sourceConnected: boolean;
+  /** A shutdown command went out to the source, whatever became of it. */
+  readonly shutdownAsked: boolean;
+}
+
+/** What the step asks of which gateway. */
+export function planCommand(operation: Operation, vpg: VpgRecord, step: string, facts: PlanFacts): CommandPlan {
   const { operationId, vpgId } = operation;
   const base = { operationId, vpgId, vpgName: vpg.definition.name };
   const mode = operation.kind === "failover-live" ? "live" : "test";
@@ -30,7 +38,7 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
   }
   switch (step) {
     case stepNames.shutdownSource:
-      return planShutdown(operation, vpg, vms, sourceConnected);
+      return planShutdown(operation, vpg, vms, facts.sourceConnected);
     case stepNames.attachVolumes: {
       const checkpointId = checkpointOf(operation);
       const volumes = volumesOf(vpg.definition).map((entry) => ({ ...entry }));
@@ -50,8 +58,7 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
       return recovery(vpg, { kind: "detach-volumes", ...base, keepScratchMs });
     }
     case stepNames.powerOnSource: {
-      const asked = operation.steps[stepNames.shutdownSource];
-      if (asked === undefined || asked.state === "skipped") return skip("The source had been left alone.");
+      if (!facts.shutdownAsked) return skip("The source had been left alone.");
       const body: CommandBody = { kind: "power-on-source", ...base, vms };
       const gatewayId = vpg.definition.sourceGatewayId;
       return { kind: "command", gatewayId, body, expiresInMs: limits.commandExpiryMs };

@@ -1,0 +1,324 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
+import type { StartOperation } from "#core/api/site-api.ts";
+import { type Id, idSchema } from "#core/ids.ts";
+import { tableFields } from "#core/json.ts";
+import type { Workflows } from "#core/ports.ts";
+import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
+import { items } from "#core/protection/items.ts";
+import type { Operation, OperationKind, Phase } from "#core/protection/operation.ts";
+import { executionName, findOperation, hasEnded } from "#core/recovery/operation-store.ts";
+import { reconcile } from "#core/recovery/reconcile.ts";
+import { startOperation } from "#core/recovery/start-operation.ts";
+import type { Site } from "#core/site.ts";
+import { runWithSite } from "../../functions/shared/site.ts";
+import { type ProtectedShop, siteOf } from "./failover-site.ts";
+import { Life, mortal, mortalClock } from "./mortal.ts";
+import { type Behaviour, Machines, RecordingGateway } from "./recording-gateway.ts";
+import { operator, SeededRandom, silentLog } from "./site.ts";
+import { functionNames, siteFunctions } from "./site-functions.ts";
+
+/** The documents as they stand in the repository. */
+export function readDocument(kind: OperationKind): unknown {
+  return JSON.parse(readFileSync(new URL(`../../workflows/${kind}/${kind}.asl.json`, import.meta.url), "utf8"));
+}
+
+/** Something that a person (or anything else outside) does once the operation is as described. */
+export interface Deed {
+  readonly when: Phase | ((operation: Operation, world: FailoverWorld) => boolean);
+  /** Done again when the site dies under it. */
+  readonly act: (site: Site, world: FailoverWorld) => Promise<unknown>;
+}
+
+/** Errors that a function throws, in order, one a call, before it does anything: `issue-command:attach-volumes` → names. */
+export type Faults = Readonly<Record<string, readonly string[]>>;
+
+export interface WorldOptions {
+  readonly ask: Pick<StartOperation, "kind" | "options">;
+  readonly source?: Behaviour;
+  readonly recovery?: Behaviour;
+  readonly deeds?: readonly Deed[];
+  readonly faults?: Faults;
+  /** So many wakes from outside (reports, decisions) are lost. */
+  readonly loseWakes?: number;
+  /** Replaces the operation's document. */
+  readonly document?: unknown;
+  /** Runs the reconciler so often. */
+  readonly reconcileEveryMs?: number;
+  /** Stops the execution from outside after so many events. */
+  readonly stopAtEvent?: number;
+  /** Kills the site right after this event of any history, or this call of a port came back, counted from 1. */
+  readonly killAt?: { readonly event: number } | { readonly call: number };
+}
+
+/** Bounds of a run, far above what any scenario takes: a changed document must not run on for ever. */
+const turnsMax = 5000;
+const eventsMax = 3000;
+
+export const operationId: Id = idSchema.parse("01k3s1te0000000000000000zz");
+
+/** A site whose process may be killed and started again, its gateways, and people, on one virtual clock. */
+export class FailoverWorld {
+  readonly shop: ProtectedShop;
+  readonly machines = new Machines();
+  readonly #options: WorldOptions;
+  readonly #gateways: readonly RecordingGateway[];
+  readonly #file = `file:${randomUUID()}?mode=memory&cache=shared`;
+  readonly #waking = new Set<number>();
+  readonly #first: Deed;
+  #deeds: readonly Deed[];
+  #faults: Map<string, string[]>;
+  #lostWakes: number;
+  #life = new Life();
+  #process: { readonly workflows: EmbeddedWorkflows; readonly site: Site; readonly outside: Site } | undefined;
+  #reconcileAt = 0;
+  #beatAt = Number.NEGATIVE_INFINITY;
+  /** Functions under way in this life. */
+  #busy = 0;
+  events = 0;
+  calls = 0;
+  kills = 0;
+
+  constructor(shop: ProtectedShop, options: WorldOptions) {
+    this.shop = shop;
+    this.#options = options;
+    this.#gateways = [
+      new RecordingGateway(shop.source.gatewayId, this.machines, options.source),
+      new RecordingGateway(shop.recovery.gatewayId, this.machines, options.recovery),
+    ];
+    this.#first = {
+      when: () => true,
+      act: (site) => startOperation(site, operator, shop.vpg, ask(options)),
+    };
+    this.#deeds = [this.#first, ...(options.deeds ?? [])];
+    this.#faults = new Map(Object.entries(options.faults ?? {}).map(([at, names]) => [at, [...names]]));
+    this.#lostWakes = options.loseWakes ?? 0;
+  }
+
+  /** The site as people and gateways reach it now. */
+  get outside(): Site {
+    if (this.#process === undefined) throw new Error("no process runs");
+    return this.#process.outside;
+  }
+
+  get workflows(): EmbeddedWorkflows {
+    if (this.#process === undefined) throw new Error("no process runs");
+    return this.#process.workflows;
+  }
+
+  operation(): Promise<Operation | undefined> {
+    return findOperation(this.shop.site, operationId);
+  }
+
+  /** Lives on until the operation has ended and everybody has done their deed, or `stop` says so. */
+  async run(stop: () => Promise<boolean> = () => this.finished()): Promise<void> {
+    for (let turn = 0; turn < turnsMax; turn += 1) {
+      if (this.#process === undefined || !this.#life.alive) await this.#start();
+      do await this.shop.clock.settle();
+      while (this.#busy > 0 && this.#life.alive);
+      if (this.shop.clock.now() - this.#beatAt > 4000) await this.#beat(this.shop.clock.now());
+      if (!this.#life.alive || (await this.#people()) || (await this.#gatewaysTurn())) continue;
+      if (this.events > eventsMax) throw new Error("the world runs in circles");
+      await this.#reconcile();
+      if (await stop()) return;
+      if (!(await this.shop.clock.step())) {
+        const operation = await this.operation();
+        const { phase, error } = operation ?? { phase: "none", error: null };
+        throw new Error(`the world hangs: ${phase}, ${error?.message}, ${this.#deeds.length} deeds left`);
+      }
+    }
+    throw new Error("the world does not come to an end");
+  }
+
+  /** True when the execution has ended, whether or not the operation has. */
+  async closed(): Promise<boolean> {
+    const operation = await this.operation();
+    if (operation === undefined) return false;
+    const found = await this.workflows.describe(operation.kind, executionName(operation));
+    return found !== undefined && found.status !== "RUNNING";
+  }
+
+  async finished(): Promise<boolean> {
+    const operation = await this.operation();
+    if (operation === undefined || !hasEnded(operation) || this.#deeds.length > 0) return false;
+    return this.closed();
+  }
+
+  close(): void {
+    this.#life.kill();
+    void this.#process?.workflows.close();
+  }
+
+  /** A new process over what is durable. */
+  async #start(): Promise<void> {
+    if (this.#process !== undefined) {
+      this.kills += 1;
+      this.close();
+    }
+    const life = new Life();
+    this.#life = life;
+    this.#busy = 0;
+    const { objects, table, clock } = this.shop;
+    const onCall = (): void => {
+      this.calls += 1;
+      const { killAt } = this.#options;
+      if (killAt !== undefined && "call" in killAt && killAt.call === this.calls && life.alive) {
+        life.kill();
+        void this.#process?.workflows.close();
+      }
+    };
+    const base: Site = {
+      ...siteOf({ objects, table, clock }),
+      objects: mortal(objects, life, onCall),
+      table: mortal(table, life, onCall),
+    };
+    const { kind } = this.#options.ask;
+    const workflows = new EmbeddedWorkflows({
+      file: this.#file,
+      clock: mortalClock(clock, life),
+      random: new SeededRandom(this.kills + 1),
+      log: silentLog,
+      machines: {
+        [kind]: { definition: this.#options.document ?? readDocument(kind), substitutions: functionNames },
+      },
+      invoke: async (name, payload) => {
+        this.#busy += 1;
+        try {
+          return await runWithSite(site, () => this.#call(name, payload));
+        } finally {
+          this.#busy -= 1;
+        }
+      },
+      onTransition: () => this.#transition(life),
+    });
+    const site: Site = { ...base, workflows: mortal<Workflows>(workflows, life) };
+    const lossy: Workflows = {
+      start: (...input) => site.workflows.start(...input),
+      describe: (...input) => site.workflows.describe(...input),
+      stop: (...input) => site.workflows.stop(...input),
+      fail: (...input) => site.workflows.fail(...input),
+      heartbeat: (token) => site.workflows.heartbeat(token),
+      succeed: async (token, output) => {
+        if (this.#lostWakes > 0) this.#lostWakes -= 1;
+        else await site.workflows.succeed(token, output);
+      },
+    };
+    this.#process = { workflows, site, outside: { ...base, workflows: lossy } };
+    await workflows.resume();
+  }
+
+  #transition(life: Life): void {
+    this.events += 1;
+    const { killAt, stopAtEvent } = this.#options;
+    if (stopAtEvent === this.events) queueMicrotask(() => void this.#stop());
+    if (killAt === undefined || !("event" in killAt) || killAt.event !== this.events) return;
+    life.kill();
+    throw new Error("killed");
+  }
+
+  async #stop(): Promise<void> {
+    const operation = await this.operation();
+    if (operation === undefined) return;
+    await this.workflows.stop(operation.kind, executionName(operation), "Stopped", "from outside");
+  }
+
+  async #call(name: string, payload: unknown): Promise<unknown> {
+    const handler = siteFunctions[name];
+    if (handler === undefined) throw Object.assign(new Error(`no function ${name}`), { name: "ResourceNotFound" });
+    const step = typeof payload === "object" && payload !== null && "step" in payload ? `:${payload.step}` : "";
+    const error = this.#faults.get(`${name}${step}`)?.shift();
+    if (error !== undefined) throw Object.assign(new Error(`injected at ${name}${step}`), { name: error });
+    return handler(payload);
+  }
+
+  async #people(): Promise<boolean> {
+    const [deed, ...rest] = this.#deeds;
+    if (deed === undefined) return false;
+    const operation = await this.operation();
+    if (operation === undefined ? deed !== this.#first : !isDue(deed, operation, this)) return false;
+    const done = await this.#life.race(settled(deed.act(this.outside, this)));
+    if (done === "killed" || !this.#life.alive) return true;
+    this.#deeds = rest;
+    if (done.error !== undefined) throw done.error;
+    return true;
+  }
+
+  async #gatewaysTurn(): Promise<boolean> {
+    const now = this.shop.clock.now();
+    let reported = false;
+    for (const gateway of this.#gateways) {
+      const caller = { name: "gateway", role: "gateway" as const, gatewayId: gateway.gatewayId };
+      const turn = async (): Promise<readonly number[]> => {
+        const commands = await pendingCommands(this.outside, gateway.gatewayId);
+        return gateway.turn(now, commands, async (commandId, report) => {
+          await reportCommand(this.outside, caller, commandId, report);
+          reported = true;
+        });
+      };
+      const later = await this.#life.race(settled(turn()));
+      if (later === "killed" || !this.#life.alive) return true;
+      if (later.error !== undefined) throw later.error;
+      for (const at of later.value ?? []) this.#wakeAt(at);
+    }
+    return reported;
+  }
+
+  async #reconcile(): Promise<void> {
+    const { reconcileEveryMs } = this.#options;
+    const now = this.shop.clock.now();
+    if (reconcileEveryMs === undefined || now < this.#reconcileAt) return;
+    this.#reconcileAt = now + reconcileEveryMs;
+    this.#wakeAt(this.#reconcileAt);
+    const done = await this.#life.race(settled(reconcile(this.outside)));
+    if (done !== "killed" && this.#life.alive && done.error !== undefined) throw done.error;
+  }
+
+  /** Makes the clock stop there. */
+  #wakeAt(at: number): void {
+    if (this.#waking.has(at)) return;
+    this.#waking.add(at);
+    void this.shop.clock.sleep(at - this.shop.clock.now());
+  }
+
+  async #beat(now: number): Promise<void> {
+    this.#beatAt = now;
+    const { stream, vpg } = this.shop;
+    for (const gateway of this.#gateways.filter(({ absent }) => !absent)) {
+      const state = {
+        ...{ vpgId: vpg.vpgId, term: 1, session: stream.session, mode: "replicating", idle: true, sync: null },
+        ...{ lastSequence: stream.sequence, acknowledgedSequence: stream.sequence, backlogBytes: 0, lagMs: 0 },
+        ...{ writes: 0, writtenBytes: 0, shippedBytes: 0 },
+      };
+      const fields = {
+        ...{ lastSeenAt: now, skewMs: 0, version: "1", processId: vpg.vpgId, attachedOperations: [] },
+        streams: gateway.gatewayId === this.shop.source.gatewayId ? [state] : [],
+      };
+      await this.shop.table.transact([{ put: items.gateway(gateway.gatewayId), fields: tableFields(fields) }]);
+    }
+  }
+}
+
+interface Settled<T> {
+  readonly value?: T;
+  readonly error?: unknown;
+}
+
+async function settled<T>(work: Promise<T>): Promise<Settled<T>> {
+  try {
+    return { value: await work };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function isDue(deed: Deed, operation: Operation, world: FailoverWorld): boolean {
+  return typeof deed.when === "string" ? operation.phase === deed.when : deed.when(operation, world);
+}
+
+function ask({ ask: { kind, options } }: WorldOptions): StartOperation {
+  const requestId = operationId;
+  if (kind === "failover-live" && "commitPolicy" in options) return { kind, options, requestId };
+  if (kind === "failover-test" && !("commitPolicy" in options)) return { kind, options, requestId };
+  throw new TypeError("options of another kind of operation");
+}

@@ -1,0 +1,66 @@
+import type { Clock } from "#core/ports.ts";
+
+/** One life of a process. What belongs to it stops when it is killed: calls under way never return. */
+export class Life {
+  #alive = true;
+  #end: () => void = () => {};
+  readonly #ended = new Promise<void>((resolve) => {
+    this.#end = resolve;
+  });
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  kill(): void {
+    this.#alive = false;
+    this.#end();
+  }
+
+  /** What `work` answers, or "killed" when the process dies first. */
+  async race<T>(work: Promise<T>): Promise<T | "killed"> {
+    return Promise.race([work, this.#ended.then(() => "killed" as const)]);
+  }
+}
+
+const never = new Promise<never>(() => {});
+
+/**
+ * A port as the process of this life sees it: after the kill nothing is done any more and no answer arrives, so the code
+ * of a dead process hangs as it would be gone. `onCall` is told of each call that came back, and may kill.
+ */
+export function mortal<T extends object>(port: T, life: Life, onCall?: (method: string) => void): T {
+  return new Proxy(port, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name);
+      if (typeof member !== "function") return member;
+      return (...args: unknown[]): unknown => {
+        if (!life.alive) return never;
+        const answer: unknown = Reflect.apply(member, target, args);
+        if (!(answer instanceof Promise)) return answer;
+        return answer.then(
+          (value: unknown) => {
+            onCall?.(String(name));
+            return life.alive ? value : never;
+          },
+          (error: unknown) => {
+            onCall?.(String(name));
+            if (!life.alive) return never;
+            throw error;
+          },
+        );
+      };
+    },
+  });
+}
+
+/** The clock of a process: its sleeps end at once when it is dead, so nothing of it keeps time waiting. */
+export function mortalClock(clock: Clock, life: Life): Clock {
+  return {
+    now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
+    sleep: async (ms, signal) => {
+      if (life.alive) await clock.sleep(ms, signal);
+    },
+  };
+}

@@ -1,0 +1,149 @@
+import type { Id } from "#core/ids.ts";
+import type { Command, CommandBody, CommandReport } from "#core/protection/command.ts";
+
+export type Kind = CommandBody["kind"];
+
+/** How a gateway of a test misbehaves, by kind of command. */
+export interface Behaviour {
+  /** Reports this error instead of doing it, from the first command of the kind on or from a later one. */
+  readonly fail?: Partial<Record<Kind, { readonly name: string; readonly message: string; readonly from?: number }>>;
+  /** Never takes these up; "all" is a gateway that is not there. */
+  readonly silent?: readonly Kind[] | "all";
+  /** So many reports of the kind get lost on the way. */
+  readonly loseReports?: Partial<Record<Kind, number>>;
+  /** Reports everything twice. */
+  readonly twice?: boolean;
+  /** Milliseconds it works before it reports. */
+  readonly worksMs?: Partial<Record<Kind, number>>;
+  /** Says so often, every `everyMs`, that it is at it. */
+  readonly progress?: Partial<Record<Kind, { readonly times: number; readonly everyMs: number }>>;
+}
+
+interface Work {
+  readonly command: Command;
+  /** When each report is due; the last one is the end. */
+  readonly due: number[];
+  readonly end: CommandReport;
+  lost: number;
+}
+
+/**
+ * The machines behind two gateways: which volumes are attached, which VMs run, here and at the source. Counts each side effect
+ * by its command, and notices what must never be: a VM running twice, volumes gone under a running VM.
+ */
+export class Machines {
+  readonly effects = new Map<string, number>();
+  readonly attached = new Map<Id, "live" | "test">();
+  readonly running = new Map<Id, Set<string>>();
+  readonly promoted = new Set<Id>();
+  readonly scratchKept = new Map<Id, number>();
+  readonly violations: string[] = [];
+  sourceRuns = true;
+  stoppedBy: Id | undefined;
+
+  do({ commandId, body }: Command): Record<string, unknown> {
+    this.effects.set(commandId, (this.effects.get(commandId) ?? 0) + 1);
+    switch (body.kind) {
+      case "attach-volumes": {
+        this.attached.set(body.operationId, body.mode);
+        const exports = body.volumes.map(({ volume }) => [String(volume), `nbd+unix:///v${volume}?socket=/s`]);
+        return { exports: Object.fromEntries(exports) };
+      }
+      case "boot-vms": {
+        if (!this.attached.has(body.operationId)) this.violations.push("booted without volumes");
+        const vms = this.running.get(body.operationId) ?? new Set();
+        for (const vm of body.vms) vms.add(vm);
+        this.running.set(body.operationId, vms);
+        return { booted: body.vms, withoutHook: [] };
+      }
+      case "stop-vms":
+        this.running.delete(body.operationId);
+        return {};
+      case "detach-volumes":
+        if (this.running.has(body.operationId)) this.violations.push("volumes detached under running VMs");
+        if (this.attached.delete(body.operationId) && body.keepScratchMs > 0)
+          this.scratchKept.set(body.operationId, body.keepScratchMs);
+        return {};
+      case "promote-volumes":
+        if (!this.attached.has(body.operationId)) this.violations.push("promoted without volumes");
+        this.promoted.add(body.operationId);
+        return { bytes: 4096 };
+      case "shutdown-source":
+        this.sourceRuns = false;
+        this.stoppedBy = body.operationId;
+        return {};
+      case "power-on-source":
+        if (this.running.has(body.operationId)) this.violations.push("source powered on beside recovered VMs");
+        if (this.stoppedBy === body.operationId) this.sourceRuns = true;
+        return {};
+      case "tag-checkpoint":
+        return {};
+    }
+  }
+}
+
+/** A gateway that does what it is told to its `Machines` and reports; it outlives the kills of its site. */
+export class RecordingGateway {
+  readonly gatewayId: Id;
+  readonly #machines: Machines;
+  readonly #behaviour: Behaviour;
+  readonly #work = new Map<string, Work>();
+
+  constructor(gatewayId: Id, machines: Machines, behaviour: Behaviour = {}) {
+    this.gatewayId = gatewayId;
+    this.#machines = machines;
+    this.#behaviour = behaviour;
+  }
+
+  get absent(): boolean {
+    return this.#behaviour.silent === "all";
+  }
+
+  /** Takes commands up and reports on them, with `report` as the way to the site. Answers the times when it wants to be asked again. */
+  async turn(
+    now: number,
+    commands: readonly Command[],
+    report: (commandId: string, report: CommandReport) => Promise<void>,
+  ): Promise<readonly number[]> {
+    for (const command of commands) this.#take(now, command);
+    const later: number[] = [];
+    for (const command of commands) {
+      const work = this.#work.get(command.commandId);
+      if (work === undefined) continue;
+      while (work.due.length > 1 && (work.due[0] ?? now) <= now) {
+        work.due.shift();
+        await report(command.commandId, { state: "running", progress: { done: 1, total: 2, unit: "chunks" } });
+      }
+      const last = work.due[0] ?? now;
+      if (last > now) {
+        later.push(last);
+      } else if (work.lost > 0) {
+        work.lost -= 1;
+        // A real gateway tries again at its next heartbeat.
+        work.due[0] = now + 1000;
+        later.push(now + 1000);
+      } else {
+        await report(command.commandId, work.end);
+        if (this.#behaviour.twice === true) await report(command.commandId, work.end);
+      }
+    }
+    return later;
+  }
+
+  #take(now: number, command: Command): void {
+    const { kind } = command.body;
+    const { silent, fail, loseReports, worksMs, progress } = this.#behaviour;
+    if (this.#work.has(command.commandId) || silent === "all" || silent?.includes(kind) === true) return;
+    const count = 1 + [...this.#work.values()].filter(({ command: other }) => other.body.kind === kind).length;
+    const failure = fail?.[kind];
+    const error = failure === undefined || count < (failure.from ?? 1) ? undefined : failure;
+    const end: CommandReport =
+      error === undefined
+        ? { state: "done", result: this.#machines.do(command) }
+        : { state: "failed", error: { name: error.name, message: error.message } };
+    const { times = 0, everyMs = 0 } = progress?.[kind] ?? {};
+    const beats = Array.from({ length: times }, (_, index) => now + (index + 1) * everyMs);
+    const due = [...beats, now + times * everyMs + (worksMs?.[kind] ?? 0)];
+    this.#work.set(command.commandId, { command, due, end, lost: loseReports?.[kind] ?? 0 });
+  }
+}
