@@ -62,7 +62,7 @@ const error = { name: "Transient", message: "the hook said no" };
 const completed = { phase: "Completed", vpg: { role: "Runs", needsConfiguration: true } };
 const undone = { machines: { attached: 0, running: [], sourceRuns: true } };
 const rolledBack = { phase: "RolledBack", ...undone };
-const failed = (name: string): object => ({ phase: "Failed", error: name, ...undone });
+const failed = (name: string): object => ({ phase: "Failed", error: name, next: "again", ...undone });
 
 const options: readonly Scenario[] = [
   {
@@ -188,7 +188,11 @@ const gateways: readonly Scenario[] = [
       ...attach.slice(1, 3),
       ...["RecordFailure", "Route", ...stop, ...detach, ...detach, ...powerOn, ...end("Failed")],
     ],
-    end: { ...failed("CommandExpired"), steps: { "stop-vms": "skipped", "detach-volumes": "CommandExpired" } },
+    end: {
+      ...failed("CommandExpired"),
+      next: "retry",
+      steps: { "stop-vms": "skipped", "detach-volumes": "CommandExpired" },
+    },
   },
   {
     name: "the second boot group fails",

@@ -72,7 +72,11 @@ export const testScenarios: readonly Scenario[] = [
     name: "nobody stops it for 30 days",
     ask: test(),
     trace: [...up, ...Array.from({ length: 30 }, () => wait).flat(), ...stop, ...detach, ...end("Done")],
-    end: { ...completed, decision: { decision: "stop", by: "system:policy", success: null }, tags: [[], [], ["before"]] },
+    end: {
+      ...completed,
+      decision: { decision: "stop", by: "system:policy", success: null },
+      tags: [[], [], ["before"]],
+    },
   },
   {
     name: "attaching fails",

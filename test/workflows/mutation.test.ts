@@ -1,0 +1,51 @@
+import { describe, expect, it } from "vitest";
+import { type AslMutant, aslMutants } from "../kit/asl-mutations.ts";
+import { readDocument } from "../kit/failover-world.ts";
+import { liveScenarios } from "./live-scenarios.ts";
+import { check, type Scenario } from "./scenario.ts";
+import { testScenarios } from "./test-scenarios.ts";
+
+/** The state that a mutant was changed in. */
+function stateOf({ label }: AslMutant): string {
+  return /^\$\.States\.([^.]+)\./.exec(label)?.[1] ?? "";
+}
+
+/** Scenarios that pass through the state, those where it goes wrong there first: they notice the most. */
+function suspects(scenarios: readonly Scenario[], mutant: AslMutant): readonly Scenario[] {
+  const state = stateOf(mutant);
+  const through = scenarios.filter(({ trace }) => trace.includes(state));
+  const faulty = /Retry|Catch/.test(mutant.label);
+  const rank = ({ faults, loseWakes, trace }: Scenario): number => {
+    const special = faults !== undefined || loseWakes !== undefined;
+    return (special === faulty ? 0 : 1000) + trace.length;
+  };
+  return [...through].sort((left, right) => rank(left) - rank(right));
+}
+
+async function killer(scenarios: readonly Scenario[], mutant: AslMutant): Promise<string | undefined> {
+  for (const scenario of suspects(scenarios, mutant)) {
+    try {
+      await check(scenario, { document: mutant.document });
+    } catch {
+      return scenario.name;
+    }
+  }
+  return undefined;
+}
+
+describe.each([
+  { kind: "failover-live", scenarios: liveScenarios },
+  { kind: "failover-test", scenarios: testScenarios },
+] as const)("$kind", ({ kind, scenarios }) => {
+  it("has no Next, Default, Catch or Retry that could be changed unnoticed", async () => {
+    // Without a change every scenario passes; else everything would count as noticed.
+    for (const scenario of scenarios) await check(scenario);
+    const mutants = [...aslMutants(readDocument(kind))];
+    const survivors: string[] = [];
+    for (const mutant of mutants) {
+      if ((await killer(scenarios, mutant)) === undefined) survivors.push(mutant.label);
+    }
+    console.info(`${kind}: ${mutants.length - survivors.length} of ${mutants.length} mutants killed`);
+    expect(survivors).toEqual([]);
+  });
+});
