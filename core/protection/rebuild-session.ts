@@ -19,7 +19,7 @@ const actionsMost = 100;
 
 /** The items of one session from its objects: every batch of its unbroken run, its checkpoints and events, its progress. */
 export async function rebuildSession(
-  site: Site,
+  site: Pick<Site, "objects" | "table" | "clock">,
   vpgId: Id,
   claim: SessionClaim,
   notes: Notes,
@@ -37,7 +37,7 @@ export async function rebuildSession(
     const row = rowOf(object.header, hash);
     progress = advance(progress, row);
     if (progress.end === "broken") break;
-    const more = actionsOf(site, vpgId, claim.session, row, notes);
+    const more = actionsOf(site.clock.now(), vpgId, claim.session, row, notes);
     if (actions.length + more.length > actionsMost) {
       await site.table.transact(actions);
       actions = [];
@@ -49,8 +49,7 @@ export async function rebuildSession(
   return progress;
 }
 
-function actionsOf(site: Site, vpgId: Id, session: number, row: BatchRow, notes: Notes): readonly TableAction[] {
-  const now = site.clock.now();
+function actionsOf(now: number, vpgId: Id, session: number, row: BatchRow, notes: Notes): readonly TableAction[] {
   const { sequence, time } = row.marker ?? { sequence: 0, time: now };
   return rowActions(vpgId, session, row, Math.min(time, now), notes.get(formatPosition({ session, sequence })) ?? []);
 }

@@ -14,6 +14,9 @@ import { highestTerm, roleIn } from "./terms.ts";
 import { tokenActions, tokenRecordSchema } from "./tokens.ts";
 import { fieldsOf, type VpgFields } from "./vpg-record.ts";
 
+/** What a rebuild works with: nothing runs meanwhile. */
+export type BareSite = Pick<Site, "siteId" | "objects" | "table" | "clock">;
+
 export interface RebuiltVpg {
   readonly vpgId: Id;
   readonly name: string;
@@ -35,7 +38,7 @@ export interface RebuiltSite {
  * only of today is not there: heartbeats, commands, operations under way, pauses, and until when an idle checkpoint was
  * known to be valid (its own time stands for it). Throws `Corrupt` naming the object that can't be read.
  */
-export async function rebuildTable(site: Site): Promise<RebuiltSite> {
+export async function rebuildTable(site: BareSite): Promise<RebuiltSite> {
   const vpgs: RebuiltVpg[] = [];
   for (const definition of await newestDefinitions(site)) {
     const rebuilt = await rebuildVpg(site, definition);
@@ -44,7 +47,7 @@ export async function rebuildTable(site: Site): Promise<RebuiltSite> {
   return { vpgs, tokens: await rebuildTokens(site) };
 }
 
-async function newestDefinitions(site: Site): Promise<readonly VpgDefinition[]> {
+async function newestDefinitions(site: BareSite): Promise<readonly VpgDefinition[]> {
   const newest = new Map<string, VpgDefinition>();
   for await (const { key } of listAll(site.objects, bucketKeys.definitions)) {
     const parsed = parseDefinitionKey(key);
@@ -54,7 +57,7 @@ async function newestDefinitions(site: Site): Promise<readonly VpgDefinition[]> 
   return [...newest.values()];
 }
 
-async function rebuildVpg(site: Site, definition: VpgDefinition): Promise<RebuiltVpg | undefined> {
+async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<RebuiltVpg | undefined> {
   const { vpgId, name } = definition;
   const term = await highestTerm(site, vpgId);
   // A creation that was cut off before its first term never was a VPG.
@@ -91,7 +94,7 @@ async function rebuildVpg(site: Site, definition: VpgDefinition): Promise<Rebuil
   return { vpgId, name, deleted, term: term.n, role, sessions: claims.length, batches, checkpoints };
 }
 
-async function readNotes(site: Site, vpgId: Id): Promise<Notes> {
+async function readNotes(site: BareSite, vpgId: Id): Promise<Notes> {
   const notes = new Map<string, { operationId: string; tag: string }[]>();
   for await (const { key } of listAll(site.objects, annotationPrefix(vpgId))) {
     if (parseAnnotationKey(key) === undefined) throw new Corrupt(`${key} is not the name of a note`, { key });
@@ -103,7 +106,7 @@ async function readNotes(site: Site, vpgId: Id): Promise<Notes> {
   return notes;
 }
 
-async function rebuildTokens(site: Site): Promise<number> {
+async function rebuildTokens(site: BareSite): Promise<number> {
   let count = 0;
   for await (const { key } of listAll(site.objects, bucketKeys.tokens)) {
     const record = parseStored(tokenRecordSchema, await site.objects.get(key), key);

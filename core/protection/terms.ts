@@ -66,7 +66,7 @@ export function roleIn(siteId: Id, term: Term): Role {
 }
 
 /** The claim with the highest number in the bucket; of two minters' equal numbers, which only a broken chain has, `Corrupt`. */
-export async function highestTerm(site: Site, vpgId: Id): Promise<Term | undefined> {
+export async function highestTerm(site: Pick<Site, "objects">, vpgId: Id): Promise<Term | undefined> {
   const terms = await termsOf(site, vpgId);
   const highest = terms.at(-1);
   if (highest !== undefined && terms.at(-2)?.n === highest.n) {

@@ -1,0 +1,55 @@
+import { Corrupt } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { parseStored, tableFields } from "#core/json.ts";
+import { listAll } from "#core/list-all.ts";
+import type { TableAction } from "#core/ports.ts";
+import { items } from "#core/protection/items.ts";
+import type { Operation } from "#core/protection/operation.ts";
+import type { BareSite } from "#core/protection/rebuild.ts";
+import { type Report, reportSchema } from "./report.ts";
+
+const allReports = "reports/";
+
+/**
+ * Operations that have ended, from their reports, so that they are still listed after a rebuild. One that was under way is
+ * not there: its term in the bucket says whether it was committed. Answers how many.
+ */
+export async function rebuildOperations(site: BareSite): Promise<number> {
+  const last = new Map<Id, Report>();
+  for await (const { key } of listAll(site.objects, allReports)) {
+    if (!key.endsWith(".json")) throw new Corrupt(`${key} is not the name of a report`, { key });
+    const report = parseStored(reportSchema, await site.objects.get(key), key);
+    if (report.attempt >= (last.get(report.operationId)?.attempt ?? 0)) last.set(report.operationId, report);
+  }
+  for (const report of last.values()) await site.table.transact(actionsOf(report));
+  return last.size;
+}
+
+function actionsOf(report: Report): readonly TableAction[] {
+  const { operationId, vpgId, kind, decision } = report;
+  const actions: TableAction[] = [
+    { put: items.operation(operationId), fields: tableFields(operationOf(report)) },
+    { put: items.operationIndex(operationId), fields: { vpgId, kind, open: false } },
+  ];
+  if (decision !== null) actions.push({ put: items.decision(operationId), fields: tableFields(decision) });
+  return actions;
+}
+
+/** The options it was asked with and its wake-ups are not in the report, and nobody needs them any more. */
+function operationOf(report: Report): Operation {
+  const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, endedAt } = report;
+  const { checkpointId, checkpointTime, term, lostTail, error, rtoMs } = report;
+  const steps = report.steps.map(({ step, durationMs: _, ...record }) => [step, record] as const);
+  return {
+    ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, endedAt },
+    ...{ checkpointId, checkpointTime, term, lostTail, error, rtoMs },
+    createdAt: report.startedAt,
+    live: null,
+    test: null,
+    steps: Object.fromEntries(steps),
+    tokens: {},
+    exports: Object.fromEntries(report.exports.map(({ number, uri }) => [String(number), uri])),
+    bootGroupsDone: 0,
+    sourceWasShutDown: false,
+  };
+}
