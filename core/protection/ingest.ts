@@ -7,9 +7,16 @@ import { batchHash } from "#core/journal/hash.ts";
 import { batchKey } from "#core/journal/keys.ts";
 import { verifyBatch } from "#core/journal/verify-batch.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { rowActions, rowOf, toHex } from "./batch-row.ts";
+import { rowActions, rowOf } from "./batch-row.ts";
 import { protectionLimits as limits } from "./limits.ts";
-import { cachedSession, getSession, recordRow, refreshProgress, type SessionState } from "./session-store.ts";
+import {
+  cachedSession,
+  getSession,
+  recordRow,
+  refreshProgress,
+  rowsAhead,
+  type SessionState,
+} from "./session-store.ts";
 import { highestTerm } from "./terms.ts";
 
 export interface SentBatch extends BatchPlace {
@@ -40,13 +47,25 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
     });
   }
   await checkPlace(site, state, sent);
-  const hash = batchHash(body);
-  const reply = { batch, sha256: toHex(hash) };
-  const created = await site.objects.put(batchKey(sent), body, { ifAbsent: true });
-  if (created === "exists") await compareWithStored(site, state, sent);
+  const row = rowOf(header, batchHash(body));
+  const problem = state.guard.enter(row, state.progress);
+  if (problem !== undefined) throw diverged(sent, `batch ${batch} ${problem}`);
+  const created = await create(site, state, sent);
   const validThrough = receivedAt - Math.max(0, sent.ageMs);
-  await recordRow(site, rowActions(vpgId, session, rowOf(header, hash), validThrough));
-  return { ...reply, duplicate: created === "exists" };
+  await recordRow(site, rowActions(vpgId, session, row, validThrough));
+  return { batch, sha256: row.sha256, duplicate: created === "exists" };
+}
+
+async function create(site: Site, state: SessionState, sent: SentBatch): Promise<"created" | "exists"> {
+  try {
+    const created = await site.objects.put(batchKey(sent), sent.body, { ifAbsent: true });
+    if (created === "exists") await compareWithStored(site, state, sent);
+    return created;
+  } catch (error) {
+    // What stands there, if anything does, is not this batch for sure: the next one that comes is judged anew.
+    state.guard.forget(sent.batch);
+    throw error;
+  }
 }
 
 /**
@@ -65,6 +84,7 @@ async function admit(site: Site, sent: SentBatch): Promise<SessionState> {
   const highest = await highestTerm(site, vpgId);
   if (highest !== undefined && highest.n > term) throw fenced(sent, `term ${highest.n} has begun`);
   await refreshProgress(site, state);
+  for (const row of await rowsAhead(site, state)) state.guard.enter(row, state.progress);
   state.admitted = true;
   return state;
 }
@@ -77,11 +97,7 @@ async function checkPlace(site: Site, state: SessionState, sent: SentBatch): Pro
     throw fenced(sent, `session ${sent.session} was sealed at batch ${progress.batches}`);
   }
   if (progress.end === "broken" && sent.batch >= progress.batches) {
-    throw new Diverged(
-      `batch ${progress.batches} of session ${sent.session} doesn't follow the one before; ` +
-        "stop this gateway's stream and open a new session, which compares the disks again",
-      { session: sent.session, batch: progress.batches },
-    );
+    throw diverged(sent, `batch ${progress.batches} of session ${sent.session} doesn't follow the one before`);
   }
   if (sent.batch > progress.batches + limits.gapWindow) {
     throw new Gap(`batch ${sent.batch} is more than ${limits.gapWindow} ahead; send batch ${progress.batches} first`, {
@@ -100,9 +116,13 @@ async function compareWithStored(site: Site, state: SessionState, sent: SentBatc
     await refreshProgress(site, state);
     throw fenced(sent, `session ${sent.session} was sealed at batch ${sent.batch} (${object.seal.reason})`);
   }
-  throw new Diverged(
-    `other bytes stand at batch ${sent.batch} of session ${sent.session}; two gateways may run with the same identity. ` +
-      "Stop one, then restart the other: a new session compares the disks again",
+  throw diverged(sent, `other bytes stand at batch ${sent.batch} of session ${sent.session}`);
+}
+
+function diverged(sent: BatchPlace, what: string): Diverged {
+  return new Diverged(
+    `${what}; two gateways may run with the same identity. Stop one, then restart the other: ` +
+      "its new session compares the disks again",
     { session: sent.session, batch: sent.batch },
   );
 }

@@ -7,7 +7,8 @@ import type { VolumeBounds } from "#core/journal/verify-batch.ts";
 import { checkStored, tableFields } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
-import { batchRowSchema, rowActions, rowOf } from "./batch-row.ts";
+import { type BatchRow, batchRowSchema, rowActions, rowOf } from "./batch-row.ts";
+import { ChainGuard } from "./chain-guard.ts";
 import { batchText, items, ordinalText } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { readStored } from "./read-object.ts";
@@ -21,6 +22,7 @@ export interface SessionState {
   progress: SessionProgress;
   /** The bucket's terms allowed batches of it when this process first got one. */
   admitted: boolean;
+  readonly guard: ChainGuard;
   /** The progress as the table has it. */
   stored: Pick<SessionProgress, "batches" | "end">;
 }
@@ -62,6 +64,7 @@ export async function getSession(site: Site, vpgId: Id, session: number): Promis
     bounds: new Map(claim.volumes.map(({ volume, ...bounds }) => [volume, bounds])),
     progress: stored ?? startOf(claim),
     admitted: false,
+    guard: new ChainGuard(),
     stored: stored ?? { batches: 0, end: "open" },
   };
   const raced = cache.get(name);
@@ -128,6 +131,14 @@ async function foldRows(site: Site, state: SessionState, start: SessionProgress)
     }
     if (page.items.length < limits.rowsPerRead) return progress;
   }
+}
+
+/** Rows behind the unbroken run: batches that came before one that is still missing. */
+export async function rowsAhead(site: Site, { vpgId, claim, progress }: SessionState): Promise<readonly BatchRow[]> {
+  const { pk } = items.batch(vpgId, claim.session, 0);
+  const from = `${ordinalText(claim.session)}-${batchText(progress.batches)}`;
+  const page = await site.table.query(pk, { from, to: ordinalText(claim.session + 1), limit: limits.rowsPerRead });
+  return page.items.map((item) => checkStored(batchRowSchema, item.fields, "a batch's item"));
 }
 
 /** One step by what the bucket has under the first number without a row. */

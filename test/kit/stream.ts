@@ -12,6 +12,10 @@ export interface SampleWrite {
   readonly bytes: Uint8Array;
 }
 
+interface Opened extends Pick<OpenSessionReply, "term" | "session"> {
+  readonly volumes: readonly { readonly volume: number }[];
+}
+
 type Unplaced<E> = E extends BatchEvent ? Omit<E, "sequence"> : never;
 
 /** A gateway's side of one session: chained batches with true sequences, without its clock, network or disks. */
@@ -19,16 +23,25 @@ export class Stream {
   readonly vpgId: Id;
   readonly term: number;
   readonly session: number;
-  readonly #volumes: readonly number[];
+  readonly volumes: readonly { readonly volume: number }[];
   sequence = 0;
   batch = 0;
   #hash: Uint8Array = new Uint8Array(32);
 
-  constructor(vpgId: Id, opened: Pick<OpenSessionReply, "term" | "session" | "volumes">) {
+  constructor(vpgId: Id, opened: Opened) {
     this.vpgId = vpgId;
     this.term = opened.term;
     this.session = opened.session;
-    this.#volumes = opened.volumes.map(({ volume }) => volume);
+    this.volumes = opened.volumes;
+  }
+
+  /** Another that goes on from here; with `forgetful`, one that doesn't know what the last batch was. */
+  clone(forgetful = false): Stream {
+    const copy = new Stream(this.vpgId, this);
+    copy.sequence = this.sequence;
+    copy.batch = this.batch;
+    copy.#hash = forgetful ? new Uint8Array(32).fill(7) : this.#hash;
+    return copy;
   }
 
   /** The next batch: writes, then events. */
@@ -84,7 +97,7 @@ export class Stream {
 
   /** A batch that says every volume is synced. */
   synced(): SentBatch {
-    const all = this.#volumes.flatMap((volume) => [
+    const all = this.volumes.flatMap(({ volume }) => [
       { kind: "sync-begin", volume } as const,
       { kind: "sync-end", volume } as const,
     ]);
@@ -94,7 +107,7 @@ export class Stream {
   /** One small write and a checkpoint. */
   checkpoint(time: number, tag = ""): SentBatch {
     const bytes = new Uint8Array(512).fill(this.batch + 1);
-    const write = { volume: this.#volumes[0] ?? 1, offset: 512 * (this.batch % 64), bytes };
+    const write = { volume: this.volumes[0]?.volume ?? 1, offset: 512 * (this.batch % 64), bytes };
     return this.next([write], [{ kind: "marker", time, tag }], time);
   }
 
