@@ -2,6 +2,7 @@
 import { chunkBytes, pageBytes } from "#core/blocks/geometry.ts";
 import type { Image } from "./image.ts";
 import { hydrateFlushBytes, hydrateProgressBytes, hydrateWindowBytes, hydrateWindowsInFlight } from "./limits.ts";
+import { orAborted } from "./or-aborted.ts";
 import type { ScratchDevice } from "./scratch-device.ts";
 
 export interface HydrateOptions {
@@ -23,7 +24,8 @@ export async function hydrate(device: ScratchDevice, image: Image, options: Hydr
   }
 }
 
-async function hydrateOnce(device: ScratchDevice, image: Image, options: HydrateOptions): Promise<number> {
+async function hydrateOnce(device: ScratchDevice, source: Image, options: HydrateOptions): Promise<number> {
+  const image = untilAborted(source, options.signal);
   const copies = new Copies(device, image);
   const { sizeBytes } = device;
   let reported = 0;
@@ -123,6 +125,15 @@ class Copies {
       await this.#device.flush();
     }
   }
+}
+
+/** An image whose answers are not waited for once the signal is aborted: a journal that is away would hold up a gateway's stop. */
+function untilAborted(image: Image, signal: AbortSignal): Image {
+  return {
+    sizeBytes: image.sizeBytes,
+    read: (offset, target) => orAborted(image.read(offset, target), signal),
+    knownZero: (offset, length) => orAborted(image.knownZero(offset, length), signal),
+  };
 }
 
 /** Lets sockets and timers run: everything above may be served from memory. */

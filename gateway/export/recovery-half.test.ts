@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { chunkBytes } from "#core/blocks/geometry.ts";
-import { NotFound } from "#core/errors.ts";
+import { NotFound, Transient } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
 import { operationId } from "../../test/kit/batches.ts";
 import { BucketRoutes } from "../../test/kit/journal-routes.ts";
@@ -265,6 +265,19 @@ describe("recovery half", () => {
     await expect(runCommand(half, commands.promote, { signal: stop.signal })).rejects.toThrow("the gateway stops");
     await restart();
     expect((await runCommand(half, commands.promote))["bytes"]).toBeGreaterThan(0);
+  });
+
+  it("does not wait for a journal that is away when the gateway stops", async () => {
+    await runCommand(half, commands.attach);
+    await restart();
+    routes.failures.push(...Array.from({ length: 9 }, () => new Transient("away")));
+    const stop = new AbortController();
+    const promoting = runCommand(half, commands.promote, { signal: stop.signal });
+    while (clock.sleeping === 0) await clock.settle();
+    stop.abort(new Error("the gateway stops"));
+    await expect(promoting).rejects.toThrow("the gateway stops");
+    await half.close();
+    expect(clock.sleeping).toBe(0);
   });
 
   it("serves the other operations when one can't be opened", async () => {

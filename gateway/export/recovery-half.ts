@@ -25,6 +25,7 @@ import {
   prepareDirectory,
   sweepKept,
 } from "./operation-folder.ts";
+import { orAborted } from "./or-aborted.ts";
 import { type HookOperation, RecoveredVms } from "./vm-hooks.ts";
 
 export interface RecoveryHalfOptions {
@@ -69,7 +70,7 @@ export async function openRecoveryHalf(options: RecoveryHalfOptions): Promise<Re
 
 class Recovery implements RecoveryHalf {
   readonly handlers: CommandHandlers = {
-    "attach-volumes": (body) => this.#inTurn(body.operationId, () => this.#attach(body)),
+    "attach-volumes": (body, context) => this.#inTurn(body.operationId, () => this.#attach(body, context)),
     "boot-vms": (body, context) => this.#inTurn(body.operationId, () => this.#boot(body, context)),
     "stop-vms": (body, context) => this.#inTurn(body.operationId, () => this.#stop(body, context)),
     "detach-volumes": (body) => this.#inTurn(body.operationId, () => this.#detach(body)),
@@ -121,7 +122,7 @@ class Recovery implements RecoveryHalf {
     if (body !== undefined && (await folder.isAttached())) await this.#open(folder, body);
   }
 
-  async #attach(body: AttachBody): Promise<Record<string, unknown>> {
+  async #attach(body: AttachBody, { signal }: CommandContext): Promise<Record<string, unknown>> {
     const folder = this.#folder(body.operationId);
     await this.#finishDetach(folder);
     const before = await folder.attachBody();
@@ -136,7 +137,7 @@ class Recovery implements RecoveryHalf {
     // The first question to the journal: what is wrong with it fails the command, not a guest's read.
     const [first] = body.volumes;
     if (first !== undefined && (await folder.promotedBytes()) === undefined) {
-      await opened.source.batchesTouching(first.volume, 0, body.upTo);
+      await orAborted(opened.source.batchesTouching(first.volume, 0, body.upTo), signal);
     }
     return { exports: opened.attached.exports() };
   }
