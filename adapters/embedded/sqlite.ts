@@ -60,7 +60,7 @@ const sqliteNotADatabase = 26;
 export function sqliteTrouble(error: unknown): unknown {
   if (error instanceof FarshoreError || errorCode(error) !== "ERR_SQLITE_ERROR") return error;
   const result = error instanceof Error && "errcode" in error ? Number(error.errcode) : -1;
-  const message = `The table's file: ${error instanceof Error ? error.message : String(error)}.`;
+  const message = `The SQLite file: ${error instanceof Error ? error.message : String(error)}.`;
   const bad = (result & 0xff) === sqliteCorrupt || (result & 0xff) === sqliteNotADatabase;
   return new (bad ? Corrupt : Transient)(message, { code: result }, { cause: error });
 }

@@ -1,4 +1,5 @@
 import { EmbeddedWorkflows, type EmbeddedWorkflowsOptions } from "#adapters/embedded/workflows/interpreter.ts";
+import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import type { ExecutionDescription, Log, Random } from "#core/ports.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
@@ -6,20 +7,6 @@ const nothing = (): void => {};
 
 /** A Log that tests do not read. */
 export const silentLog: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
-
-/** Bytes that are the same in every run, and never twice the same in one run. */
-export class CountingRandom implements Random {
-  #next = 1;
-
-  bytes(length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
-    for (let i = 0; i < length; i++) {
-      this.#next = (Math.imul(this.#next, 1_664_525) + 1_013_904_223) >>> 0;
-      bytes[i] = this.#next >>> 24;
-    }
-    return bytes;
-  }
-}
 
 /** The functions of a test, by name. */
 export type TestFunctions = Readonly<Record<string, (payload: unknown) => unknown>>;
@@ -57,7 +44,7 @@ export function workflowRun(
   const workflows = new EmbeddedWorkflows({
     file: options.file ?? ":memory:",
     clock,
-    random: options.random ?? new CountingRandom(),
+    random: options.random ?? new SeededRandom(1),
     log: silentLog,
     machines: Object.fromEntries(
       Object.entries(documents).map(([name, definition]) => [name, { definition, substitutions }]),

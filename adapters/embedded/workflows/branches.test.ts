@@ -117,6 +117,21 @@ describe("Map", () => {
     ]);
   });
 
+  it("starts no further item once one has failed, though another is done in the same moment", async () => {
+    const gate = Promise.withResolvers<void>();
+    const f = async (payload: unknown) => {
+      await gate.promise;
+      if (payload === 0) throw new Error("zero");
+      return payload;
+    };
+    const run = make({ A: map({ T: taskOf("f") }, { MaxConcurrency: 2 }) }, { f });
+    await run.workflows.start("m", "m", "[0,1,2]");
+    await run.clock.settle();
+    gate.resolve();
+    expect(await run.ended("m", "m")).toMatchObject({ status: "FAILED", error: "Error" });
+    expect((await types(run)).filter((type) => type === "MapIterationStarted")).toHaveLength(2);
+  });
+
   it("is retried as a whole, then caught", async () => {
     const seen: unknown[] = [];
     const functions = {

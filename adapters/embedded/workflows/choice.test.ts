@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CountingRandom } from "../../../test/kit/workflow-run.ts";
+import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { parseCondition } from "./choice.ts";
 import { Fields } from "./fields.ts";
 import type { Json } from "./json.ts";
@@ -12,7 +12,7 @@ function holds(rule: Json, input: Json = data): boolean {
   return parseCondition(new Fields(rule, "$"))({
     input,
     context: { Execution: { Name: "one" } },
-    random: new CountingRandom(),
+    random: new SeededRandom(1),
   });
 }
 

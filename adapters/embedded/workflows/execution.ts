@@ -1,37 +1,17 @@
 import { Corrupt } from "#core/errors.ts";
-import type { Clock, Random } from "#core/ports.ts";
 import { contextOf } from "./context.ts";
 import { checkSize, filterOutput, inputScope, produceOutput, sizeFailure } from "./data-flow.ts";
 import { enterState, resourceOf } from "./enter.ts";
 import { Abandoned, StatesFailure } from "./failure.ts";
-import {
-  event,
-  type Frame,
-  type HistoryEvent,
-  type NewEvent,
-  type Outcome,
-  type Phase,
-  type TaskPhase,
-} from "./frame.ts";
-import { FrameTree } from "./frame-tree.ts";
+import { event, type Frame, type NewEvent, type Phase, type TaskPhase } from "./frame.ts";
+import { runGroup } from "./group.ts";
 import { type Json, parseJson } from "./json.ts";
-import { HISTORY_EVENTS_MAX, INLINE_MAP_CONCURRENCY_MAX } from "./limits.ts";
+import type { Host, Ledger } from "./ledger.ts";
+import { INLINE_MAP_CONCURRENCY_MAX } from "./limits.ts";
 import { placeAt } from "./paths.ts";
 import { decideRetry, matches } from "./retry.ts";
 import type { Machine, State } from "./states.ts";
-import type { Ending, ExecutionRow, WorkflowStore } from "./store.ts";
-import { awaitTask, OpenToken, sleepUntil } from "./task.ts";
-
-/** What an execution needs of its interpreter. */
-export interface Host {
-  readonly store: WorkflowStore;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly tokens: Map<string, OpenToken>;
-  readonly call: (functionName: string, payload: Json) => Promise<Outcome>;
-  /** Tells of an event that is durable now. When it throws, the interpreter has halted. */
-  readonly emit: (execution: ExecutionRow, event: HistoryEvent) => void;
-}
+import { awaitTask, sleepUntil } from "./task.ts";
 
 type Container = Extract<State, { type: "Map" | "Parallel" }>;
 type Children = Extract<Phase, { at: "children" }>;
@@ -41,88 +21,42 @@ type Children = Extract<Phase, { at: "children" }>;
  * acts on it. So a process may die anywhere: the next one loads the frames and goes on from the last commit.
  */
 export class Execution {
-  readonly row: ExecutionRow;
   readonly #host: Host;
+  readonly #ledger: Ledger;
   readonly #machine: Machine;
   readonly #input: Json;
-  readonly #frames: FrameTree;
-  readonly #abort = new AbortController();
-  #lastEvent: number;
 
-  constructor(host: Host, row: ExecutionRow, machine: Machine, frames: readonly Frame[]) {
+  constructor(host: Host, ledger: Ledger, machine: Machine) {
     this.#host = host;
-    this.row = row;
+    this.#ledger = ledger;
     this.#machine = machine;
-    this.#input = parseJson(row.input);
-    this.#lastEvent = host.store.lastEvent(row.id);
-    this.#frames = new FrameTree(frames);
-    for (const frame of frames) {
-      if (frame.phase.at !== "task") continue;
-      // The function is called afresh, so its time starts afresh; a token keeps the deadline it was given out with.
-      if (frame.phase.token === undefined) frame.phase.timeoutAt = host.clock.now() + frame.phase.timeoutSeconds * 1000;
-      else this.#openToken(frame);
-    }
+    this.#input = parseJson(ledger.row.input);
   }
 
   /** Runs to the end and records it; answers early, with nothing recorded, when the execution is abandoned. */
   async run(): Promise<void> {
+    const { row, frames, over } = this.#ledger;
     const { timeoutSeconds } = this.#machine;
-    const root = this.#frames.get(0);
-    if (root === undefined) throw new Corrupt(`execution ${this.row.name} has no frame`);
+    const root = frames.get(0);
+    if (root === undefined) throw new Corrupt(`execution ${row.name} has no frame`);
     try {
-      const work = [this.#advance(root, this.#abort.signal)];
-      if (timeoutSeconds !== undefined) work.push(this.#timeLimit(this.row.started_at + timeoutSeconds * 1000));
+      const work = [this.#advance(root, over)];
+      if (timeoutSeconds !== undefined) work.push(this.#timeLimit(row.started_at + timeoutSeconds * 1000));
       const output = await Promise.race(work);
-      this.end({ status: "SUCCEEDED", output: JSON.stringify(output) }, event("ExecutionSucceeded"));
+      this.#ledger.end({ status: "SUCCEEDED", output: JSON.stringify(output) }, event("ExecutionSucceeded"));
     } catch (error) {
-      if (error instanceof Abandoned || this.#abort.signal.aborted) return;
+      if (error instanceof Abandoned || over.aborted) return;
       if (!(error instanceof StatesFailure)) throw error;
-      const ending = { error: error.error, cause: error.reason };
-      this.end({ status: "FAILED", ...ending }, event("ExecutionFailed", undefined, ending));
+      this.#ledger.fail(error.error, error.reason);
     } finally {
-      this.abandon();
+      this.#ledger.abandon();
     }
-  }
-
-  /** Records the end, once; whatever runs is abandoned. */
-  end(ending: Ending, last: NewEvent): void {
-    this.#abort.signal.throwIfAborted();
-    const at = this.#host.clock.now();
-    const stamped = { ...last, id: ++this.#lastEvent, timestamp: at };
-    this.#host.store.commit(this.row.id, { events: [stamped], ending: { ...ending, at } });
-    this.abandon();
-    this.#host.emit(this.row, stamped);
-  }
-
-  /** Stops working on it without recording anything; it stays as the store has it. */
-  abandon(): void {
-    for (const frame of this.#frames.all()) this.#closeToken(frame);
-    this.#abort.abort(new Abandoned(`execution ${this.row.name} is no longer run here`));
   }
 
   async #timeLimit(at: number): Promise<never> {
-    await sleepUntil(this.#host.clock, at, this.#abort.signal);
-    this.end({ status: "TIMED_OUT", error: "States.Timeout" }, event("ExecutionTimedOut"));
+    await sleepUntil(this.#host.clock, at, this.#ledger.over);
+    this.#ledger.end({ status: "TIMED_OUT", error: "States.Timeout" }, event("ExecutionTimedOut"));
     throw new Abandoned("timed out");
-  }
-
-  /** Makes a step durable. Throws `Abandoned` when the execution is over. */
-  #commit(events: readonly NewEvent[], put: readonly Frame[], remove: readonly Frame[] = []): void {
-    this.#abort.signal.throwIfAborted();
-    if (this.#lastEvent + events.length >= HISTORY_EVENTS_MAX) {
-      const cause = `The execution reached the maximum number of history events (${HISTORY_EVENTS_MAX}).`;
-      const ending = { error: "States.Runtime", cause };
-      this.end({ status: "FAILED", ...ending }, event("ExecutionFailed", undefined, ending));
-      throw new Abandoned(cause);
-    }
-    const timestamp = this.#host.clock.now();
-    const stamped = events.map((item) => ({ ...item, id: ++this.#lastEvent, timestamp }));
-    this.#host.store.commit(this.row.id, { events: stamped, put, remove: remove.map((frame) => frame.id) });
-    for (const frame of remove) {
-      this.#frames.delete(frame);
-      this.#closeToken(frame);
-    }
-    for (const item of stamped) this.#host.emit(this.row, item);
   }
 
   /** Runs a frame to its end: its output, or the failure that nothing in it caught. */
@@ -171,7 +105,7 @@ export class Execution {
         const results = await this.#runChildren(frame, state, phase, signal);
         events.push(event(`${state.type}StateSucceeded`, state.name));
         const output = produceOutput(state, frame, results, this.#context(frame), this.#host.random);
-        return this.#leave(frame, state, output, state.next, events, this.#frames.below(frame));
+        return this.#leave(frame, state, output, state.next, events, this.#ledger.frames.below(frame));
       }
     }
   }
@@ -181,15 +115,14 @@ export class Execution {
     const resource = resourceOf(state);
     const submitted = (): void => {
       phase.submitted = true;
-      this.#commit([event("TaskSubmitted", state.name, resource)], [frame]);
+      this.#ledger.commit([event("TaskSubmitted", state.name, resource)], [frame]);
     };
     const open = this.#host.tokens.get(phase.token ?? "");
     const call = () => this.#host.call(phase.functionName, phase.payload);
     const early = await awaitTask(phase, open, call, submitted, this.#host.clock, signal);
-    signal.throwIfAborted();
-    // An answer to the token that became durable meanwhile goes before everything else.
+    // What the token brought is durable, and was promised to whoever sent it: it goes before a timeout or a function that throws.
     const outcome = phase.outcome ?? early;
-    this.#closeToken(frame);
+    this.#ledger.closeToken(frame);
     if ("error" in outcome) {
       const { error, cause, timedOut } = outcome;
       events.push(event(timedOut ? "TaskTimedOut" : "TaskFailed", state.name, { ...resource, error, cause }));
@@ -225,8 +158,8 @@ export class Execution {
     }
     frame.phase = entered.phase;
     // Before the commit: whoever is told of the event may answer at once.
-    if (entered.phase.at === "task" && entered.phase.token !== undefined) this.#openToken(frame);
-    this.#commit([...events, ...entered.events], [frame]);
+    if (entered.phase.at === "task" && entered.phase.token !== undefined) this.#ledger.openToken(frame);
+    this.#ledger.commit([...events, ...entered.events], [frame]);
   }
 
   /** Exits the state, to the next one or to the frame's end (`next` undefined). */
@@ -241,7 +174,11 @@ export class Execution {
     const exited = event(`${state.type}StateExited`, state.name);
     if (next === undefined) {
       frame.phase = { at: "done", output };
-      this.#commit([...events, exited, ...this.#frames.iterationEvent(frame, "Succeeded")], [frame], remove);
+      this.#ledger.commit(
+        [...events, exited, ...this.#ledger.frames.iterationEvent(frame, "Succeeded")],
+        [frame],
+        remove,
+      );
       return;
     }
     frame.state = next;
@@ -249,14 +186,14 @@ export class Execution {
     frame.entered = undefined;
     frame.retries = [];
     frame.phase = { at: "enter" };
-    this.#commit([...events, exited], [frame], remove);
+    this.#ledger.commit([...events, exited], [frame], remove);
   }
 
   /** What Retry and Catch of the state make of a failure; without them the frame fails. */
   #fail(frame: Frame, failure: StatesFailure, before: readonly NewEvent[]): void {
     const state = this.#state(frame);
     const { clock, random } = this.#host;
-    const remove = this.#frames.below(frame);
+    const remove = this.#ledger.frames.below(frame);
     const events = [...before, ...remove.flatMap((child) => this.#aborted(child))];
     const handled = "retry" in state ? state : undefined;
     const retry = decideRetry(handled?.retry ?? [], frame.retries, failure, random);
@@ -264,7 +201,7 @@ export class Execution {
       const retries = handled.retry.map((_, i) => (frame.retries[i] ?? 0) + (i === retry.retrier ? 1 : 0));
       frame.retries = retries;
       frame.phase = { at: "retry", until: clock.now() + retry.delayMs };
-      this.#commit(events, [frame], remove);
+      this.#ledger.commit(events, [frame], remove);
       return;
     }
     if (state.type === "Map" || state.type === "Parallel") events.push(event(`${state.type}StateFailed`, state.name));
@@ -281,45 +218,25 @@ export class Execution {
       }
     }
     frame.phase = { at: "failed", error: uncaught.error, cause: uncaught.reason, heartbeat: uncaught.heartbeat };
-    this.#commit([...events, ...this.#frames.iterationEvent(frame, "Failed")], [frame], remove);
+    this.#ledger.commit([...events, ...this.#ledger.frames.iterationEvent(frame, "Failed")], [frame], remove);
   }
 
-  /** Runs the branches or iterations, at most so many at once; the first failure abandons the rest. */
+  /** Runs the branches or iterations; the first failure abandons the rest. */
   async #runChildren(frame: Frame, state: Container, phase: Children, signal: AbortSignal): Promise<readonly Json[]> {
-    const present = new Map(this.#frames.childrenOf(frame).map((child) => [child.index, child]));
+    const present = new Map(this.#ledger.frames.childrenOf(frame).map((child) => [child.index, child]));
     const broken = [...present.values()].find((child) => child.phase.at === "failed");
+    // A failure found after a restart: it is thrown before any sibling moves.
     if (broken !== undefined) return [await this.#advance(broken, signal)];
     const count = phase.starts.length;
     const atOnce = state.type === "Map" ? state.maxConcurrency || INLINE_MAP_CONCURRENCY_MAX : count;
-    const group = new AbortController();
-    const inner = AbortSignal.any([signal, group.signal]);
-    const outputs: Json[] = phase.starts.map(() => null);
-    let next = 0;
-    let failure: unknown;
-    const worker = async (): Promise<void> => {
-      while (next < count) {
-        inner.throwIfAborted();
-        const index = next++;
-        const child = present.get(index) ?? this.#spawn(frame, phase, index);
-        outputs[index] = await this.#advance(child, inner);
-      }
-    };
-    const guarded = async (): Promise<void> => {
-      try {
-        await worker();
-      } catch (error) {
-        failure ??= error;
-        group.abort(new Abandoned("a sibling failed"));
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(atOnce, count) }, guarded));
-    if (failure !== undefined) throw failure;
-    return outputs;
+    return runGroup(count, atOnce, signal, (index, inner) =>
+      this.#advance(present.get(index) ?? this.#spawn(frame, phase, index), inner),
+    );
   }
 
   #spawn(parent: Frame, phase: Children, index: number): Frame {
     const child: Frame = {
-      id: this.#frames.nextId(),
+      id: this.#ledger.frames.nextId(),
       parent: parent.id,
       index,
       item: phase.items?.[index],
@@ -329,8 +246,8 @@ export class Execution {
       retries: [],
       phase: { at: "enter" },
     };
-    this.#frames.add(child);
-    this.#commit(this.#frames.iterationEvent(child, "Started"), [child]);
+    this.#ledger.frames.add(child);
+    this.#ledger.commit(this.#ledger.frames.iterationEvent(child, "Started"), [child]);
     return child;
   }
 
@@ -338,38 +255,18 @@ export class Execution {
     if (frame.phase.at === "done" || frame.phase.at === "failed") return [];
     const state = this.#state(frame);
     const inside = frame.entered === undefined ? [] : [event(`${state.type}StateAborted`, state.name)];
-    return [...inside, ...this.#frames.iterationEvent(frame, "Aborted")];
+    return [...inside, ...this.#ledger.frames.iterationEvent(frame, "Aborted")];
   }
 
   #state(frame: Frame): State {
     const state = this.#machine.states.get(frame.state);
-    if (state === undefined) throw new Corrupt(`there is no state ${frame.state} in ${this.row.machine}`);
+    if (state === undefined) throw new Corrupt(`there is no state ${frame.state} in ${this.#ledger.row.machine}`);
     return state;
   }
 
   #context(frame: Frame, extra: { token?: string; item?: { index: number; value: Json } } = {}) {
-    const { machine, name, started_at: startedAt } = this.row;
-    const item = extra.item ?? this.#frames.itemOf(frame);
+    const { machine, name, started_at: startedAt } = this.#ledger.row;
+    const item = extra.item ?? this.#ledger.frames.itemOf(frame);
     return contextOf({ machine, name, input: this.#input, startedAt }, frame, item, extra.token);
-  }
-
-  #openToken(frame: Frame): void {
-    const { phase } = frame;
-    if (phase.at !== "task" || phase.token === undefined || phase.outcome !== undefined) return;
-    const save = (outcome: Outcome): void => {
-      phase.outcome = outcome;
-      try {
-        this.#commit([], [frame]);
-      } catch (error) {
-        phase.outcome = undefined;
-        throw error;
-      }
-      this.#closeToken(frame);
-    };
-    this.#host.tokens.set(phase.token, new OpenToken(phase, this.#host.clock, save));
-  }
-
-  #closeToken(frame: Frame): void {
-    if (frame.phase.at === "task" && frame.phase.token !== undefined) this.#host.tokens.delete(frame.phase.token);
   }
 }

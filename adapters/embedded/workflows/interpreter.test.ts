@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { VirtualClock } from "../../../test/kit/virtual-clock.ts";
 import {
-  CountingRandom,
   machineOf,
   silentLog,
   type TestFunctions,
@@ -22,12 +22,12 @@ const runs: WorkflowRun[] = [];
 let folder = "";
 let file = "";
 let clock = new VirtualClock();
-let random = new CountingRandom();
+let random = new SeededRandom(1);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "farshore-workflows-"));
   file = join(folder, "workflows.sqlite");
   clock = new VirtualClock();
-  random = new CountingRandom();
+  random = new SeededRandom(1);
 });
 afterEach(async () => {
   await Promise.all(runs.splice(0).map((run) => run.close()));
@@ -112,6 +112,25 @@ describe("a restart", () => {
     await second.workflows.resume();
     await expect(second.workflows.succeed(token, '"other"')).rejects.toMatchObject({ name: "TaskTimedOut" });
     expect(await second.ended("m", "m")).toMatchObject({ output: '"kept"' });
+    expect(second.calls).toEqual([]);
+  });
+
+  it("fails with a branch that had failed, and does not call its siblings again", async () => {
+    const branch = (name: string) => ({ StartAt: name, States: { [name]: taskOf(name) } });
+    const states = { P: { Type: "Parallel", Branches: [branch("hang"), branch("refuse")], End: true } };
+    const refuse = () => {
+      throw Object.assign(new Error("no"), { name: "Refusal" });
+    };
+    const whole = open(states, { hang: never, refuse });
+    await whole.workflows.start("m", "whole", "{}");
+    await whole.ended("m", "whole");
+    const failed = (await whole.workflows.history("m", "whole")).findIndex((item) => item.type === "TaskFailed") + 1;
+    const first = openDying(failed, states, { hang: never, refuse });
+    await first.workflows.start("m", "m", "{}");
+    await clock.settle();
+    const second = open(states);
+    await second.workflows.resume();
+    expect(await second.ended("m", "m")).toMatchObject({ status: "FAILED", error: "Refusal" });
     expect(second.calls).toEqual([]);
   });
 
@@ -275,6 +294,59 @@ describe("close", () => {
       workflows.history("m", "m"),
     ];
     for (const call of calls) await expect(call).rejects.toMatchObject({ name: "Transient" });
+  });
+});
+
+describe("trouble that is not the workflow's", () => {
+  const states = { A: tokenTaskOf("keep", { Next: "B" }), B: taskOf("f") };
+
+  /** An interpreter whose randomness fails once, when the token is made. */
+  async function interrupted(): Promise<WorkflowRun> {
+    let left = 1;
+    const failing = {
+      bytes(length: number) {
+        if (left-- > 0) throw new Error("no randomness");
+        return random.bytes(length);
+      },
+    };
+    const functions = { keep: () => null, f: () => clock.sleep(100_000).then(() => "late") };
+    const document = machineOf(states, { TimeoutSeconds: 1000 });
+    const run = workflowRun({ m: document }, { file, clock, random: failing, functions });
+    runs.push(run);
+    await run.workflows.start("m", "m", "{}");
+    await clock.settle();
+    expect(run.calls).toEqual([]);
+    // Only the pause itself.
+    expect(clock.sleeping).toBe(1);
+    expect(await run.workflows.describe("m", "m")).toMatchObject({ status: "RUNNING" });
+    return run;
+  }
+
+  it("only pauses the execution", async () => {
+    const run = await interrupted();
+    await clock.advance(29_999);
+    expect(run.calls).toEqual([]);
+    await clock.advance(1);
+    await run.workflows.succeed(tokenIn(run.calls[0]?.payload), "1");
+    expect(await run.ended("m", "m")).toMatchObject({ status: "SUCCEEDED", output: '"late"' });
+  });
+
+  it("lets it be resumed before, and then only once", async () => {
+    const run = await interrupted();
+    expect(await run.workflows.resume()).toBe(1);
+    await clock.settle();
+    await run.workflows.succeed(tokenIn(run.calls[0]?.payload), "1");
+    await clock.advance(60_000);
+    expect(run.calls.map((call) => call.name)).toEqual(["keep", "f"]);
+  });
+
+  it("lets it be stopped meanwhile", async () => {
+    const run = await interrupted();
+    await run.workflows.stop("m", "m", "E", "c");
+    await clock.advance(60_000);
+    expect(run.calls).toEqual([]);
+    expect(clock.sleeping).toBe(0);
+    expect(await run.workflows.describe("m", "m")).toMatchObject({ status: "ABORTED" });
   });
 });
 

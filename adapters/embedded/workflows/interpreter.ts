@@ -1,10 +1,11 @@
 import { ExecutionAlreadyExists, InvalidInput, NotFound, TaskTimedOut, Transient } from "#core/errors.ts";
 import type { Clock, ExecutionDescription, ExecutionStatus, Log, Random, Workflows } from "#core/ports.ts";
 import { parseMachine, substitute } from "./definition.ts";
-import { Execution, type Host } from "./execution.ts";
+import { Execution } from "./execution.ts";
 import { event, type Frame, type HistoryEvent, type Outcome } from "./frame.ts";
 import { type Json, parseJson } from "./json.ts";
-import { CLOSE_GRACE_MS, NAME_LENGTH_MAX, PAYLOAD_BYTES_MAX } from "./limits.ts";
+import { type Host, Ledger } from "./ledger.ts";
+import { CLOSE_GRACE_MS, INTERRUPTED_REST_MS, NAME_LENGTH_MAX, PAYLOAD_BYTES_MAX } from "./limits.ts";
 import type { Machine } from "./states.ts";
 import { describeRow, type ExecutionRow, WorkflowStore } from "./store.ts";
 import { callFunction, type Invoke, type OpenToken } from "./task.ts";
@@ -40,10 +41,11 @@ export class EmbeddedWorkflows implements Workflows {
   readonly #options: EmbeddedWorkflowsOptions;
   readonly #machines = new Map<string, { readonly text: string; readonly machine: Machine }>();
   readonly #tokens = new Map<string, OpenToken>();
-  readonly #live = new Map<number, Execution>();
+  readonly #live = new Map<number, Ledger>();
   /** Executions and functions under way, which `close` waits for. */
   readonly #busy = new Set<Promise<unknown>>();
   readonly #shutdown = new AbortController();
+  readonly #host: Host;
   #resumed = false;
   #closed: Promise<void> | undefined;
 
@@ -55,6 +57,15 @@ export class EmbeddedWorkflows implements Workflows {
       this.#machines.set(name, { text: JSON.stringify(document), machine: parseMachine(document) });
     }
     this.#store = new WorkflowStore(options.file);
+    const { clock, random, invoke } = options;
+    this.#host = {
+      store: this.#store,
+      clock,
+      random,
+      tokens: this.#tokens,
+      call: (functionName, payload) => this.#track(callFunction(invoke, functionName, payload, this.#shutdown.signal)),
+      emit: (row, item) => this.#emit(row, item),
+    };
   }
 
   async start(machine: string, name: string, input: string): Promise<void> {
@@ -84,7 +95,7 @@ export class EmbeddedWorkflows implements Workflows {
     const first = { ...event("ExecutionStarted"), id: 1, timestamp: now };
     const row = this.#store.create({ machine, name, input, started_at: now }, source.text, root, first);
     this.#emit(row, first);
-    this.#launch(row, source.machine, [root]);
+    this.#run(new Ledger(this.#host, row, [root]), source.machine);
   }
 
   async describe(machine: string, name: string): Promise<ExecutionDescription | undefined> {
@@ -97,8 +108,8 @@ export class EmbeddedWorkflows implements Workflows {
     this.#check();
     const row = this.#store.find(machine, name);
     if (row?.status !== "RUNNING") return;
-    const execution = this.#live.get(row.id) ?? this.#load(row);
-    execution.end({ status: "ABORTED", error, cause }, event("ExecutionAborted", undefined, { error, cause }));
+    const ledger = this.#live.get(row.id) ?? this.#load(row);
+    ledger.end({ status: "ABORTED", error, cause }, event("ExecutionAborted", undefined, { error, cause }));
   }
 
   async succeed(taskToken: string, output: string): Promise<void> {
@@ -120,7 +131,7 @@ export class EmbeddedWorkflows implements Workflows {
     const rows = this.#store.list(undefined, "RUNNING").filter((row) => !this.#live.has(row.id));
     // All tokens are open again before the first execution moves.
     const loaded = rows.map((row) => this.#load(row));
-    for (const execution of loaded) this.#run(execution);
+    for (const ledger of loaded) this.#run(ledger, this.#machineOf(ledger.row));
     return rows.length;
   }
 
@@ -158,8 +169,7 @@ export class EmbeddedWorkflows implements Workflows {
 
   #halt(): void {
     this.#shutdown.abort(new Transient("the workflows of this site are closed"));
-    for (const execution of this.#live.values()) execution.abandon();
-    this.#tokens.clear();
+    for (const ledger of this.#live.values()) ledger.abandon();
   }
 
   #check(): void {
@@ -180,42 +190,53 @@ export class EmbeddedWorkflows implements Workflows {
     this.#open(taskToken).answer(outcome);
   }
 
-  #load(row: ExecutionRow): Execution {
-    const machine = parseMachine(parseJson(this.#store.definition(row.definition)));
-    return new Execution(this.#host(), row, machine, this.#store.frames(row.id));
+  #load(row: ExecutionRow): Ledger {
+    return new Ledger(this.#host, row, this.#store.frames(row.id));
   }
 
-  #launch(row: ExecutionRow, machine: Machine, frames: readonly Frame[]): void {
-    this.#run(new Execution(this.#host(), row, machine, frames));
+  #machineOf(row: ExecutionRow): Machine {
+    return parseMachine(parseJson(this.#store.definition(row.definition)));
   }
 
-  #run(execution: Execution): void {
-    const { id, machine, name } = execution.row;
-    this.#live.set(id, execution);
-    const work = execution.run().catch((error: unknown) => {
-      // It rests as the store has it; `resume` takes it up again.
-      this.#options.log.error("workflow-interrupted", { machine, name, error });
-    });
-    this.#track(work.finally(() => this.#live.delete(id)));
+  #run(ledger: Ledger, machine: Machine): void {
+    this.#live.set(ledger.row.id, ledger);
+    this.#track(this.#runToTheEnd(ledger, machine));
+  }
+
+  async #runToTheEnd(ledger: Ledger, machine: Machine): Promise<void> {
+    const { id, machine: machineName, name } = ledger.row;
+    try {
+      await new Execution(this.#host, ledger, machine).run();
+      this.#live.delete(id);
+    } catch (error) {
+      // No failure of the workflow: the store or the program is in trouble. What is durable is taken up again later.
+      this.#options.log.error("workflow-interrupted", { machine: machineName, name, error });
+      this.#live.delete(id);
+      this.#track(this.#takeUpAgain(machineName, name));
+    }
+  }
+
+  async #takeUpAgain(machine: string, name: string): Promise<void> {
+    const { clock, log } = this.#options;
+    const { signal } = this.#shutdown;
+    while (!signal.aborted) {
+      try {
+        await clock.sleep(INTERRUPTED_REST_MS, signal);
+        const row = this.#store.find(machine, name);
+        if (row?.status !== "RUNNING" || this.#live.has(row.id)) return;
+        const definition = this.#machineOf(row);
+        this.#run(this.#load(row), definition);
+        return;
+      } catch (error) {
+        if (!signal.aborted) log.error("workflow-interrupted", { machine, name, error });
+      }
+    }
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
     this.#busy.add(work);
     void work.finally(() => this.#busy.delete(work));
     return work;
-  }
-
-  #host(): Host {
-    const { clock, random, invoke } = this.#options;
-    const { signal } = this.#shutdown;
-    return {
-      store: this.#store,
-      clock,
-      random,
-      tokens: this.#tokens,
-      call: (functionName, payload) => this.#track(callFunction(invoke, functionName, payload, signal)),
-      emit: (row, item) => this.#emit(row, item),
-    };
   }
 
   #emit({ machine, name }: ExecutionRow, item: HistoryEvent): void {

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { CountingRandom } from "../../../test/kit/workflow-run.ts";
+import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { evaluate, parseExpression } from "./intrinsics.ts";
 import type { Json } from "./json.ts";
 
 const input = { name: "Ann", n: 5, list: [1, "two", null], object: { a: 1 }, text: '{"a":[1]}', yes: true, none: null };
 
 function run(text: string): Json {
-  const scope = { input, context: { Execution: { Name: "one" } }, random: new CountingRandom() };
+  const scope = { input, context: { Execution: { Name: "one" } }, random: new SeededRandom(1) };
   return evaluate(parseExpression(text, "$.X"), scope, "X");
 }
 

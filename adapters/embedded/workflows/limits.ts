@@ -27,3 +27,6 @@ export const SLEEP_MS_MAX = 86_400_000;
 
 /** How long `close` waits for functions that are still running; what they do later is not recorded. */
 export const CLOSE_GRACE_MS = 10_000;
+
+/** Pause before an execution that the store or the program interrupted is taken up again. */
+export const INTERRUPTED_REST_MS = 30_000;

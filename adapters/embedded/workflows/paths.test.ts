@@ -1,13 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { CountingRandom } from "../../../test/kit/workflow-run.ts";
+import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import type { Json } from "./json.ts";
 import { findAt, parsePath, placeAt, readAt } from "./paths.ts";
 
 const scope = (input: Json) => ({
   input,
   context: { Execution: { Name: "one", Input: { a: 1 } } },
-  random: new CountingRandom(),
+  random: new SeededRandom(1),
 });
 
 describe("parsePath", () => {

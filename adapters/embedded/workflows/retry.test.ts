@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CountingRandom } from "../../../test/kit/workflow-run.ts";
+import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { StatesFailure } from "./failure.ts";
 import { Fields } from "./fields.ts";
 import { decideRetry, matches, parseRetry } from "./retry.ts";
@@ -40,7 +40,7 @@ describe("ErrorEquals", () => {
 const parse = (...items: object[]) => parseRetry(new Fields({ Retry: JSON.parse(JSON.stringify(items)) }, "$"));
 
 function delays(retriers: ReturnType<typeof parse>, count: number): (number | undefined)[] {
-  const random = new CountingRandom();
+  const random = new SeededRandom(1);
   const used = [0];
   return Array.from({ length: count }, () => {
     const decision = decideRetry(retriers, used, own, random);
@@ -89,7 +89,7 @@ describe("Retry", () => {
       { ErrorEquals: ["A", "Refusal"], MaxAttempts: 1 },
       { ErrorEquals: ["States.ALL"], MaxAttempts: 5 },
     );
-    const random = new CountingRandom();
+    const random = new SeededRandom(1);
     expect(decideRetry(retriers, [0, 3], own, random)).toEqual({ retrier: 0, delayMs: 1000 });
     expect(decideRetry(retriers, [1, 0], own, random)).toBeUndefined();
     expect(decideRetry(retriers, [1, 2], timeout, random)).toEqual({ retrier: 1, delayMs: 4000 });

@@ -3,6 +3,7 @@ import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqli
 import { z } from "zod";
 import { Corrupt, UnsupportedFormat } from "#core/errors.ts";
 import type { ExecutionDescription, ExecutionStatus } from "#core/ports.ts";
+import { sqliteTrouble } from "../sqlite.ts";
 import type { Frame, HistoryEvent } from "./frame.ts";
 
 /** The file's format; another number is refused. */
@@ -83,7 +84,10 @@ export interface Change {
 
 type Row = Record<string, SQLOutputValue>;
 
-/** Executions on one SQLite file. Every method is durable when it returns (WAL with synchronous=FULL: one fsync a commit). */
+/**
+ * Executions on one SQLite file. Every method is durable when it returns (WAL with synchronous=FULL: one fsync a commit).
+ * Throws `Transient` when the file cannot be written or read now, `Corrupt` when it is damaged.
+ */
 export class WorkflowStore {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
@@ -91,13 +95,21 @@ export class WorkflowStore {
   /** Opens or creates the file (`:memory:` for none). Throws `UnsupportedFormat` for a file of another version. */
   constructor(file: string) {
     this.#db = new DatabaseSync(file);
-    this.#db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;");
-    const version = this.#db.prepare("PRAGMA user_version").get()?.["user_version"];
-    if (version === 0) this.#transaction(() => this.#db.exec(SCHEMA));
-    else if (version !== FORMAT) {
+    try {
+      this.#db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;");
+      if (this.#version() === 0) this.#transaction(() => this.#db.exec(SCHEMA));
+      const version = this.#version();
+      if (version !== FORMAT) {
+        throw new UnsupportedFormat(`${file}: workflows of format ${version}, this version reads ${FORMAT}`, { file });
+      }
+    } catch (error) {
       this.#db.close();
-      throw new UnsupportedFormat(`${file}: workflows of format ${version}, this version reads ${FORMAT}`, { file });
+      throw sqliteTrouble(error);
     }
+  }
+
+  #version(): number {
+    return Number(this.#db.prepare("PRAGMA user_version").get()?.["user_version"]);
   }
 
   /** A new RUNNING execution with its root frame and first event. */
@@ -200,7 +212,7 @@ export class WorkflowStore {
       return result;
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
-      throw error;
+      throw sqliteTrouble(error);
     }
   }
 
@@ -217,11 +229,15 @@ export class WorkflowStore {
   }
 
   #one(sql: string, ...values: (string | number | null)[]): Row | undefined {
-    return this.#statement(sql).get(...values);
+    return this.#all(sql, ...values)[0];
   }
 
   #all(sql: string, ...values: (string | number | null)[]): readonly Row[] {
-    return this.#statement(sql).all(...values);
+    try {
+      return this.#statement(sql).all(...values);
+    } catch (error) {
+      throw sqliteTrouble(error);
+    }
   }
 }
 

@@ -90,10 +90,7 @@ export async function awaitTask(
       const returned = call().then((outcome) => ({ returned: outcome }));
       const first = await Promise.race([...ends, returned]);
       if (!("returned" in first)) return first;
-      // A token answered while its function ran stands, even when the function then throws.
-      if (phase.outcome !== undefined) return phase.outcome;
       if ("error" in first.returned) return first.returned;
-      signal.throwIfAborted();
       submitted();
     }
     return await Promise.race(ends);

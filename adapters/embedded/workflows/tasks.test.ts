@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { VirtualClock } from "../../../test/kit/virtual-clock.ts";
 import {
   machineOf,
   type TestFunctions,
@@ -450,6 +451,36 @@ describe("a task token", () => {
     await run.workflows.heartbeat(run.token());
     await run.workflows.succeed(run.token(), "1");
     expect(await run.ended("m", "m")).toMatchObject({ status: "SUCCEEDED" });
+  });
+
+  it("answered in any moment around its timeout has one outcome, the one that the sender was told", async () => {
+    const seen = new Set<string>();
+    for (let delay = 0; delay < 20; delay++) {
+      const clock = new VirtualClock();
+      const run = workflowRun(
+        { m: machineOf({ A: tokenTaskOf("keep", { TimeoutSeconds: 10 }) }) },
+        { clock, functions: { keep: () => null } },
+      );
+      runs.push(run);
+      const sleep = clock.sleep.bind(clock);
+      const told = Promise.withResolvers<string>();
+      // Answers so many microtasks after the timeout's sleep has ended.
+      clock.sleep = async (ms, signal) => {
+        await sleep(ms, signal);
+        let moment = Promise.resolve();
+        for (let i = 0; i < delay; i++) moment = moment.then(() => {});
+        const answer = moment.then(() => run.workflows.succeed(tokenIn(run.calls[0]?.payload), "1"));
+        answer.then(
+          () => told.resolve("SUCCEEDED"),
+          () => told.resolve("FAILED"),
+        );
+      };
+      await run.workflows.start("m", "m", "{}");
+      const found = await run.ended("m", "m");
+      expect(found.status, `after ${delay} microtasks`).toBe(await told.promise);
+      seen.add(found.status);
+    }
+    expect([...seen].sort()).toEqual(["FAILED", "SUCCEEDED"]);
   });
 
   it("answered at the very moment of its timeout has one outcome", async () => {
