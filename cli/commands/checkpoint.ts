@@ -1,0 +1,146 @@
+import type { Command } from "commander";
+import { z } from "zod";
+import { type CheckpointView, checkpointListSchema, checkpointSchema, commandViewSchema } from "#core/api/site-api.ts";
+import { CommandFailed, errorFromWire } from "#core/errors.ts";
+import { formatDuration } from "#core/units.ts";
+import { type Context, contextOf } from "../context.ts";
+import { cliLimits } from "../limits.ts";
+import { offlineCheckpoints } from "../offline.ts";
+import { columns, fields, result, timeText } from "../output.ts";
+import { parseTime } from "../selector.ts";
+import type { SiteClient } from "../site-client.ts";
+
+interface ListOptions {
+  readonly from?: string;
+  readonly to?: string;
+  readonly tagged?: true;
+  readonly nearest?: string;
+  readonly summary?: true;
+  readonly limit: string;
+  readonly offline?: string;
+}
+
+function print(context: Context, checkpoints: readonly CheckpointView[]): void {
+  columns(
+    context.output,
+    ["CHECKPOINT", "TIME", "TAGS", "PINS"],
+    checkpoints.map((row) => [row.id, timeText(row.time), row.tags.join(", "), String(row.pins)]),
+  );
+}
+
+/** The filters of the list, over checkpoints that are newest first. */
+function select(checkpoints: readonly CheckpointView[], options: ListOptions): readonly CheckpointView[] {
+  const from = options.from === undefined ? Number.NEGATIVE_INFINITY : parseTime(options.from);
+  const to = options.to === undefined ? Number.POSITIVE_INFINITY : parseTime(options.to);
+  const inside = checkpoints.filter(
+    (row) => row.time >= from && row.time <= to && (options.tagged !== true || row.tags.length > 0),
+  );
+  if (options.nearest === undefined) return inside;
+  const wanted = parseTime(options.nearest);
+  return inside.filter((row) => row.time <= wanted).slice(0, 1);
+}
+
+async function fetchAll(client: SiteClient, vpg: string, options: ListOptions): Promise<readonly CheckpointView[]> {
+  const query = new URLSearchParams();
+  if (options.from !== undefined) query.set("from", String(parseTime(options.from)));
+  if (options.to !== undefined) query.set("to", String(parseTime(options.to)));
+  if (options.tagged === true) query.set("tagged", "true");
+  if (options.nearest !== undefined) query.set("nearest", String(parseTime(options.nearest)));
+  const limit = options.summary === true ? Number.POSITIVE_INFINITY : Number(options.limit);
+  const found: CheckpointView[] = [];
+  for (;;) {
+    query.set("limit", String(Math.min(limit - found.length, cliLimits.pageItems)));
+    const page = await client.get(`/v1/vpgs/${encodeURIComponent(vpg)}/checkpoints?${query}`, checkpointListSchema);
+    found.push(...page.checkpoints);
+    if (page.cursor === undefined || found.length >= limit) return found;
+    query.set("cursor", page.cursor);
+  }
+}
+
+/** Waits until the gateway has put the tagged marker and the site lists it. */
+async function waitForTag(client: SiteClient, vpg: string, commandId: string): Promise<CheckpointView> {
+  const deadline = Date.now() + cliLimits.tagWaitMs;
+  while (Date.now() < deadline) {
+    const command = await client.get(`/v1/commands/${commandId}`, commandViewSchema);
+    if (command.state === "failed" || command.state === "expired") {
+      throw errorFromWire(
+        command.error?.name ?? "CommandExpired",
+        command.error?.message ?? "the gateway did not answer in time",
+      );
+    }
+    const id = command.result?.["checkpointId"];
+    if (command.state === "done" && typeof id === "string") {
+      const query = new URLSearchParams({ kind: "id", value: id });
+      return await client.get(`/v1/vpgs/${encodeURIComponent(vpg)}/checkpoints/resolve?${query}`, checkpointSchema);
+    }
+    await new Promise((resolve) => setTimeout(resolve, cliLimits.pollMs));
+  }
+  throw new CommandFailed(
+    `the gateway did not put the tag within ${formatDuration(cliLimits.tagWaitMs)}; is it running? (farshore status)`,
+  );
+}
+
+export function registerCheckpoint(program: Command): void {
+  const checkpoint = program.command("checkpoint").description("List a VPG's points in time and tag one.");
+
+  checkpoint
+    .command("list")
+    .argument("<vpg>", "name or id (with --offline: the id, or the name if the directory holds it)")
+    .description("List checkpoints, newest first.")
+    .option("--from <time>", "not before this time (ISO 8601 with zone)")
+    .option("--to <time>", "not after this time")
+    .option("--tagged", "only those with a tag")
+    .option("--nearest <time>", "only the greatest at or before this time")
+    .option("--summary", "only how many there are, and the first and last")
+    .option("--limit <n>", "at most so many", "100")
+    .option("--offline <dir>", "read a site's data directory instead of asking the site: needs nothing but its bucket")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  farshore checkpoint list shop --tagged\n  farshore checkpoint list shop --nearest 2026-11-21T20:47:00Z\n  farshore checkpoint list shop --offline /srv/farshore/berlin\n",
+    )
+    .action(async (vpg: string, options: ListOptions, command: Command) => {
+      const context = contextOf(command);
+      const found =
+        options.offline === undefined
+          ? await fetchAll(context.client(), vpg, options)
+          : select(await offlineCheckpoints(options.offline, vpg), options);
+      if (options.summary !== true) {
+        const shown = found.slice(0, Number(options.limit));
+        result(context.output, shown, () => print(context, shown));
+        return;
+      }
+      const [newest, oldest] = [found[0] ?? null, found.at(-1) ?? null];
+      const summary = {
+        total: found.length,
+        tagged: found.filter((row) => row.tags.length > 0).length,
+        newest,
+        oldest,
+      };
+      result(context.output, summary, () =>
+        fields(context.output, [
+          ["Checkpoints", `${summary.total}, ${summary.tagged} tagged`],
+          ["Newest", newest === null ? "-" : `${newest.id} ${timeText(newest.time)}`],
+          ["Oldest", oldest === null ? "-" : `${oldest.id} ${timeText(oldest.time)}`],
+          ["History", newest === null || oldest === null ? "-" : formatDuration(newest.time - oldest.time)],
+        ]),
+      );
+    });
+
+  checkpoint
+    .command("create")
+    .argument("<vpg>", "name or id")
+    .requiredOption("--tag <text>", "what to call it")
+    .description("Put a tagged checkpoint into the stream now and wait until it is listed.")
+    .addHelpText("after", '\nExample:\n  farshore checkpoint create shop --tag "before the upgrade"\n')
+    .action(async (vpg: string, options: { readonly tag: string }, command: Command) => {
+      const context = contextOf(command);
+      const client = context.client();
+      const asked = await client.post(
+        `/v1/vpgs/${encodeURIComponent(vpg)}/checkpoints`,
+        z.object({ commandId: z.string() }),
+        { tag: options.tag },
+      );
+      const created = await waitForTag(client, vpg, asked.commandId);
+      result(context.output, created, () => print(context, [created]));
+    });
+}

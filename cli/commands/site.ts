@@ -1,0 +1,77 @@
+import type { Command } from "commander";
+import { InvalidInput } from "#core/errors.ts";
+import { nameSchema } from "#core/ids.ts";
+import { contextOf } from "../context.ts";
+import { result } from "../output.ts";
+import { untilStopped } from "../until-stopped.ts";
+
+interface ServeOptions {
+  readonly data: string;
+  readonly name: string;
+  readonly listen: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+}
+
+export function registerSite(program: Command): void {
+  const site = program.command("site").description("Run an embedded site, or mend one from its bucket.");
+
+  site
+    .command("serve")
+    .requiredOption("--data <dir>", "the site's directory: its bucket, table and executions; made if absent")
+    .requiredOption("--name <name>", "the site's name")
+    .option(
+      "--listen <address>",
+      "address and port; anything but loopback needs --tls-cert and --tls-key",
+      "127.0.0.1:7700",
+    )
+    .option("--tls-cert <file>", "certificate chain, PEM")
+    .option("--tls-key <file>", "private key, PEM")
+    .description("Serve a site from a data directory until stopped.")
+    .addHelpText(
+      "after",
+      "\nThe first start writes an operator's token to <dir>/operator.token.\n\nExample:\n  farshore site serve --data /srv/farshore/berlin --name berlin\n",
+    )
+    .action(async (options: ServeOptions, command: Command) => {
+      const { output } = contextOf(command);
+      const name = nameSchema.safeParse(options.name);
+      if (!name.success) throw new InvalidInput(`--name ${options.name}: 1 to 63 of a-z, 0-9 and inner hyphens`);
+      if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
+        throw new InvalidInput("--tls-cert and --tls-key go together");
+      }
+      const { serveSite } = await import("../site/serve.ts");
+      const served = await serveSite({
+        dataDir: options.data,
+        name: name.data,
+        listen: options.listen,
+        ...(options.tlsCert !== undefined && options.tlsKey !== undefined
+          ? { tls: { cert: options.tlsCert, key: options.tlsKey } }
+          : {}),
+      });
+      output.note(
+        `site ${name.data} (${served.siteId}) serves ${served.url}; operator's token in ${served.operatorTokenFile}`,
+      );
+      await untilStopped(served);
+    });
+
+  site
+    .command("rebuild")
+    .requiredOption("--data <dir>", "the site's directory; nothing may be serving it")
+    .description("Make the site's table again from its bucket alone.")
+    .addHelpText(
+      "after",
+      "\nTokens are not in the bucket: the next serve writes a new operator's token, with which you make the others.\n",
+    )
+    .action(async (options: { readonly data: string }, command: Command) => {
+      const { output } = contextOf(command);
+      const { rebuildSite } = await import("../site/rebuild.ts");
+      const rebuilt = await rebuildSite({ dataDir: options.data });
+      result(output, rebuilt, () => {
+        for (const vpg of rebuilt.vpgs) {
+          output.line(
+            `${vpg.name}: term ${vpg.term}, ${vpg.sessions} sessions, ${vpg.batches} batches, ${vpg.checkpoints} checkpoints`,
+          );
+        }
+      });
+    });
+}

@@ -1,0 +1,132 @@
+import type { Command } from "commander";
+import { z } from "zod";
+import { type VpgView, vpgViewSchema } from "#core/api/site-api.ts";
+import { formatBytes, formatDuration } from "#core/units.ts";
+import { confirmByName } from "../confirm.ts";
+import { contextOf } from "../context.ts";
+import { columns, fields, type Output, result, timeText } from "../output.ts";
+import { readVpgFile } from "../vpg-file.ts";
+import { rpoText } from "./status.ts";
+
+const listSchema = z.object({ vpgs: z.array(vpgViewSchema) });
+
+function printVpg(output: Output, vpg: VpgView): void {
+  fields(output, [
+    ["VPG", `${vpg.name} (${vpg.vpgId})`],
+    ["Status", `${vpg.status} / ${vpg.substatus}`],
+    ["Role", `${vpg.role}, term ${vpg.term}`],
+    ["Protected site", `${vpg.protectedSite}, gateway ${vpg.sourceGateway}`],
+    ["Recovery", vpg.recoveryGateway === null ? "no compute provider" : `gateway ${vpg.recoveryGateway}`],
+    ["RPO now / target", rpoText(vpg)],
+    ["Checkpoints", `${vpg.checkpoints} over ${formatDuration(vpg.historyHeldMs)} of ${formatDuration(vpg.historyMs)}`],
+    [
+      "Newest",
+      vpg.newestCheckpoint === null ? "-" : `${vpg.newestCheckpoint.id} ${timeText(vpg.newestCheckpoint.time)}`,
+    ],
+    [
+      "Oldest",
+      vpg.oldestCheckpoint === null ? "-" : `${vpg.oldestCheckpoint.id} ${timeText(vpg.oldestCheckpoint.time)}`,
+    ],
+    ["Replication", `${vpg.mode}, backlog ${formatBytes(vpg.backlogBytes)}, lag ${formatDuration(vpg.lagMs)}`],
+    [
+      "Sync",
+      vpg.sync === null
+        ? "-"
+        : `${vpg.sync.comparedChunks}/${vpg.sync.totalChunks} chunks compared, ${vpg.sync.differingChunks} differ, ${formatBytes(vpg.sync.shippedBytes)} sent, ${vpg.sync.etaMs === null ? "time left unknown" : `${formatDuration(vpg.sync.etaMs)} left`}`,
+    ],
+    [
+      "Written / shipped / journal",
+      [vpg.writtenBytes, vpg.shippedBytes, vpg.journalBytes].map(formatBytes).join(" / "),
+    ],
+    ["Operation", vpg.operationId ?? "-"],
+    ["Open tests", vpg.openTests.length === 0 ? "-" : vpg.openTests.join(" ")],
+  ]);
+  output.line("");
+  columns(
+    output,
+    ["VM", "BOOT GROUP", "VOLUME", "NUMBER", "SIZE"],
+    vpg.vms.flatMap((vm) =>
+      vm.volumes.map((volume) => [
+        vm.name,
+        String(vm.bootGroup),
+        volume.name,
+        String(volume.volume),
+        formatBytes(volume.sizeBytes),
+      ]),
+    ),
+  );
+}
+
+export function registerVpg(program: Command): void {
+  const vpg = program
+    .command("vpg")
+    .description("Create and look after virtual protection groups: the VMs that are recovered together.");
+
+  vpg
+    .command("create")
+    .argument("<file>", "TOML file that says what belongs to the group (farshore init writes an example)")
+    .description("Create a VPG; replication begins when its source gateway runs.")
+    .addHelpText("after", "\nExample:\n  farshore vpg create vpg.toml\n")
+    .action(async (file: string, _options: unknown, command: Command) => {
+      const { output, client } = contextOf(command);
+      const created = await client().post("/v1/vpgs", vpgViewSchema, readVpgFile(file));
+      result(output, created, () => printVpg(output, created));
+    });
+
+  vpg
+    .command("list")
+    .description("List the VPGs of the site.")
+    .action(async (_options: unknown, command: Command) => {
+      const { output, client } = contextOf(command);
+      const { vpgs } = await client().get("/v1/vpgs", listSchema);
+      result(output, vpgs, () =>
+        columns(
+          output,
+          ["VPG", "STATUS", "SUBSTATUS", "RPO NOW/TARGET", "CHECKPOINTS", "ID"],
+          vpgs.map((row) => [row.name, row.status, row.substatus, rpoText(row), String(row.checkpoints), row.vpgId]),
+        ),
+      );
+    });
+
+  vpg
+    .command("show")
+    .argument("<vpg>", "name or id")
+    .description("Show one VPG: status, RPO, checkpoints, replication, volumes.")
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const { output, client } = contextOf(command);
+      const view = await client().get(`/v1/vpgs/${encodeURIComponent(name)}`, vpgViewSchema);
+      result(output, view, () => printVpg(output, view));
+    });
+
+  for (const [verb, description] of [
+    ["pause", "Pause replication: checkpoints stay, changes are tracked and synced at resume."],
+    ["resume", "Resume a paused VPG: what changed meanwhile is synced, then checkpoints go on."],
+  ] as const) {
+    vpg
+      .command(verb)
+      .argument("<vpg>", "name or id")
+      .description(description)
+      .action(async (name: string, _options: unknown, command: Command) => {
+        const { output, client } = contextOf(command);
+        const view = await client().post(`/v1/vpgs/${encodeURIComponent(name)}/${verb}`, vpgViewSchema);
+        result(output, view, () => output.line(`${view.name}: ${view.status} / ${view.substatus}`));
+      });
+  }
+
+  vpg
+    .command("delete")
+    .argument("<vpg>", "name or id")
+    .description("Delete a VPG: its gateway is fenced and its checkpoints can no longer be recovered through the site.")
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const context = contextOf(command);
+      const client = context.client();
+      const view = await client.get(`/v1/vpgs/${encodeURIComponent(name)}`, vpgViewSchema);
+      await confirmByName(
+        context,
+        [`This ends the protection of ${view.name} and gives up its ${view.checkpoints} checkpoints.`],
+        view.name,
+      );
+      await client.delete(`/v1/vpgs/${encodeURIComponent(name)}`, z.object({}));
+      result(context.output, { deleted: view.vpgId }, () => context.output.line(`${view.name} is deleted`));
+    });
+}

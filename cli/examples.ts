@@ -1,0 +1,80 @@
+/** The commented files that `farshore init` writes. A test reads each with the parser that will read it. */
+export const examples: Readonly<Record<string, string>> = {
+  "vpg.toml": `# A virtual protection group: the VMs that are recovered together, as of one instant.
+# farshore vpg create vpg.toml
+
+name = "shop"
+protected_site = "paris"            # label of where the VMs run now
+source_gateway = "paris-gw"         # farshore token create --role gateway --name paris-gw
+recovery_gateway = "berlin-gw"      # exports recovered volumes and boots the VMs there
+compute = "gateway"                 # or "none": journal only, failovers are refused
+
+target_rpo = "15s"                  # an alert threshold, as in the field; checkpoints come at their own interval
+checkpoint_interval = "5s"          # 1s is possible and costs about five times as many requests
+history = "24h"
+
+[[vm]]
+name = "db"
+boot_group = 1                      # group 1 boots first
+
+  [[vm.volume]]
+  name = "data"
+  size = "64MiB"                    # exactly the size of the disk
+  sector = 512                      # or 4096
+
+  [[vm.volume]]
+  name = "log"
+  size = "64MiB"
+
+# [[boot_group]]                    # wait after a group before the next boots
+# number = 1
+# delay = "30s"
+`,
+  "source-gateway.toml": `# The gateway at the protected site: VMs write to its NBD exports, it writes to the disks below and replicates.
+# FARSHORE_TOKEN=... farshore gateway run --config source-gateway.toml
+
+site = "http://127.0.0.1:7700"      # the recovery site; https for any other machine
+token_file = "source-gateway.token" # or the environment variable FARSHORE_TOKEN
+state = "source-state"              # one directory per gateway, never copied
+
+[source]
+vpg = "shop"
+socket = "run/shop.sock"            # nbd+unix:///shop/db/data?socket=run/shop.sock
+# listen = "127.0.0.1:10809"        # loopback TCP, as well or instead
+buffer = "256MiB"                   # what may wait in memory for a slow link; past it changes are only tracked
+start_without_grant = "never"       # or "after 10m", "always": may it serve when the recovery site is silent?
+on_fenced = "read-only"             # or "stop", "continue": what it does once the recovery site has taken over
+
+[[source.volume]]
+vm = "db"
+name = "data"
+path = "disks/db-data.img"          # a file or a block device
+sector = 512
+
+[[source.volume]]
+vm = "db"
+name = "log"
+path = "disks/db-log.img"
+
+# [hooks.db]                        # argument lists, never a shell line; used by --shutdown graceful and force
+# shutdown = ["virsh", "shutdown", "db"]
+# kill = ["virsh", "destroy", "db"]
+# boot = ["virsh", "start", "db"]
+# status = ["sh", "-c", "virsh domstate db | grep -q running"]   # exit 0 while it runs
+`,
+  "recovery-gateway.toml": `# The gateway at the recovery site: exports recovered checkpoints over NBD and boots the VMs on them.
+# FARSHORE_TOKEN=... farshore gateway run --config recovery-gateway.toml
+
+site = "http://127.0.0.1:7700"
+token_file = "recovery-gateway.token"
+state = "recovery-state"
+
+[recovery]
+directory = "recovered"             # sockets, scratch, and the local disks that a commit fills
+
+# [hooks.db]                        # FARSHORE_DISK_DATA, FARSHORE_DISK_LOG hold the NBD URIs; FARSHORE_MODE is live or test
+# boot = ["./boot-db.sh"]
+# shutdown = ["virsh", "shutdown", "db"]
+# status = ["sh", "-c", "virsh domstate db | grep -q running"]
+`,
+};

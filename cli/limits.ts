@@ -1,0 +1,13 @@
+/** Bounds of the command line. */
+export const cliLimits = {
+  /** A site that does not answer a request by then is reported as unreachable. */
+  requestMs: 30_000,
+  /** How often a watched operation is asked about. */
+  pollMs: 500,
+  /** Items of one page of a list. */
+  pageItems: 1000,
+  /** A configuration file larger than this is not one. */
+  configBytes: 1_048_576,
+  /** Tagging waits this long for the gateway to put the marker and the site to list it. */
+  tagWaitMs: 60_000,
+} as const;

@@ -1,0 +1,78 @@
+import { type OperationView, operationViewSchema } from "#core/api/site-api.ts";
+import { assertNever } from "#core/errors.ts";
+import { endedPhases, type LostTail } from "#core/protection/operation.ts";
+import { formatBytes, formatDuration } from "#core/units.ts";
+import { exitCodes } from "./exit.ts";
+import { cliLimits } from "./limits.ts";
+import { columns, fields, type Output, timeText } from "./output.ts";
+import type { SiteClient } from "./site-client.ts";
+
+export function lostTailText(tail: LostTail | null): string {
+  if (tail === null) return "-";
+  const what = `${formatDuration(tail.ms)} (${tail.writes} writes, ${formatBytes(tail.bytes)})`;
+  switch (tail.certainty) {
+    case "exact":
+      return `${what} of acknowledged writes were not recovered`;
+    case "at-least":
+      return `unknown, at least ${what}`;
+    default:
+      return assertNever(tail.certainty);
+  }
+}
+
+export function printOperation(output: Output, operation: OperationView): void {
+  fields(output, [
+    ["Operation", `${operation.operationId}, ${operation.kind} of ${operation.vpgName}, attempt ${operation.attempt}`],
+    ["Phase", operation.phase],
+    ["By", `${operation.initiatedBy} at ${timeText(operation.createdAt)}`],
+    [
+      "Checkpoint",
+      operation.checkpointId === null ? "-" : `${operation.checkpointId} ${timeText(operation.checkpointTime)}`,
+    ],
+    ["RTO", operation.rtoMs === null ? "-" : formatDuration(operation.rtoMs)],
+    ["Lost tail", lostTailText(operation.lostTail)],
+    ["Decision", operation.decision === null ? "-" : `${operation.decision.decision} by ${operation.decision.by}`],
+    ["Error", operation.error === null ? "-" : `${operation.error.name}: ${operation.error.message}`],
+  ]);
+  for (const [volume, uri] of Object.entries(operation.exports)) output.line(`Volume ${volume}: ${uri}`);
+  const steps = Object.entries(operation.steps).sort(([, a], [, b]) => a.startedAt - b.startedAt);
+  if (steps.length === 0) return;
+  output.line("");
+  columns(
+    output,
+    ["STEP", "STATE", "TOOK", "RESULT"],
+    steps.map(([name, step]) => [
+      name,
+      step.state,
+      step.endedAt === null ? "-" : formatDuration(step.endedAt - step.startedAt),
+      step.error === null ? step.result : `${step.error.name}: ${step.error.message}`,
+    ]),
+  );
+}
+
+export const fetchOperation = (client: SiteClient, id: string): Promise<OperationView> =>
+  client.get(`/v1/operations/${encodeURIComponent(id)}`, operationViewSchema);
+
+/** Follows an operation, a line per phase, until it has ended or waits for a person to decide. */
+export async function watchOperation(output: Output, client: SiteClient, id: string): Promise<OperationView> {
+  let shown = "";
+  for (;;) {
+    const operation = await fetchOperation(client, id);
+    if (operation.phase !== shown) {
+      shown = operation.phase;
+      output.note(`${timeText(Date.now())}  ${operation.kind} ${operation.vpgName}: ${operation.phase}`);
+    }
+    const undecided =
+      operation.decision === null && (operation.phase === "BeforeCommit" || operation.phase === "TestRunning");
+    const timed = operation.live !== null && operation.live.commitPolicy.action !== "none";
+    if (endedPhases.includes(operation.phase) || (undecided && !timed)) return operation;
+    await new Promise((resolve) => setTimeout(resolve, cliLimits.pollMs));
+  }
+}
+
+/** 0 when it went as asked or waits for a decision, 3 when it failed or ended in another way than `wanted`. */
+export function operationExitCode(operation: OperationView, wanted: "Completed" | "RolledBack" | "any"): number {
+  if (operation.phase === "Failed") return exitCodes.otherwise;
+  if (!endedPhases.includes(operation.phase) || wanted === "any") return exitCodes.done;
+  return operation.phase === wanted ? exitCodes.done : exitCodes.otherwise;
+}

@@ -1,0 +1,74 @@
+import { z } from "zod";
+import { errorFromWire, InvalidInput, Transient } from "#core/errors.ts";
+import { cliLimits } from "./limits.ts";
+
+const wireError = z.object({
+  error: z.object({
+    name: z.string(),
+    message: z.string(),
+    details: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])).optional(),
+  }),
+});
+
+/** Speaks the site API (core/api/site-api.ts); a site's errors come back as the classes they were. */
+export class SiteClient {
+  readonly url: string;
+  readonly token: string;
+
+  constructor(url: string, token: string) {
+    if (!/^https?:\/\//.test(url)) throw new InvalidInput(`--site must be an http or https URL, not "${url}"`);
+    this.url = url.replace(/\/+$/, "");
+    this.token = token;
+  }
+
+  get<T extends z.ZodType>(path: string, schema: T): Promise<z.infer<T>> {
+    return this.request("GET", path, schema);
+  }
+
+  post<T extends z.ZodType>(path: string, schema: T, body: unknown = {}): Promise<z.infer<T>> {
+    return this.request("POST", path, schema, body);
+  }
+
+  delete<T extends z.ZodType>(path: string, schema: T): Promise<z.infer<T>> {
+    return this.request("DELETE", path, schema);
+  }
+
+  private async request<T extends z.ZodType>(
+    method: string,
+    path: string,
+    schema: T,
+    body?: unknown,
+  ): Promise<z.infer<T>> {
+    const reply = await fetch(this.url + path, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      signal: AbortSignal.timeout(cliLimits.requestMs),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    }).catch((cause: unknown) => {
+      throw new Transient(`no answer from the site at ${this.url}; is it running, and is --site right?`, {}, { cause });
+    });
+    const value: unknown = await reply.json().catch((cause: unknown) => {
+      throw new Transient(
+        `${this.url} answered ${reply.status} without JSON; is --site a Farshore site?`,
+        {},
+        { cause },
+      );
+    });
+    if (!reply.ok) {
+      const parsed = wireError.safeParse(value);
+      if (!parsed.success) throw new Transient(`${this.url} answered ${reply.status}`);
+      const { name, message, details } = parsed.data.error;
+      throw errorFromWire(name, message, details ?? {});
+    }
+    const parsed = schema.safeParse(value);
+    if (!parsed.success) {
+      throw new Transient(
+        `${this.url} answered in a form that this version does not know: ${z.prettifyError(parsed.error)}`,
+      );
+    }
+    return parsed.data;
+  }
+}

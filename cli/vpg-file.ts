@@ -1,0 +1,68 @@
+import { z } from "zod";
+import type { CreateVpg } from "#core/api/site-api.ts";
+import { createVpgSchema } from "#core/api/site-api.ts";
+import { InvalidInput } from "#core/errors.ts";
+import { nameSchema } from "#core/ids.ts";
+import { parseBytes, parseDuration } from "#core/units.ts";
+import { readToml } from "./read-toml.ts";
+
+/** A units parser as a zod transform: its message becomes the key's. */
+const parsedBy = (parse: (text: string) => number) =>
+  z.string().transform((text, context) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+      return z.NEVER;
+    }
+  });
+const duration = parsedBy(parseDuration);
+const bytes = parsedBy(parseBytes);
+
+const fileSchema = z.strictObject({
+  name: nameSchema,
+  protected_site: nameSchema,
+  source_gateway: nameSchema,
+  recovery_gateway: nameSchema.optional(),
+  compute: z.enum(["gateway", "none"]).default("gateway"),
+  target_rpo: duration.optional(),
+  checkpoint_interval: duration.optional(),
+  history: duration.optional(),
+  vm: z.array(
+    z.strictObject({
+      name: nameSchema,
+      boot_group: z.int().optional(),
+      volume: z.array(
+        z.strictObject({
+          name: nameSchema,
+          size: bytes,
+          sector: z.union([z.literal(512), z.literal(4096)]).optional(),
+        }),
+      ),
+    }),
+  ),
+  boot_group: z.array(z.strictObject({ number: z.int(), delay: duration })).default([]),
+});
+
+/** Reads the file of `farshore vpg create`. Throws `InvalidInput` that names the file and the key. */
+export function readVpgFile(file: string): CreateVpg {
+  const read = readToml(file, fileSchema);
+  const parsed = createVpgSchema.safeParse({
+    name: read.name,
+    protectedSite: read.protected_site,
+    sourceGateway: read.source_gateway,
+    recoveryGateway: read.recovery_gateway ?? null,
+    compute: read.compute,
+    targetRpoMs: read.target_rpo,
+    checkpointIntervalMs: read.checkpoint_interval,
+    historyMs: read.history,
+    vms: read.vm.map((vm) => ({
+      name: vm.name,
+      bootGroup: vm.boot_group,
+      volumes: vm.volume.map((volume) => ({ name: volume.name, sizeBytes: volume.size, sectorBytes: volume.sector })),
+    })),
+    bootDelays: read.boot_group.map((group) => ({ bootGroup: group.number, delayMs: group.delay })),
+  });
+  if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
