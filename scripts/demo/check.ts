@@ -1,0 +1,59 @@
+/**
+ * A process of its own: reads both volumes of a recovered checkpoint through their exports and compares them, byte for byte, with a
+ * replay of the application's log of writes; then runs the application's own check. Prints one line of JSON.
+ *
+ *   node scripts/demo/check.ts WRITES_LOG DATA_URI LOG_URI VOLUME_BYTES
+ */
+import { connectUri } from "../../gateway/nbd/client.ts";
+import { checkLedger, dataVolume, logVolume } from "./ledger.ts";
+import { readWriteLog } from "./write-log.ts";
+
+const readBytes = 1 << 20;
+
+async function readAll(uri: string, size: number): Promise<Buffer> {
+  const image = Buffer.alloc(size);
+  const client = await connectUri(uri);
+  for (let at = 0; at < size; at += readBytes) {
+    const length = Math.min(readBytes, size - at);
+    image.set(await client.read(at, length), at);
+  }
+  await client.close();
+  return image;
+}
+
+/**
+ * The application has one write in flight at a time, so an exact image is the replay of the first m writes for some m. Replays
+ * write by write and remembers after which one both images were equal: a write changes only its own range, so it is enough to
+ * keep count of the bytes that differ.
+ */
+function equalAfter(writesLog: string, images: readonly Buffer[]): readonly number[] {
+  const replayed = images.map((image) => Buffer.alloc(image.length));
+  let differing = images.reduce((sum, image) => sum + countDiffering(image, Buffer.alloc(image.length)), 0);
+  const equal: number[] = differing === 0 ? [0] : [];
+  readWriteLog(writesLog, (write, number) => {
+    const image = images[write.volume];
+    const replay = replayed[write.volume];
+    if (image === undefined || replay === undefined) throw new RangeError(`write ${number} is of no volume`);
+    const end = write.offset + write.bytes.length;
+    differing -= countDiffering(image.subarray(write.offset, end), replay.subarray(write.offset, end));
+    replay.set(write.bytes, write.offset);
+    differing += countDiffering(image.subarray(write.offset, end), replay.subarray(write.offset, end));
+    if (differing === 0) equal.push(number);
+  });
+  return equal;
+}
+
+function countDiffering(a: Buffer, b: Buffer): number {
+  if (a.equals(b)) return 0;
+  let count = 0;
+  for (let at = 0; at < a.length; at += 1) if (a[at] !== b[at]) count += 1;
+  return count;
+}
+
+const [writesLog = "", dataUri = "", logUri = "", size = ""] = process.argv.slice(2);
+const images: Buffer[] = [];
+images[dataVolume] = await readAll(dataUri, Number(size));
+images[logVolume] = await readAll(logUri, Number(size));
+const ledger = checkLedger(images[dataVolume], images[logVolume]);
+const equal = equalAfter(writesLog, images);
+process.stdout.write(`${JSON.stringify({ equal, ...ledger })}\n`);

@@ -1,0 +1,56 @@
+/**
+ * A process of its own: the ledger at work on the protected disks, until killed. On SIGUSR2 it turns into the accident: it writes
+ * garbage over the accounts, still logging every write.
+ *
+ *   node scripts/demo/workload.ts WRITES_LOG DATA_URI LOG_URI TRANSACTIONS_PER_SECOND TRANSACTIONS_MAX
+ */
+import { randomBytes } from "node:crypto";
+import { connectUri } from "../../gateway/nbd/client.ts";
+import {
+  accounts,
+  blockBytes,
+  dataVolume,
+  entryOffset,
+  logVolume,
+  makeBlock,
+  pageOffset,
+  readBlock,
+} from "./ledger.ts";
+import { WriteLog } from "./write-log.ts";
+
+const [writesLog = "", dataUri = "", logUri = "", rate = "", most = ""] = process.argv.slice(2);
+const clients = [await connectUri(dataUri), await connectUri(logUri)] as const;
+const log = new WriteLog(writesLog);
+
+async function write(volume: 0 | 1, offset: number, bytes: Buffer): Promise<void> {
+  const number = log.submit(volume, offset, bytes);
+  await clients[volume].write(offset, bytes);
+  log.acknowledge(number);
+}
+
+let corrupting = false;
+process.on("SIGUSR2", () => {
+  corrupting = true;
+});
+
+const balances = new Array<number>(accounts).fill(0);
+let previous: Uint8Array = new Uint8Array(32);
+const beganAt = performance.now();
+for (let n = 1; n <= Number(most); n += 1) {
+  const account = (n * 7919) % accounts;
+  if (corrupting) {
+    await write(dataVolume, pageOffset(account), randomBytes(blockBytes));
+  } else {
+    const balance = (balances[account] ?? 0) + n;
+    balances[account] = balance;
+    const entry = makeBlock("entry", n, account, balance, previous);
+    await write(logVolume, entryOffset(n), entry);
+    await write(dataVolume, pageOffset(account), makeBlock("page", n, account, balance, previous));
+    const made = readBlock(entry);
+    if (made === undefined || made === "damaged") throw new Error(`entry ${n} was made wrong`);
+    previous = made.sum;
+    if (n % 32 === 0) await Promise.all(clients.map((client) => client.flush()));
+  }
+  const ahead = (n / Number(rate)) * 1000 - (performance.now() - beganAt);
+  if (ahead > 1) await new Promise((resolve) => setTimeout(resolve, ahead));
+}
