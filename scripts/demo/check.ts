@@ -4,7 +4,8 @@
  *
  *   node scripts/demo/check.ts WRITES_LOG DATA_URI LOG_URI VOLUME_BYTES
  */
-import { connectUri } from "../../gateway/nbd/client.ts";
+import { NbdClient } from "../../gateway/nbd/client.ts";
+import { parseNbdUri } from "../../gateway/nbd/uri.ts";
 import { checkLedger, dataVolume, logVolume } from "./ledger.ts";
 import { readWriteLog } from "./write-log.ts";
 
@@ -12,12 +13,13 @@ const readBytes = 1 << 20;
 
 async function readAll(uri: string, size: number): Promise<Buffer> {
   const image = Buffer.alloc(size);
-  const client = await connectUri(uri);
+  const { address, exportName } = parseNbdUri(uri);
+  const client = await NbdClient.connect(address, exportName);
   for (let at = 0; at < size; at += readBytes) {
     const length = Math.min(readBytes, size - at);
-    image.set(await client.read(at, length), at);
+    await client.readInto(at, image.subarray(at, at + length));
   }
-  await client.close();
+  await client.disconnect();
   return image;
 }
 

@@ -7,10 +7,12 @@ import { mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { z } from "zod";
 import { type OperationView, operationViewSchema } from "#core/api/site-api.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
+import { volumeNames } from "./ledger.ts";
 import { farshore, Processes, run } from "./processes.ts";
-import { type Stage, setStage, show, until, volumeBytes, vpg } from "./stage.ts";
+import { type Stage, setStage, show, until, vpg } from "./stage.ts";
 import { readWriteLog } from "./write-log.ts";
 
+const volumeBytes = 64 * 2 ** 20;
 const root = new URL("../../", import.meta.url).pathname;
 const script = (name: string) => new URL(`./${name}`, import.meta.url).pathname;
 const checkSchema = z.object({ equal: z.array(z.int()), transactions: z.int(), problems: z.array(z.string()) });
@@ -41,7 +43,10 @@ const operate = async (stage: Stage, args: readonly string[]): Promise<Operation
 const written = (stage: Stage) => readWriteLog(stage.writesLog, () => {});
 
 async function play(processes: Processes, directory: string): Promise<void> {
-  const stage = await setStage(processes, directory);
+  const stage = await setStage(processes, directory, {
+    volumes: volumeNames.map((name) => ({ name, bytes: volumeBytes })),
+    checkpointInterval: "1s",
+  });
   say("two sites, two gateways; VPG shop: VM db with volumes data and log");
   const replicating = await until("the first checkpoint", 30_000, async () => {
     const view = await show(stage.env);

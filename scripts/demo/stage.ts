@@ -2,16 +2,27 @@ import { mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { z } from "zod";
 import { statusReplySchema, type VpgView, vpgViewSchema } from "#core/api/site-api.ts";
-import { volumeNames } from "./ledger.ts";
+import { formatNbdUri } from "../../gateway/nbd/uri.ts";
 import { farshore, type Processes } from "./processes.ts";
 
-export const volumeBytes = 64 * 2 ** 20;
 export const vpg = "shop";
+export const vm = "db";
+
+/** What is to be protected. */
+export interface Plan {
+  readonly volumes: readonly { readonly name: string; readonly bytes: number }[];
+  readonly checkpointInterval: string;
+  /** More lines of the source gateway's `[source]` table. */
+  readonly source?: string;
+}
 
 /** Everything on one machine: two sites, a gateway at each, one VM of two volumes. */
 export interface Stage {
   readonly directory: string;
+  /** Of the recovery site: FARSHORE_SITE and an operator's FARSHORE_TOKEN. */
   readonly env: Readonly<Record<string, string>>;
+  /** Starts again what was killed. */
+  readonly restart: { readonly site: () => void; readonly source: () => void; readonly recovery: () => void };
   readonly sourceUris: readonly string[];
   readonly writesLog: string;
 }
@@ -41,23 +52,22 @@ export async function until<T>(what: string, ms: number, answer: () => Promise<T
   throw new Error(`gave up waiting for ${what}`, { cause: last });
 }
 
-async function startSite(processes: Processes, directory: string, name: string): Promise<Record<string, string>> {
+interface RunningSite {
+  readonly env: Readonly<Record<string, string>>;
+  readonly start: () => void;
+}
+
+async function startSite(processes: Processes, directory: string, name: string): Promise<RunningSite> {
   const data = `${directory}/${name}`;
   const url = `http://127.0.0.1:${await freePort()}`;
-  processes.startCli(`site-${name}`, [
-    "site",
-    "serve",
-    "--data",
-    data,
-    "--name",
-    name,
-    "--listen",
-    url.slice("http://".length),
-  ]);
+  const listen = url.slice("http://".length);
+  const start = () =>
+    void processes.startCli(`site-${name}`, ["site", "serve", "--data", data, "--name", name, "--listen", listen]);
+  start();
   return await until(`site ${name}`, 20_000, async () => {
     const env = { FARSHORE_SITE: url, FARSHORE_TOKEN: readFileSync(`${data}/operator.token`, "utf8").trim() };
     statusReplySchema.parse(await farshoreStatus(env));
-    return env;
+    return { env, start };
   });
 }
 
@@ -77,47 +87,54 @@ async function gatewayToken(name: string, env: Readonly<Record<string, string>>)
 export const show = async (env: Readonly<Record<string, string>>): Promise<VpgView> =>
   vpgViewSchema.parse(await farshore(["vpg", "show", vpg], env));
 
-export async function setStage(processes: Processes, directory: string): Promise<Stage> {
+export async function setStage(processes: Processes, directory: string, plan: Plan): Promise<Stage> {
   mkdirSync(`${directory}/disks`, { recursive: true });
-  const [env] = await Promise.all([
+  const [{ env, start }] = await Promise.all([
     startSite(processes, directory, "berlin"),
     startSite(processes, directory, "paris"),
   ]);
-  const site = env["FARSHORE_SITE"] ?? "";
   const [paris, berlin] = await Promise.all([gatewayToken("paris-gw", env), gatewayToken("berlin-gw", env)]);
-
-  const volumes = volumeNames.map(
-    (name) => `  [[vm.volume]]\n  name = "${name}"\n  size = "${volumeBytes / 2 ** 20}MiB"\n`,
-  );
-  writeFileSync(
-    `${directory}/vpg.toml`,
-    `name = "${vpg}"\nprotected_site = "paris"\nsource_gateway = "paris-gw"\nrecovery_gateway = "berlin-gw"\ncheckpoint_interval = "1s"\ntarget_rpo = "10s"\n[[vm]]\nname = "db"\n${volumes.join("")}`,
-  );
+  writeFileSync(`${directory}/vpg.toml`, vpgFile(plan));
   await farshore(["vpg", "create", `${directory}/vpg.toml`], env);
 
-  // Short, because a Unix socket's path may have 107 bytes.
   const socket = `${directory}/paris.sock`;
-  const disks = volumeNames.map((name) => {
-    const path = `${directory}/disks/${name}.img`;
-    writeFileSync(path, "");
-    truncateSync(path, volumeBytes);
-    return `[[source.volume]]\nvm = "db"\nname = "${name}"\npath = "${path}"\n`;
-  });
-  writeFileSync(
-    `${directory}/paris-gw.toml`,
-    `site = "${site}"\nstate = "paris-state"\n[source]\nvpg = "${vpg}"\nsocket = "${socket}"\n${disks.join("")}`,
-  );
+  writeFileSync(`${directory}/paris-gw.toml`, sourceFile(directory, env["FARSHORE_SITE"] ?? "", socket, plan));
   const boot = new URL("./boot-hook.ts", import.meta.url).pathname;
   writeFileSync(
     `${directory}/berlin-gw.toml`,
-    `site = "${site}"\nstate = "berlin-state"\n[recovery]\ndirectory = "recovered"\n[hooks.db]\nboot = ["${process.execPath}", "${boot}", "${directory}/boots.log"]\n`,
+    `site = "${env["FARSHORE_SITE"]}"\nstate = "berlin-state"\n[recovery]\ndirectory = "recovered"\n[hooks.${vm}]\nboot = ["${process.execPath}", "${boot}", "${directory}/boots.log"]\n`,
   );
-  processes.startCli("gateway-berlin", ["gateway", "run", "--config", `${directory}/berlin-gw.toml`], {
-    FARSHORE_TOKEN: berlin,
+  const gateway = (name: string, token: string) => () =>
+    void processes.startCli(`gateway-${name}`, ["gateway", "run", "--config", `${directory}/${name}-gw.toml`], {
+      FARSHORE_TOKEN: token,
+    });
+  const restart = { site: start, source: gateway("paris", paris), recovery: gateway("berlin", berlin) };
+  restart.recovery();
+  restart.source();
+  const sourceUris = plan.volumes.map(({ name }) => formatNbdUri({ socketPath: socket }, `${vpg}/${vm}/${name}`));
+  return { directory, env, restart, sourceUris, writesLog: `${directory}/writes.log` };
+}
+
+function vpgFile(plan: Plan): string {
+  const volumes = plan.volumes.map(({ name, bytes }) => `  [[vm.volume]]\n  name = "${name}"\n  size = "${bytes}B"\n`);
+  return `name = "${vpg}"
+protected_site = "paris"
+source_gateway = "paris-gw"
+recovery_gateway = "berlin-gw"
+checkpoint_interval = "${plan.checkpointInterval}"
+target_rpo = "10s"
+[[vm]]
+name = "${vm}"
+${volumes.join("")}`;
+}
+
+/** The source gateway's configuration; makes its empty disks. */
+function sourceFile(directory: string, site: string, socket: string, plan: Plan): string {
+  const volumes = plan.volumes.map(({ name, bytes }) => {
+    const path = `${directory}/disks/${name}.img`;
+    writeFileSync(path, "");
+    truncateSync(path, bytes);
+    return `[[source.volume]]\nvm = "${vm}"\nname = "${name}"\npath = "${path}"\n`;
   });
-  processes.startCli("gateway-paris", ["gateway", "run", "--config", `${directory}/paris-gw.toml`], {
-    FARSHORE_TOKEN: paris,
-  });
-  const sourceUris = volumeNames.map((name) => `nbd+unix:///${vpg}/db/${name}?socket=${socket}`);
-  return { directory, env, sourceUris, writesLog: `${directory}/writes.log` };
+  return `site = "${site}"\nstate = "paris-state"\n[source]\nvpg = "${vpg}"\nsocket = "${socket}"\n${plan.source ?? ""}\n${volumes.join("")}`;
 }

@@ -5,7 +5,8 @@
  *   node scripts/demo/workload.ts WRITES_LOG DATA_URI LOG_URI TRANSACTIONS_PER_SECOND TRANSACTIONS_MAX
  */
 import { randomBytes } from "node:crypto";
-import { connectUri } from "../../gateway/nbd/client.ts";
+import { NbdClient } from "../../gateway/nbd/client.ts";
+import { parseNbdUri } from "../../gateway/nbd/uri.ts";
 import {
   accounts,
   blockBytes,
@@ -19,7 +20,11 @@ import {
 import { WriteLog } from "./write-log.ts";
 
 const [writesLog = "", dataUri = "", logUri = "", rate = "", most = ""] = process.argv.slice(2);
-const clients = [await connectUri(dataUri), await connectUri(logUri)] as const;
+const connect = (uri: string) => {
+  const { address, exportName } = parseNbdUri(uri);
+  return NbdClient.connect(address, exportName);
+};
+const clients = [await connect(dataUri), await connect(logUri)] as const;
 const log = new WriteLog(writesLog);
 
 async function write(volume: 0 | 1, offset: number, bytes: Buffer): Promise<void> {
