@@ -1,0 +1,84 @@
+import { appendFileSync } from "node:fs";
+import type { SeededRandom } from "#adapters/faulty/seeded-random.ts";
+import { NbdClient } from "../../gateway/nbd/client.ts";
+import { parseNbdUri } from "../../gateway/nbd/uri.ts";
+import { fill } from "./oracle.ts";
+
+export interface StormPlan {
+  /** By volume number. */
+  readonly uris: ReadonlyMap<number, string>;
+  readonly volumeBytes: number;
+  readonly logFile: string;
+  readonly random: SeededRandom;
+  readonly connectionsPerVolume: number;
+}
+
+/** Random overlapping writes from several connections, each in the log before it is sent and after it is acknowledged. */
+export class Storm {
+  readonly #plan: StormPlan;
+  #nextId = 1;
+  #stopped = false;
+  #running: Promise<unknown> = Promise.resolve();
+  acknowledged = 0;
+
+  constructor(plan: StormPlan) {
+    this.#plan = plan;
+  }
+
+  start(): void {
+    const writers = [...this.#plan.uris].flatMap(([volume, uri]) =>
+      Array.from({ length: this.#plan.connectionsPerVolume }, () => this.#connection(volume, uri)),
+    );
+    this.#running = Promise.all(writers);
+  }
+
+  /** Every request is answered or its connection is gone when this resolves. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running;
+  }
+
+  /** Goes on over a killed gateway: what was in flight stays "submitted, never acknowledged". */
+  async #connection(volume: number, uri: string): Promise<void> {
+    while (!this.#stopped) {
+      const { address, exportName } = parseNbdUri(uri);
+      const client = await NbdClient.connect(address, exportName).catch(() => undefined);
+      if (client === undefined) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        continue;
+      }
+      const lanes = Array.from({ length: 3 }, () => this.#lane(client, volume));
+      await Promise.allSettled(lanes);
+      await client.disconnect().catch(() => {});
+    }
+  }
+
+  async #lane(client: NbdClient, volume: number): Promise<void> {
+    while (!this.#stopped) {
+      await this.#write(client, volume);
+      await new Promise((resolve) => setTimeout(resolve, this.#plan.random.below(20)));
+    }
+  }
+
+  async #write(client: NbdClient, volume: number): Promise<void> {
+    const { random, volumeBytes } = this.#plan;
+    const sectors = volumeBytes / 512;
+    // Mostly small, sometimes larger than a frame and than the synchronous path; crowded at the front so that they overlap.
+    const length = 512 * (1 + random.below([8, 8, 64, 256, 1500][random.below(5)] ?? 8));
+    const span = random.below(2) === 0 ? sectors : Math.floor(sectors / 16);
+    const offset = Math.min(512 * random.below(span), volumeBytes - length);
+    const zero = random.below(8) === 0;
+    const id = this.#nextId;
+    this.#nextId += 1;
+    const bytes = zero ? undefined : Buffer.alloc(length, fill(id));
+    this.#log({ submit: id, at: Date.now(), volume, offset, length, zero });
+    await (bytes === undefined ? client.writeZeroes(offset, length) : client.write(offset, bytes));
+    this.#log({ ack: id, at: Date.now() });
+    this.acknowledged += 1;
+    if (random.below(30) === 0) await client.flush();
+  }
+
+  #log(line: object): void {
+    appendFileSync(this.#plan.logFile, `${JSON.stringify(line)}\n`);
+  }
+}
