@@ -20,8 +20,17 @@ export class Processes {
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
   ): ChildProcess {
+    return this.startProgram(name, process.execPath, [script, ...args], env);
+  }
+
+  startProgram(
+    name: string,
+    program: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): ChildProcess {
     const log = openSync(`${this.#directory}/${name}.log`, "a");
-    const child = spawn(process.execPath, [script, ...args], {
+    const child = spawn(program, [...args], {
       stdio: ["ignore", log, log],
       env: { ...process.env, ...env },
     });
@@ -34,14 +43,14 @@ export class Processes {
     return this.start(name, cli, args, env);
   }
 
-  isRunning(name: string): boolean {
-    return this.#running.has(name);
+  pid(name: string): number {
+    const pid = this.#running.get(name)?.pid;
+    if (pid === undefined) throw new Error(`${name} is not running; see ${this.#directory}/${name}.log`);
+    return pid;
   }
 
   signal(name: string, signal: NodeJS.Signals): void {
-    const child = this.#running.get(name);
-    if (child === undefined) throw new Error(`${name} is not running; see ${this.#directory}/${name}.log`);
-    child.kill(signal);
+    process.kill(this.pid(name), signal);
   }
 
   /** Ends a process and waits for it. */
