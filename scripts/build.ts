@@ -3,13 +3,13 @@ import { cpSync, readdirSync, rmSync } from "node:fs";
 import { build } from "esbuild";
 
 const root = new URL("..", import.meta.url).pathname;
-const workers = ["gateway/ship/ship-worker.ts"];
+const workers = ["gateway/ship/ship-worker.ts", "gateway/sync/hash-worker.ts"];
 
 rmSync(`${root}dist`, { recursive: true, force: true });
 await build({
   absWorkingDir: root,
   entryPoints: [
-    { in: "cli/main.ts", out: "farshore" },
+    { in: "scripts/launch.mjs", out: "farshore" },
     ...workers.map((file) => ({ in: file, out: file.split("/").at(-1)?.replace(/\.ts$/, "") ?? file })),
   ],
   outdir: "dist",

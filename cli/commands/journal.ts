@@ -1,0 +1,115 @@
+import { readFileSync, statSync } from "node:fs";
+import type { Command } from "commander";
+import { Corrupt, InvalidInput } from "#core/errors.ts";
+import type { BatchHeader } from "#core/journal/batch.ts";
+import { decodeObject } from "#core/journal/decode.ts";
+import { objectBytesMax } from "#core/journal/limits.ts";
+import { verifyJournal } from "#core/journal/verify-journal.ts";
+import { formatBytes } from "#core/units.ts";
+import { contextOf } from "../context.ts";
+import { offlineDefinitions, openBucket } from "../offline.ts";
+import { columns, fields, type Output, progressLine, result, timeText } from "../output.ts";
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+async function verify(output: Output, path: string): Promise<void> {
+  const objects = await openBucket(path);
+  const reports = [];
+  for (const definition of await offlineDefinitions(objects)) {
+    const progress = progressLine(output);
+    const report = await verifyJournal(objects, definition.vpgId, ({ batches, bytes }) =>
+      progress.update(`${definition.name}: ${batches} batches, ${formatBytes(bytes)}`),
+    );
+    progress.end();
+    reports.push({ name: definition.name, ...report });
+  }
+  result(output, reports, () => {
+    columns(
+      output,
+      ["VPG", "SESSIONS", "SEALED", "BATCHES", "BYTES", "CHECKPOINTS", "VOID OBJECTS", "PROBLEMS"],
+      reports.map((report) => [
+        report.name,
+        String(report.sessions),
+        String(report.sealedSessions),
+        String(report.batches),
+        formatBytes(report.bytes),
+        String(report.checkpoints),
+        String(report.voidObjects),
+        String(report.problems.length),
+      ]),
+    );
+    for (const { problems } of reports) {
+      for (const problem of problems) output.line(`${problem.key}: ${problem.error}: ${problem.message}`);
+    }
+  });
+  const problems = reports.reduce((sum, report) => sum + report.problems.length, 0);
+  if (problems > 0) throw new Corrupt(`${problems} problems; checkpoints that need those objects cannot be trusted`);
+}
+
+/** Everything a batch's header says, as plain values. */
+function plainBatch(header: BatchHeader): object {
+  const { extents, previousHash, frames, events, ...facts } = header;
+  return {
+    kind: "batch",
+    ...facts,
+    previousHash: hex(previousHash),
+    events: events.map((event) => ("hash" in event ? { ...event, hash: hex(event.hash) } : event)),
+    extents: Array.from({ length: extents.count }, (_, index) => ({
+      kind: extents.kind[index] === 1 ? "write" : "zero",
+      volume: extents.volume[index],
+      sequence: header.firstSequence + (extents.sequenceDelta[index] ?? 0),
+      offset: extents.offset[index],
+      length: extents.length[index],
+      frame: extents.frame[index],
+      frameOffset: extents.frameOffset[index],
+    })),
+    frames,
+  };
+}
+
+function dump(output: Output, file: string): void {
+  const size = statSync(file, { throwIfNoEntry: false })?.size;
+  if (size === undefined || size > objectBytesMax) throw new InvalidInput(`${file} is not a journal object`);
+  const decoded = decodeObject(readFileSync(file));
+  if (decoded.kind === "seal") {
+    const plain = { kind: "seal", ...decoded.seal };
+    result(output, plain, () =>
+      fields(
+        output,
+        Object.entries(plain).map(([name, value]) => [name, String(value)] as const),
+      ),
+    );
+    return;
+  }
+  const { header } = decoded;
+  result(output, plainBatch(header), () => {
+    fields(output, [
+      ["Batch", `${header.batch} of session ${header.session}, term ${header.term}, VPG ${header.vpgId}`],
+      ["Sequences", `${header.firstSequence} to ${header.lastSequence}`],
+      ["Source time", `${timeText(header.sourceTimeFirst)} to ${timeText(header.sourceTimeLast)}`],
+      ["Previous batch", hex(header.previousHash)],
+      ["Stored", `${formatBytes(header.objectLength)}, header ${formatBytes(header.headerLength)}`],
+      ["Writes and zeros", String(header.extents.count)],
+      ["Frames", header.frames.map((frame) => `${frame.codec} ${frame.storedLength}/${frame.rawLength}`).join(", ")],
+    ]);
+    for (const event of header.events) {
+      output.line(
+        `${event.sequence}: ${event.kind}${event.kind === "marker" ? ` ${timeText(event.time)} ${event.tag}` : ""}`,
+      );
+    }
+  });
+}
+
+export function registerJournal(program: Command): void {
+  const journal = program.command("journal").description("Look into a journal on disk; needs no site.");
+  journal
+    .command("verify")
+    .argument("<path>", "a site's data directory, or its objects folder")
+    .description("Read and check every byte of every VPG's journal.")
+    .action((path: string, _options: unknown, command: Command) => verify(contextOf(command).output, path));
+  journal
+    .command("dump")
+    .argument("<file>", "one object below objects/journal/")
+    .description("Show what a batch or seal says (--json: every record).")
+    .action((file: string, _options: unknown, command: Command) => dump(contextOf(command).output, file));
+}
