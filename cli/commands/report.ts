@@ -2,18 +2,17 @@ import type { Command } from "commander";
 import { type Report, reportSchema } from "#core/recovery/report.ts";
 import { formatDuration } from "#core/units.ts";
 import { contextOf } from "../context.ts";
-import { lostTailText } from "../operation-view.ts";
 import { columns, fields, type Output, result, timeText } from "../output.ts";
 
 function print(output: Output, report: Report): void {
   fields(output, [
-    ["Report of", `${report.operationId}, ${report.kind} of ${report.vpgName} at ${report.siteName}`],
-    ["Outcome", report.outcome],
+    ["Report of", `${report.operationId}, ${report.kind} of ${report.vpgName} at ${report.recoverySite}, attempt ${report.attempt}`],
+    ["Outcome", report.phase],
     ["By", report.initiatedBy],
     ["From / to", `${timeText(report.startedAt)} / ${timeText(report.endedAt)}`],
     ["Checkpoint", report.checkpointId === null ? "-" : `${report.checkpointId} ${timeText(report.checkpointTime)}`],
     ["RTO", report.rtoMs === null ? "-" : formatDuration(report.rtoMs)],
-    ["Lost tail", lostTailText(report.lostTail)],
+    ["Lost tail", report.lostTailText === "" ? "-" : report.lostTailText],
     ["Decision", report.decision === null ? "-" : `${report.decision.decision} by ${report.decision.by}`],
     ["Notes", report.decision?.notes === undefined || report.decision.notes === "" ? "-" : report.decision.notes],
     ["Error", report.error === null ? "-" : `${report.error.name}: ${report.error.message}`],
@@ -23,7 +22,7 @@ function print(output: Output, report: Report): void {
     output,
     ["STEP", "STATE", "STARTED", "TOOK", "RESULT"],
     report.steps.map((step) => [
-      step.name,
+      step.step,
       step.state,
       timeText(step.startedAt),
       step.endedAt === null ? "-" : formatDuration(step.endedAt - step.startedAt),
