@@ -22,47 +22,26 @@ export class SiteClient {
   }
 
   get<T extends z.ZodType>(path: string, schema: T): Promise<z.infer<T>> {
-    return this.request("GET", path, schema);
+    return this.#request("GET", path, schema);
   }
 
   post<T extends z.ZodType>(path: string, schema: T, body: unknown = {}): Promise<z.infer<T>> {
-    return this.request("POST", path, schema, body);
+    return this.#request("POST", path, schema, body);
   }
 
   delete<T extends z.ZodType>(path: string, schema: T): Promise<z.infer<T>> {
-    return this.request("DELETE", path, schema);
+    return this.#request("DELETE", path, schema);
   }
 
-  private async request<T extends z.ZodType>(
-    method: string,
-    path: string,
-    schema: T,
-    body?: unknown,
-  ): Promise<z.infer<T>> {
-    const reply = await fetch(this.url + path, {
-      method,
-      headers: {
-        authorization: `Bearer ${this.token}`,
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-      },
-      signal: AbortSignal.timeout(cliLimits.requestMs),
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    }).catch((cause: unknown) => {
-      throw new Transient(`no answer from the site at ${this.url}; is it running, and is --site right?`, {}, { cause });
-    });
-    const value: unknown = await reply.json().catch((cause: unknown) => {
-      throw new Transient(
-        `${this.url} answered ${reply.status} without JSON; is --site a Farshore site?`,
-        {},
-        { cause },
-      );
-    });
-    if (!reply.ok) {
-      const parsed = wireError.safeParse(value);
-      if (!parsed.success) throw new Transient(`${this.url} answered ${reply.status}`);
-      const { name, message, details } = parsed.data.error;
-      throw errorFromWire(name, message, details ?? {});
-    }
+  /** Octets: a journal object, or a range of it. */
+  async octets(path: string, signal?: AbortSignal): Promise<Uint8Array> {
+    const reply = await this.#send("GET", path, undefined, signal);
+    return new Uint8Array(await reply.arrayBuffer());
+  }
+
+  async #request<T extends z.ZodType>(method: string, path: string, schema: T, body?: unknown): Promise<z.infer<T>> {
+    const reply = await this.#send(method, path, body);
+    const value = await this.#json(reply);
     const parsed = schema.safeParse(value);
     if (!parsed.success) {
       throw new Transient(
@@ -70,5 +49,35 @@ export class SiteClient {
       );
     }
     return parsed.data;
+  }
+
+  /** The reply of a request that went well; a site's refusal is thrown as the error it names. */
+  async #send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+    const timeout = AbortSignal.timeout(cliLimits.requestMs);
+    const reply = await fetch(this.url + path, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    }).catch((cause: unknown) => {
+      throw new Transient(`no answer from the site at ${this.url}; is it running, and is --site right?`, {}, { cause });
+    });
+    if (reply.ok) return reply;
+    const parsed = wireError.safeParse(await this.#json(reply));
+    if (!parsed.success) throw new Transient(`${this.url} answered ${reply.status}`);
+    const { name, message, details } = parsed.data.error;
+    throw errorFromWire(name, message, details ?? {});
+  }
+
+  async #json(reply: Response): Promise<unknown> {
+    try {
+      return await reply.json();
+    } catch (cause) {
+      const hint = "is --site a Farshore site?";
+      throw new Transient(`${this.url} answered ${reply.status} without JSON; ${hint}`, {}, { cause });
+    }
   }
 }

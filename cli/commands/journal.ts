@@ -4,7 +4,7 @@ import { Corrupt, InvalidInput } from "#core/errors.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { objectBytesMax } from "#core/journal/limits.ts";
-import { verifyJournal } from "#core/journal/verify-journal.ts";
+import { type VerifyReport, verifyJournal } from "#core/journal/verify-journal.ts";
 import { formatBytes } from "#core/units.ts";
 import { contextOf } from "../context.ts";
 import { offlineDefinitions, openBucket } from "../offline.ts";
@@ -14,7 +14,7 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
 async function verify(output: Output, path: string): Promise<void> {
   const objects = await openBucket(path);
-  const reports = [];
+  const reports: (VerifyReport & { readonly name: string })[] = [];
   for (const definition of await offlineDefinitions(objects)) {
     const progress = progressLine(output);
     const report = await verifyJournal(objects, definition.vpgId, ({ batches, bytes }) =>

@@ -6,7 +6,10 @@ import { columns, fields, type Output, result, timeText } from "../output.ts";
 
 function print(output: Output, report: Report): void {
   fields(output, [
-    ["Report of", `${report.operationId}, ${report.kind} of ${report.vpgName} at ${report.recoverySite}, attempt ${report.attempt}`],
+    [
+      "Report of",
+      `${report.operationId}, ${report.kind} of ${report.vpgName} at ${report.recoverySite}, attempt ${report.attempt}`,
+    ],
     ["Outcome", report.phase],
     ["By", report.initiatedBy],
     ["From / to", `${timeText(report.startedAt)} / ${timeText(report.endedAt)}`],

@@ -1,0 +1,116 @@
+import { SystemClock } from "#adapters/embedded/clock.ts";
+import { SystemRandom } from "#adapters/embedded/random.ts";
+import { batchListSchema } from "#core/api/gateway-api.ts";
+import { checkpointSchema, vpgViewSchema } from "#core/api/site-api.ts";
+import { InvalidInput } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { parsePosition } from "#core/journal/position.ts";
+import { volumesOf } from "#core/protection/definition.ts";
+import { HttpJournal, type JournalRoutes } from "../gateway/export/http-journal.ts";
+import type { CheckpointVolume } from "../gateway/export/view-export.ts";
+import type { Context } from "./context.ts";
+import { openOfflineVpg, resolveOffline } from "./offline.ts";
+import { parseSelector } from "./selector.ts";
+import type { SiteClient } from "./site-client.ts";
+
+export interface ViewFlags {
+  readonly checkpoint: string;
+  /** `VM/VOLUME`. */
+  readonly volume: string;
+  readonly offline?: string;
+}
+
+/** A volume as of a checkpoint, with what to call it. */
+export interface ChosenView extends CheckpointVolume {
+  readonly exportName: string;
+  readonly checkpointId: string;
+}
+
+/** Finds the checkpoint and the volume, in a data directory or through the site. Throws errors that list what there is. */
+export function chooseView(context: Context, vpg: string, flags: ViewFlags): Promise<ChosenView> {
+  return flags.offline === undefined
+    ? onlineView(context.client(), vpg, flags)
+    : offlineView(flags.offline, vpg, flags);
+}
+
+async function offlineView(directory: string, ref: string, flags: ViewFlags): Promise<ChosenView> {
+  const vpg = await openOfflineVpg(directory, ref);
+  const checkpoint = await resolveOffline(vpg, parseSelector(flags.checkpoint));
+  const volumes = volumesOf(vpg.definition);
+  const chosen = volumes.find((each) => `${each.vmName}/${each.name}` === flags.volume);
+  if (chosen === undefined)
+    throw noVolume(
+      flags.volume,
+      volumes.map((each) => `${each.vmName}/${each.name}`),
+    );
+  const bounds = vpg.journal.volumesAt(checkpoint).get(chosen.volume);
+  return {
+    source: vpg.journal,
+    volume: chosen.volume,
+    sizeBytes: bounds?.sizeBytes ?? chosen.sizeBytes,
+    sectorBytes: chosen.sectorBytes,
+    upTo: checkpoint,
+    exportName: `${vpg.definition.name}/${flags.volume}`,
+    checkpointId: checkpoint.id,
+  };
+}
+
+async function onlineView(client: SiteClient, ref: string, flags: ViewFlags): Promise<ChosenView> {
+  const path = `/v1/vpgs/${encodeURIComponent(ref)}`;
+  const selector = parseSelector(flags.checkpoint);
+  const query = new URLSearchParams({ kind: selector.kind, value: selectorValue(selector) });
+  const [vpg, checkpoint] = await Promise.all([
+    client.get(path, vpgViewSchema),
+    client.get(`${path}/checkpoints/resolve?${query}`, checkpointSchema),
+  ]);
+  const volumes = vpg.vms.flatMap((vm) => vm.volumes.map((each) => ({ ...each, name: `${vm.name}/${each.name}` })));
+  const chosen = volumes.find((each) => each.name === flags.volume);
+  if (chosen === undefined)
+    throw noVolume(
+      flags.volume,
+      volumes.map((each) => each.name),
+    );
+  const upTo = parsePosition(checkpoint.id);
+  const [clock, random] = [new SystemClock(), new SystemRandom()];
+  const source = new HttpJournal({ routes: routesOf(client), vpgId: vpg.vpgId, upTo, clock, random });
+  const { volume, sizeBytes } = chosen;
+  // Sectors of a read-only export: 512 reads every volume.
+  return {
+    source,
+    volume,
+    sizeBytes,
+    sectorBytes: 512,
+    upTo,
+    exportName: `${vpg.name}/${flags.volume}`,
+    checkpointId: checkpoint.id,
+  };
+}
+
+function selectorValue(selector: ReturnType<typeof parseSelector>): string {
+  switch (selector.kind) {
+    case "latest":
+      return "";
+    case "id":
+      return selector.id;
+    case "time":
+      return String(selector.time);
+    case "tag":
+      return selector.tag;
+  }
+}
+
+/** The journal's reads, as the site API has them. */
+const routesOf = (client: SiteClient): JournalRoutes => ({
+  batches: (vpgId: Id, upTo, cursor) => {
+    const query = new URLSearchParams({ session: String(upTo.session), sequence: String(upTo.sequence) });
+    if (cursor !== undefined) query.set("cursor", cursor);
+    return client.get(`/v1/vpgs/${vpgId}/batches?${query}`, batchListSchema);
+  },
+  object: (vpgId, key, range, signal) => {
+    const query = range === undefined ? "" : `?offset=${range.offset}&length=${range.length}`;
+    return client.octets(`/v1/vpgs/${vpgId}/objects/${key}${query}`, signal);
+  },
+});
+
+const noVolume = (asked: string, there: readonly string[]): InvalidInput =>
+  new InvalidInput(`no volume ${asked}; write VM/VOLUME, one of ${there.join(", ")}`);
