@@ -21,6 +21,8 @@ export interface Stage {
   readonly directory: string;
   /** Of the recovery site: FARSHORE_SITE and an operator's FARSHORE_TOKEN. */
   readonly env: Readonly<Record<string, string>>;
+  /** Of the two gateways. */
+  readonly tokens: { readonly source: string; readonly recovery: string };
   /** Starts again what was killed. */
   readonly restart: { readonly site: () => void; readonly source: () => void; readonly recovery: () => void };
   readonly sourceUris: readonly string[];
@@ -112,7 +114,8 @@ export async function setStage(processes: Processes, directory: string, plan: Pl
   restart.recovery();
   restart.source();
   const sourceUris = plan.volumes.map(({ name }) => formatNbdUri({ socketPath: socket }, `${vpg}/${vm}/${name}`));
-  return { directory, env, restart, sourceUris, writesLog: `${directory}/writes.log` };
+  const tokens = { source: paris, recovery: berlin };
+  return { directory, env, tokens, restart, sourceUris, writesLog: `${directory}/writes.log` };
 }
 
 function vpgFile(plan: Plan): string {
