@@ -14,7 +14,7 @@ export default defineConfig({
       {
         test: {
           name: "whole",
-          include: ["test/{exactness,fencing,workflows,badinput,runbook,package}/**/*.test.ts"],
+          include: ["test/{exactness,fencing,workflows,badinput,runbook,readme,package}/**/*.test.ts"],
           testTimeout: 300_000,
           hookTimeout: 120_000,
           fileParallelism: false,
