@@ -1,5 +1,5 @@
 /** Builds `dist/`: the whole program as ES modules that need nothing but Node; `npm pack` ships it (package.json, "files"). */
-import { cpSync, readdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { build } from "esbuild";
 
 const root = new URL("..", import.meta.url).pathname;
@@ -31,6 +31,3 @@ await build({
   },
   logLevel: "warning",
 });
-for (const name of readdirSync(`${root}workflows`)) {
-  cpSync(`${root}workflows/${name}/${name}.asl.json`, `${root}dist/workflows/${name}/${name}.asl.json`);
-}

@@ -1,0 +1,53 @@
+import type { MachineSource } from "#adapters/embedded/workflows/interpreter.ts";
+import { NotFound } from "#core/errors.ts";
+import type { Site } from "#core/site.ts";
+import { handler as awaitDecision } from "../../functions/await-decision/handler.ts";
+import { handler as beginOperation } from "../../functions/begin-operation/handler.ts";
+import { handler as checkCommand } from "../../functions/check-command/handler.ts";
+import { handler as endOperation } from "../../functions/end-operation/handler.ts";
+import { handler as issueCommand } from "../../functions/issue-command/handler.ts";
+import { handler as mintTerm } from "../../functions/mint-term/handler.ts";
+import { handler as nextBootGroup } from "../../functions/next-boot-group/handler.ts";
+import { handler as readDecision } from "../../functions/read-decision/handler.ts";
+import { handler as recordFailure } from "../../functions/record-failure/handler.ts";
+import { handler as resolveCheckpoint } from "../../functions/resolve-checkpoint/handler.ts";
+import { handler as sealSessions } from "../../functions/seal-sessions/handler.ts";
+import { runWithSite } from "../../functions/shared/site.ts";
+import failoverLive from "../../workflows/failover-live/failover-live.asl.json" with { type: "json" };
+import failoverTest from "../../workflows/failover-test/failover-test.asl.json" with { type: "json" };
+
+/** The tasks of the state machines by the name of their folder; on AWS each is a Lambda of its own. */
+const tasks: Readonly<Record<string, (event: unknown) => Promise<unknown>>> = {
+  "await-decision": awaitDecision,
+  "begin-operation": beginOperation,
+  "check-command": checkCommand,
+  "end-operation": endOperation,
+  "issue-command": issueCommand,
+  "mint-term": mintTerm,
+  "next-boot-group": nextBootGroup,
+  "read-decision": readDecision,
+  "record-failure": recordFailure,
+  "resolve-checkpoint": resolveCheckpoint,
+  "seal-sessions": sealSessions,
+};
+
+const pascalCase = (folder: string): string =>
+  folder.replaceAll(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+/** `${MintTermFunctionArn}` stands for the folder's name here, and for the Lambda's ARN on AWS. */
+const substitutions = Object.fromEntries(
+  Object.keys(tasks).map((folder) => [`${pascalCase(folder)}FunctionArn`, folder]),
+);
+
+/** The very documents that are deployed to Step Functions. */
+export const machines: Readonly<Record<string, MachineSource>> = {
+  "failover-live": { definition: failoverLive, substitutions },
+  "failover-test": { definition: failoverTest, substitutions },
+};
+
+/** Calls a task in this process. Throws `NotFound` for a name that no folder has. */
+export async function invokeTask(site: Site, name: string, payload: unknown): Promise<unknown> {
+  const task = tasks[name];
+  if (task === undefined) throw new NotFound(`no function ${name}`);
+  return await runWithSite(site, () => task(payload));
+}
