@@ -60,7 +60,7 @@ export function registerSite(program: Command): void {
     .description("Make the site's table again from its bucket alone.")
     .addHelpText(
       "after",
-      "\nTokens are not in the bucket: the next serve writes a new operator's token, with which you make the others.\n",
+      "\nTokens stand in the bucket as hashes and stay valid. If the operator's is lost, remove <dir>/operator.token: the next serve writes a new one.\n",
     )
     .action(async (options: { readonly data: string }, command: Command) => {
       const { output } = contextOf(command);
