@@ -131,7 +131,7 @@ async function play(processes: Processes, directory: string): Promise<void> {
     again.equal.at(-1) === lastEqual,
     "the journal is no longer read",
   );
-  const boots = readFileSync(`${directory}/boots.log`, "utf8").trim().split("\n").length;
+  const boots = readFileSync(`${directory}/boot.log`, "utf8").trim().split("\n").length;
   prove("each boot hook ran once an operation", boots === 3, `${boots} boots`);
   report(stage, { alive, live, latest, total, lastEqual });
 }

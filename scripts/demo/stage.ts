@@ -101,10 +101,13 @@ export async function setStage(processes: Processes, directory: string, plan: Pl
 
   const socket = `${directory}/paris.sock`;
   writeFileSync(`${directory}/paris-gw.toml`, sourceFile(directory, env["FARSHORE_SITE"] ?? "", socket, plan));
-  const boot = new URL("./boot-hook.ts", import.meta.url).pathname;
+  const hook = new URL("./hook.ts", import.meta.url).pathname;
+  const hooks = ["boot", "shutdown"].map(
+    (verb) => `${verb} = ["${process.execPath}", "${hook}", "${directory}/${verb}.log"]\n`,
+  );
   writeFileSync(
     `${directory}/berlin-gw.toml`,
-    `site = "${env["FARSHORE_SITE"]}"\nstate = "berlin-state"\n[recovery]\ndirectory = "recovered"\n[hooks.${vm}]\nboot = ["${process.execPath}", "${boot}", "${directory}/boots.log"]\n`,
+    `site = "${env["FARSHORE_SITE"]}"\nstate = "berlin-state"\n[recovery]\ndirectory = "recovered"\n[hooks.${vm}]\n${hooks.join("")}`,
   );
   const gateway = (name: string, token: string) => () =>
     void processes.startCli(`gateway-${name}`, ["gateway", "run", "--config", `${directory}/${name}-gw.toml`], {

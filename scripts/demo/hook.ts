@@ -1,4 +1,4 @@
-/** The demo's boot hook, in the place of `virsh start`: notes what it was given, once per boot. */
+/** The demo's hooks, in the place of `virsh start` and `virsh shutdown`: note what they were given, a line a run. */
 import { appendFileSync } from "node:fs";
 
 const [log = ""] = process.argv.slice(2);
