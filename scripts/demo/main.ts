@@ -99,7 +99,7 @@ async function play(processes: Processes, directory: string): Promise<void> {
   prove(
     "recovered the tagged instant, byte for byte",
     recovered.equal.some((m) => m >= before.acknowledged && m <= after.submitted),
-    `image = the first ${recovered.equal[0]} of ${total.submitted} writes; at the tag ${before.acknowledged} to ${after.submitted} were under way`,
+    `image = the first ${recovered.equal[0]} of ${total.submitted} writes; asked for and tagged between ${before.acknowledged} and ${after.submitted}`,
   );
   prove(
     "the application is consistent there",
