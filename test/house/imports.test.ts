@@ -11,7 +11,7 @@ const walls: Readonly<Record<string, readonly string[]>> = {
   cli: ["core", "adapters", "functions", "gateway", "cli"],
   // Names files of functions/ and workflows/ by path only.
   infra: ["core", "infra"],
-  scripts: ["core", "adapters", "cli", "scripts"],
+  scripts: ["core", "adapters", "gateway", "cli", "scripts"],
   bench: ["core", "adapters", "functions", "gateway", "cli", "bench"],
 };
 
