@@ -7,8 +7,8 @@ const walls: Readonly<Record<string, readonly string[]>> = {
   adapters: ["core", "adapters"],
   functions: ["core", "adapters", "functions"],
   gateway: ["core", "adapters", "gateway"],
-  // `site serve` runs the handlers in its own process; nobody else may.
-  cli: ["core", "adapters", "functions", "gateway", "cli"],
+  // `site serve` runs the handlers and the documents in its own process; nobody else may.
+  cli: ["core", "adapters", "functions", "workflows", "gateway", "cli"],
   // Names files of functions/ and workflows/ by path only.
   infra: ["core", "infra"],
   scripts: ["core", "adapters", "gateway", "cli", "scripts"],
