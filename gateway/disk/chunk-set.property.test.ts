@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { holds } from "../../test/kit/property.ts";
 import { ChunkSet } from "./chunk-set.ts";
 
 const sizeBytes = 10_250;
@@ -14,8 +15,8 @@ function runsOf(set: ChunkSet): readonly (readonly [number, number])[] {
   return runs;
 }
 
-it("visits the runs of a model set, cut to the disk, and is empty after clear", () => {
-  fc.assert(
+it("visits the runs of a model set, cut to the disk, and is empty after clear", async () => {
+  await holds(
     fc.property(fc.array(range), fc.array(range), (first, second) => {
       const set = new ChunkSet(sizeBytes, grainBytes);
       const other = new ChunkSet(sizeBytes, grainBytes);

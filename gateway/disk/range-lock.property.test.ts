@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { holds } from "../../test/kit/property.ts";
 import { type RangeHold, RangeLock } from "./range-lock.ts";
 
 interface Request {
@@ -31,7 +32,7 @@ function holders(arrived: readonly Request[]): readonly Request[] {
 }
 
 it("grants exactly what the model grants, in the order of arrival", async () => {
-  await fc.assert(
+  await holds(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
       const lock = new RangeLock();
       const arrived: Request[] = [];

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { type DiskFaults, FaultyDevice } from "../../test/kit/faulty-device.ts";
 import { MemoryDevice } from "../../test/kit/memory-device.ts";
+import { holds } from "../../test/kit/property.ts";
 import { RecordingTap } from "../../test/kit/recording-tap.ts";
 import type { BlockDevice } from "./block-device.ts";
 import { DiskError } from "./block-device.ts";
@@ -133,7 +134,7 @@ async function play(
 const seed = fc.integer({ min: 0, max: 2 ** 31 });
 
 it("keeps journal and disk equal, in the order of the disk, when requests are late and overlap", async () => {
-  await fc.assert(
+  await holds(
     fc.asyncProperty(
       fc.array(operation, { maxLength: 40 }),
       seed,
@@ -146,7 +147,7 @@ it("keeps journal and disk equal, in the order of the disk, when requests are la
 
 it("keeps them equal outside what it distrusts when the disk fails, writes halves, and can't be read", async () => {
   const faults = { isLate: 0.5, writeFails: 0.2, writeIsPartial: 0.2, readFails: 0.2, flushFails: 0.3 };
-  await fc.assert(
+  await holds(
     fc.asyncProperty(fc.array(operation, { maxLength: 40 }), seed, (operations, start) =>
       play(operations, start, faults),
     ),

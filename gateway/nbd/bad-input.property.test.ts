@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { FaultyDevice } from "../../test/kit/faulty-device.ts";
 import { MemoryDevice } from "../../test/kit/memory-device.ts";
+import { holds } from "../../test/kit/property.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { NbdClient } from "./client.ts";
 import { connectionsMax, inFlightBytesPerConnectionMax } from "./limits.ts";
@@ -89,7 +90,7 @@ it.each([
   ["a truncated choice of an export", fc.nat(go.length).map((cut) => [clientFlags, go.subarray(0, cut)])],
   ["requests", fc.array(fc.oneof(someRequest, bytes), { maxLength: 8 }).map((each) => [clientFlags, go, ...each])],
 ])("survives %s", async (_, pieces) => {
-  await fc.assert(
+  await holds(
     fc.asyncProperty(pieces, ending, async (sent, how) => {
       await talk(sent, how);
     }),

@@ -1,21 +1,22 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { holds } from "../../test/kit/property.ts";
 import { command, decodeGo, decodeString, encodeGo, encodeRequest, errno, requestErrno } from "./protocol.ts";
 
 const name = fc
   .string({ unit: "grapheme", maxLength: 60 })
   .filter((text) => !text.includes("\0") && text.isWellFormed());
 
-it("decodes the GO that it encodes", () => {
-  fc.assert(
+it("decodes the GO that it encodes", async () => {
+  await holds(
     fc.property(name, fc.array(fc.nat(0xffff), { maxLength: 20 }), (text, infos) => {
       expect(decodeGo(encodeGo(text, infos))).toEqual({ name: text, infos });
     }),
   );
 });
 
-it("refuses every GO of another length, and never throws", () => {
-  fc.assert(
+it("refuses every GO of another length, and never throws", async () => {
+  await holds(
     fc.property(
       name,
       fc.array(fc.nat(0xffff), { maxLength: 5 }),
@@ -28,7 +29,7 @@ it("refuses every GO of another length, and never throws", () => {
       },
     ),
   );
-  fc.assert(
+  await holds(
     fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
       const decoded = decodeGo(Buffer.from(bytes));
       if (decoded !== undefined) {

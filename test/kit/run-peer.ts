@@ -4,10 +4,14 @@ import { execFile } from "node:child_process";
 const peerMsMax = 240_000;
 const outputBytesMax = 16 * 1024 * 1024;
 
-/** Runs a program to its end; resolves with what it printed, rejects with all of it when it doesn't exit with 0. */
-export function runPeer(program: string, args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
+/** Runs a program to its end in `folder` (fio leaves files where it runs); resolves with what it printed, rejects with all of it when it doesn't exit with 0. */
+export function runPeer(
+  folder: string,
+  program: string,
+  args: readonly string[],
+): Promise<{ stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {
-    execFile(program, args, { timeout: peerMsMax, maxBuffer: outputBytesMax }, (error, stdout, stderr) => {
+    execFile(program, args, { cwd: folder, timeout: peerMsMax, maxBuffer: outputBytesMax }, (error, stdout, stderr) => {
       if (error === null) {
         resolve({ stdout, stderr });
       } else {
