@@ -82,6 +82,14 @@ describe("R2", () => {
     expect(tap.distrusts).toHaveLength(4);
   });
 
+  it("remembers a failed write for the next failed flush", async () => {
+    const { device, disk, tap } = build({ writeFails: 1, readFails: 1 });
+    await expect(device.write(0, Buffer.alloc(512, 9), false)).rejects.toMatchObject({ errno: "EIO" });
+    disk.faults.flushFails = 1;
+    await expect(device.flush()).rejects.toMatchObject({ errno: "EIO" });
+    expect(tap.distrusts.at(-1)).toEqual({ volume: 3, offset: 0, length: flushGrainBytes });
+  });
+
   it("treats the failed flush of a FUA write as any other", async () => {
     const { device, disk, tap } = build();
     device.write(0, Buffer.alloc(512, 1), false);

@@ -10,7 +10,7 @@ import { MemoryDevice } from "../../test/kit/memory-device.ts";
 import { holds } from "../../test/kit/property.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { NbdClient } from "./client.ts";
-import { connectionsMax, inFlightBytesPerConnectionMax } from "./limits.ts";
+import { connectionsMax, inFlightBytesPerConnectionMax, unsentRepliesMax } from "./limits.ts";
 import { command, encodeGo, encodeOption, encodeRequest, option, requestBytes } from "./protocol.ts";
 import { NbdServer } from "./server.ts";
 
@@ -152,6 +152,47 @@ it("stops reading from a client that takes no replies, within its bound", async 
   }
   await other.disconnect();
   socket.destroy();
+  await stillServes();
+});
+
+it("stops reading from a client that takes no small replies either", async () => {
+  const counted = new MemoryDevice(512);
+  server.addExport("counted", counted);
+  const socket = connect(socketPath);
+  socket.pause();
+  socket.write(Buffer.concat([clientFlags, encodeOption(option.go, encodeGo("counted", []))]));
+  const flush = encodeRequest({ type: command.flush, flags: 0, handle: 1n, offset: 0, length: 0 });
+  const requests = 50_000;
+  socket.write(Buffer.concat(Array.from({ length: requests }, () => flush)));
+  await expect.poll(() => counted.flushes).toBeGreaterThan(unsentRepliesMax);
+  const other = await NbdClient.connect({ socketPath }, "disk");
+  for (let turn = 0; turn < 200; turn++) {
+    await other.read(0, 512);
+  }
+  expect(counted.flushes).toBeLessThan(requests);
+  await other.disconnect();
+  socket.destroy();
+  await server.removeExport("counted");
+  await stillServes();
+});
+
+it("refuses a large write whose export became read-only while its payload came", async () => {
+  const image = new MemoryDevice(1024 * 1024);
+  server.addExport("frozen", image);
+  const socket = connect(socketPath);
+  const answers: Buffer[] = [];
+  socket.on("data", (piece: Buffer) => answers.push(piece));
+  const write = encodeRequest({ type: command.write, flags: 0, handle: 7n, offset: 0, length: 512 * 1024 });
+  socket.write(Buffer.concat([clientFlags, encodeOption(option.go, encodeGo("frozen", [])), write]));
+  socket.write(Buffer.alloc(100_000, 1));
+  await expect.poll(() => server.clients()[0]?.requestsInFlight).toBe(1);
+  await server.setReadOnly("frozen");
+  socket.write(Buffer.alloc(512 * 1024 - 100_000, 1));
+  const answer = "67446698" + "00000001" + "0000000000000007";
+  await expect.poll(() => Buffer.concat(answers).subarray(-16).toString("hex")).toBe(answer);
+  expect(image.image.includes(1)).toBe(false);
+  socket.destroy();
+  await server.removeExport("frozen");
   await stillServes();
 });
 

@@ -1,15 +1,14 @@
 import { inFlightBytesPerConnectionMax, inFlightBytesTotalMax } from "./limits.ts";
 
-/** The payload bytes that all connections of a server hold together, and those who wait for some to come free. */
+/** The payload bytes that all connections of a server hold together. */
 export class Budget {
-  readonly #waiting = new Set<() => void>();
   #bytes = 0;
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** True when a connection that holds `own` bytes may take `bytes` more. One request of a connection always goes on, so nobody starves. */
+  /** True when a connection that holds `own` bytes may take `bytes` more. One request of a connection always goes on, so it needs to wait only for its own. */
   admits(own: number, bytes: number): boolean {
     return (
       own === 0 ||
@@ -24,21 +23,5 @@ export class Budget {
 
   give(bytes: number): void {
     this.#bytes -= bytes;
-    if (bytes > 0 && this.#waiting.size > 0) {
-      const waiting = [...this.#waiting];
-      this.#waiting.clear();
-      for (const resume of waiting) {
-        resume();
-      }
-    }
-  }
-
-  /** Calls `resume` once when bytes come free. */
-  wait(resume: () => void): void {
-    this.#waiting.add(resume);
-  }
-
-  forget(resume: () => void): void {
-    this.#waiting.delete(resume);
   }
 }

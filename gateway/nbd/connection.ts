@@ -59,7 +59,6 @@ export class Connection {
   readonly #feed: Feed;
   readonly #socket: Socket;
   readonly #timer: NodeJS.Timeout;
-  readonly #resume = (): void => this.#unblock();
   #phase: "flags" | "options" | "requests" | "leaving" | "closed" = "flags";
   #runner: RequestRunner | undefined;
   #large: LargeWrite | undefined;
@@ -264,7 +263,6 @@ export class Connection {
     const bytes = (isWrite || type === command.read) && !isOversize ? length : 0;
     if (!runner.admits(bytes)) {
       this.#blocked = true;
-      this.#host.budget.wait(this.#resume);
       return false;
     }
     runner.begin(bytes);
@@ -377,7 +375,6 @@ export class Connection {
   #closed(): void {
     this.#phase = "closed";
     clearTimeout(this.#timer);
-    this.#host.budget.forget(this.#resume);
     if (this.#large !== undefined) {
       this.#host.pool.release(this.#large.slab);
       this.#runner?.abandon(this.#large.bytes);

@@ -13,8 +13,8 @@ export const inFlightBytesPerConnectionMax = 32 * MiB;
 export const inFlightRequestsPerConnectionMax = 1024;
 /** The same for all connections of a server together. */
 export const inFlightBytesTotalMax = 128 * MiB;
-/** Replies that a client has not taken from its socket, headers included; past it nothing more is read from that client. */
-export const unsentReplyBytesMax = 48 * MiB;
+/** Replies that a client has not taken from its socket; past it nothing more is read from that client. */
+export const unsentRepliesMax = 4096;
 /** Connections of one server; a further one is closed at once. */
 export const connectionsMax = 128;
 /** Exports of one server. */

@@ -9,6 +9,7 @@ interface ReadyRange {
   readonly start: number;
   end: number;
   budget: number;
+  replies: number;
 }
 
 export class ReplyWriter {
@@ -19,12 +20,18 @@ export class ReplyWriter {
   #last: ReadyRange | undefined;
   #arena: Slab;
   #cursor = 0;
+  #unsent = 0;
 
   constructor(socket: Socket, pool: SlabPool, onSent: (budget: number) => void) {
     this.#socket = socket;
     this.#pool = pool;
     this.#onSent = onSent;
     this.#arena = pool.acquire(stageBytes);
+  }
+
+  /** Replies queued and not taken by the socket. */
+  get unsent(): number {
+    return this.#unsent;
   }
 
   /** The slab of the latest `reserve`. */
@@ -48,14 +55,16 @@ export class ReplyWriter {
 
   /** Marks a reply as complete; it leaves with the next `flush`. */
   queue(slab: Slab, start: number, bytes: number, budget: number): void {
+    this.#unsent++;
     const last = this.#last;
     if (last !== undefined && last.slab === slab && last.end === start) {
       last.end += bytes;
       last.budget += budget;
+      last.replies++;
       return;
     }
     this.#pool.retain(slab);
-    const range: ReadyRange = { slab, start, end: start + bytes, budget };
+    const range: ReadyRange = { slab, start, end: start + bytes, budget, replies: 1 };
     this.#last = range;
     this.#ready.push(range);
   }
@@ -92,6 +101,7 @@ export class ReplyWriter {
       // The callback also comes, with an error, for what a dropped connection never took.
       this.#socket.write(range.slab.buffer.subarray(range.start, range.end), () => {
         this.#pool.release(range.slab);
+        this.#unsent -= range.replies;
         this.#onSent(range.budget);
       });
     }

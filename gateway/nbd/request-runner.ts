@@ -8,14 +8,13 @@ import type { Log } from "#core/ports.ts";
 import { DiskError, nbdErrno } from "../disk/block-device.ts";
 import type { Budget } from "./budget.ts";
 import type { Export } from "./export.ts";
-import { inFlightRequestsPerConnectionMax, smallPayloadBytesMax, unsentReplyBytesMax } from "./limits.ts";
+import { inFlightRequestsPerConnectionMax, smallPayloadBytesMax, unsentRepliesMax } from "./limits.ts";
 import { replyBytes, writeReply } from "./protocol.ts";
 import { ReplyWriter } from "./reply-writer.ts";
 import type { Slab, SlabPool } from "./slab.ts";
 
 export class RequestRunner {
   readonly exported: Export;
-  readonly #socket: Socket;
   readonly #pool: SlabPool;
   readonly #budget: Budget;
   readonly #log: Log;
@@ -35,7 +34,6 @@ export class RequestRunner {
     onProgress: () => void,
   ) {
     this.exported = exported;
-    this.#socket = socket;
     this.#pool = host.pool;
     this.#budget = host.budget;
     this.#log = host.log;
@@ -52,7 +50,7 @@ export class RequestRunner {
   admits(bytes: number): boolean {
     return (
       this.#requests < inFlightRequestsPerConnectionMax &&
-      this.#socket.writableLength < unsentReplyBytesMax &&
+      this.#replies.unsent < unsentRepliesMax &&
       this.#budget.admits(this.#bytes, bytes)
     );
   }

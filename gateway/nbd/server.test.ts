@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { FaultyDevice } from "../../test/kit/faulty-device.ts";
+import { HeldDevice } from "../../test/kit/held-device.ts";
 import { MemoryDevice } from "../../test/kit/memory-device.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import type { BlockDevice } from "../disk/block-device.ts";
 import { NbdClient } from "./client.ts";
-import { requestBytesMax } from "./limits.ts";
+import { inFlightRequestsPerConnectionMax, requestBytesMax } from "./limits.ts";
 import { NbdServer } from "./server.ts";
 
 const MiB = 1024 * 1024;
@@ -98,6 +99,25 @@ describe("requests", () => {
     expect(server.bytesInFlight).toBe(0);
   });
 
+  it("takes a bounded number of requests from one client at a time", async () => {
+    const memory = new HeldDevice(MiB);
+    const client = await serve(memory);
+    const writes = Array.from({ length: 3000 }, (_, index) => client.write((index % 2048) * 512, Buffer.alloc(512, 1)));
+    await expect.poll(() => memory.held).toBe(inFlightRequestsPerConnectionMax);
+    expect(server.clients()[0]?.requestsInFlight).toBe(inFlightRequestsPerConnectionMax);
+    let done = false;
+    const all = Promise.all(writes).then(() => {
+      done = true;
+    });
+    while (!done) {
+      expect(memory.held).toBeLessThanOrEqual(inFlightRequestsPerConnectionMax);
+      memory.letGo();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await all;
+    await client.disconnect();
+  });
+
   it("answers what the disk can't do with its error, and goes on", async () => {
     const memory = new MemoryDevice(MiB);
     const disk = new FaultyDevice(memory, 1, { readFails: 1, writeFails: 1, flushFails: 1 });
@@ -138,33 +158,6 @@ describe("requests", () => {
     expect(memory.image[49 * 512]).toBe(50);
   });
 });
-
-/** A disk whose writes wait until they are let go. */
-class HeldDevice extends MemoryDevice {
-  #letGo: (() => void)[] = [];
-
-  override write(offset: number, source: Uint8Array): Promise<void> {
-    return new Promise((resolve) => {
-      this.#letGo.push(() => {
-        super.write(offset, source);
-        resolve();
-      });
-    });
-  }
-
-  /** Writes that wait. */
-  get held(): number {
-    return this.#letGo.length;
-  }
-
-  letGo(): void {
-    const waiting = this.#letGo;
-    this.#letGo = [];
-    for (const each of waiting) {
-      each();
-    }
-  }
-}
 
 async function isPending(promise: Promise<unknown>): Promise<boolean> {
   const turn = new Promise((resolve) => setImmediate(() => resolve(isPending)));

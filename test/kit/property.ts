@@ -19,7 +19,7 @@ export async function holds<Values>(
   if (details.failed) {
     const { testPath = "", currentTestName = "" } = expect.getState();
     const variables = `FARSHORE_SEED=${details.seed} FARSHORE_PATH=${details.counterexamplePath ?? "0"}`;
-    const only = `${testPath.replace(`${process.cwd()}/`, "")} -t ${JSON.stringify(currentTestName)}`;
+    const only = `${testPath.replace(`${process.cwd()}/`, "")} -t ${JSON.stringify(currentTestName.replaceAll(" > ", " "))}`;
     const report = fc.defaultReportMessage(details) ?? "the property failed";
     throw new Error(`${report}\n\nrepeat with: ${variables} npm test -- ${only}`, { cause: details.errorInstance });
   }
