@@ -2,7 +2,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, trunc
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
+import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { FileDevice } from "./file-device.ts";
 import { syncBytesMax } from "./limits.ts";
 

@@ -3,7 +3,6 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { FileDevice } from "../../gateway/disk/file-device.ts";
 import { TappedDevice } from "../../gateway/disk/tapped-device.ts";
 import { NbdServer } from "../../gateway/nbd/server.ts";
@@ -12,6 +11,7 @@ import { ImageTap } from "../kit/image-tap.ts";
 import { requirePeer } from "../kit/peers.ts";
 import { QuietLog } from "../kit/quiet-log.ts";
 import { runPeer } from "../kit/run-peer.ts";
+import { SeededRandom } from "../kit/seeded-random.ts";
 
 const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;

@@ -3,8 +3,8 @@
  * flushed when the machine crashes. Seeded; a decorator over any other disk.
  */
 
-import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { type BlockDevice, DiskError } from "../../gateway/disk/block-device.ts";
+import { SeededRandom } from "./seeded-random.ts";
 
 /** Probabilities in `[0, 1]`; what isn't named doesn't happen. Change them at any time. */
 export interface DiskFaults {
