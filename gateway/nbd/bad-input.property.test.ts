@@ -55,7 +55,7 @@ function talk(pieces: readonly Uint8Array[], ending: "end" | "destroy"): Promise
 
 async function stillServes(): Promise<void> {
   await expect.poll(() => server.clients()).toEqual([]);
-  expect(server.bytesInFlight).toBe(0);
+  await expect.poll(() => server.bytesInFlight).toBe(0);
   const client = await NbdClient.connect({ socketPath }, "disk");
   await client.write(0, Buffer.alloc(512, 1));
   expect((await client.read(0, 512))[511]).toBe(1);

@@ -89,7 +89,7 @@ describe("libnbd", () => {
   it("nbdinfo sees the export as we mean it", async (context) => {
     const [nbdinfo = ""] = requirePeer(context, "nbdinfo");
     const { uri } = serveSmall();
-    const { stdout } = await runPeer(folder, nbdinfo, ["--json", uri]);
+    const { stdout } = await runPeer(nbdinfo, ["--json", uri]);
     expect(JSON.parse(stdout)).toMatchObject({
       protocol: "newstyle-fixed",
       TLS: false,
@@ -109,7 +109,7 @@ describe("libnbd", () => {
         },
       ],
     });
-    const { stdout: list } = await runPeer(folder, nbdinfo, ["--list", "--json", uri.replace("/small", "/")]);
+    const { stdout: list } = await runPeer(nbdinfo, ["--list", "--json", uri.replace("/small", "/")]);
     expect(JSON.parse(list).exports[0]).toMatchObject({ "export-name": "small", description: "under test" });
   });
 
@@ -118,12 +118,12 @@ describe("libnbd", () => {
     const source = sparseImage("source.img", 4 * GiB);
     const disk = sparseFile("disk.img", 4 * GiB);
     const uri = serve("large", disk, noTap);
-    await runPeer(folder, nbdcopy, ["--flush", source, uri]);
-    await runPeer(folder, cmp, [source, disk]);
+    await runPeer(nbdcopy, ["--flush", source, uri]);
+    await runPeer(cmp, [source, disk]);
     expect(statSync(disk).blocks).toBeLessThan(2 * statSync(source).blocks);
     const back = join(folder, "back.img");
-    await runPeer(folder, nbdcopy, [uri, back]);
-    await runPeer(folder, cmp, [source, back]);
+    await runPeer(nbdcopy, [uri, back]);
+    await runPeer(cmp, [source, back]);
   });
 
   it("nbdcopy does the same over TCP with several connections", async (context) => {
@@ -131,12 +131,12 @@ describe("libnbd", () => {
     const source = sparseImage("source.img", smallBytes);
     const { path, tap } = serveSmall();
     const uri = `nbd://127.0.0.1:${await server.listenTcp(0)}/small`;
-    await runPeer(folder, nbdcopy, ["--connections=4", "--requests=32", "--flush", source, uri]);
-    await runPeer(folder, cmp, [source, path]);
+    await runPeer(nbdcopy, ["--connections=4", "--requests=32", "--flush", source, uri]);
+    await runPeer(cmp, [source, path]);
     expectJournaled(path, tap);
     const back = join(folder, "back.img");
-    await runPeer(folder, nbdcopy, ["--connections=4", uri, back]);
-    await runPeer(folder, cmp, [source, back]);
+    await runPeer(nbdcopy, ["--connections=4", uri, back]);
+    await runPeer(cmp, [source, back]);
   });
 });
 
@@ -145,14 +145,14 @@ describe("QEMU", () => {
     const [qemuImg = ""] = requirePeer(context, "qemu-img");
     const source = sparseImage("source.img", smallBytes);
     const { uri, path, tap } = serveSmall();
-    const { stdout } = await runPeer(folder, qemuImg, ["info", "--output=json", uri]);
+    const { stdout } = await runPeer(qemuImg, ["info", "--output=json", uri]);
     expect(JSON.parse(stdout)).toMatchObject({ "virtual-size": smallBytes, format: "raw" });
-    await runPeer(folder, qemuImg, ["convert", "-n", "-W", "-f", "raw", "-O", "raw", source, uri]);
-    await runPeer(folder, qemuImg, ["compare", "-f", "raw", "-F", "raw", source, uri]);
+    await runPeer(qemuImg, ["convert", "-n", "-W", "-f", "raw", "-O", "raw", source, uri]);
+    await runPeer(qemuImg, ["compare", "-f", "raw", "-F", "raw", source, uri]);
     expectJournaled(path, tap);
     const back = join(folder, "back.qcow2");
-    await runPeer(folder, qemuImg, ["convert", "-f", "raw", "-O", "qcow2", uri, back]);
-    await runPeer(folder, qemuImg, ["compare", "-f", "qcow2", "-F", "raw", back, source]);
+    await runPeer(qemuImg, ["convert", "-f", "raw", "-O", "qcow2", uri, back]);
+    await runPeer(qemuImg, ["compare", "-f", "qcow2", "-F", "raw", back, source]);
   });
 
   it("qemu-io reads the patterns that it wrote, with overlaps, zeros, FUA and flushes", async (context) => {
@@ -180,7 +180,7 @@ describe("QEMU", () => {
       "discard 8M 1M",
       "read -P 0 32M 32M",
     ];
-    const { stdout } = await runPeer(folder, qemuIo, [
+    const { stdout } = await runPeer(qemuIo, [
       "-f",
       "raw",
       "-t",
@@ -206,7 +206,7 @@ describe("fio", () => {
       const { uri, path, tap } = serveSmall();
       const verify = ["--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--randseed=7"];
       const job = ["--name=verify", "--ioengine=nbd", `--uri=${uri}`, `--size=${smallBytes}`, "--output-format=json"];
-      const { stdout } = await runPeer(folder, fio, [...job, ...options, ...verify]);
+      const { stdout } = await runPeer(fio, [...job, ...options, ...verify], folder);
       const [result] = JSON.parse(stdout.slice(stdout.indexOf("{"))).jobs;
       expect(result.error).toBe(0);
       expect(result.read.total_ios).toBeGreaterThan(0);
