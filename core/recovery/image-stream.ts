@@ -1,5 +1,6 @@
 import { chunkBytes, chunkOf, pageBytes, pageOf } from "#core/blocks/geometry.ts";
 import { InvalidInput } from "#core/errors.ts";
+import type { FrameInfo } from "#core/journal/batch.ts";
 import { concurrently } from "./concurrently.ts";
 import { fetchConcurrency, streamRunsMax, streamWindowBytes } from "./limits.ts";
 import { RunList } from "./run-list.ts";
@@ -97,25 +98,60 @@ async function fill(view: View, runs: RunList, window: Uint8Array, windowStart: 
   });
 }
 
-/** Frames are asked for ahead of the one whose pieces are being used. */
+/** A frame as it is stored, with what of it shows in the image. */
+export interface StoredFrame {
+  readonly info: FrameInfo;
+  /** Not checked yet. */
+  readonly stored: Uint8Array;
+  readonly runs: readonly VisibleRun[];
+  /** Grows to the end of the range as frames are given: how far the work is. */
+  readonly reached: number;
+}
+
+/** What `imageInAnyOrder` decodes, not decoded: for whoever does that in several threads. */
+export async function* storedFrames(view: View, options: ImageRange = {}): AsyncGenerator<StoredFrame> {
+  const to = options.to ?? view.sizeBytes;
+  for (let start = options.from ?? 0; start < to; ) {
+    const runs = new RunList();
+    const from = start;
+    start = await collect(view, start, to, runs, streamRunsMax);
+    let given = 0;
+    const load = (first: VisibleRun) => view.reader.storedFrame(first.batch, first.frame);
+    for await (const { group, loaded } of loadedAhead(runs.byFrame(), load)) {
+      given += group.length;
+      const reached = from + Math.floor(((Math.min(start, to) - from) * given) / Math.max(given, runs.count));
+      yield { info: loaded.info, stored: loaded.bytes, runs: group, reached };
+    }
+  }
+}
+
 async function* decoded(view: View, runs: RunList): AsyncGenerator<ImagePiece> {
-  const groups = runs.byFrame();
-  const ahead: { group: readonly VisibleRun[]; raw: Promise<Uint8Array> }[] = [];
+  const load = (first: VisibleRun) => view.reader.frame(first.batch, first.frame);
+  for await (const { group, loaded } of loadedAhead(runs.byFrame(), load)) {
+    for (const run of group) {
+      yield { offset: run.offset, bytes: loaded.subarray(run.frameOffset, run.frameOffset + run.length) };
+    }
+  }
+}
+
+/** Frames are asked for ahead of the one whose pieces are being used, many at once, so that neighbours may be read together. */
+async function* loadedAhead<T>(
+  groups: Generator<readonly VisibleRun[]>,
+  load: (first: VisibleRun) => Promise<T>,
+): AsyncGenerator<{ readonly group: readonly VisibleRun[]; readonly loaded: T }> {
+  const ahead: { group: readonly VisibleRun[]; loading: Promise<T> }[] = [];
   for (;;) {
-    while (ahead.length < fetchConcurrency) {
-      const next = groups.next();
-      if (next.done) break;
-      const raw = frameOf(view, next.value);
+    while (ahead.length < 2 * fetchConcurrency) {
+      const group: readonly VisibleRun[] = groups.next().value ?? [];
+      const [first] = group;
+      if (first === undefined) break;
+      const loading = load(first);
       // Awaited in its turn below, where the error is thrown; until then it must not count as unhandled.
-      raw.catch(() => undefined);
-      ahead.push({ group: next.value, raw });
+      loading.catch(() => undefined);
+      ahead.push({ group, loading });
     }
-    const first = ahead.shift();
-    if (first === undefined) return;
-    const raw = await first.raw;
-    for (const run of first.group) {
-      yield { offset: run.offset, bytes: raw.subarray(run.frameOffset, run.frameOffset + run.length) };
-    }
+    if (ahead.length === 0) return;
+    for (const { group, loading } of ahead.splice(0, fetchConcurrency)) yield { group, loaded: await loading };
   }
 }
 

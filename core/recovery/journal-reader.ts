@@ -1,5 +1,5 @@
 import { LimitExceeded } from "#core/errors.ts";
-import type { BatchHeader } from "#core/journal/batch.ts";
+import type { BatchHeader, FrameInfo } from "#core/journal/batch.ts";
 import { decodeFrame } from "#core/journal/frame.ts";
 import { framesMax } from "#core/journal/limits.ts";
 import type { BatchRef, JournalSource } from "./journal-source.ts";
@@ -61,6 +61,14 @@ export class JournalReader {
       const header = await this.header(number);
       return decodeFrame(header, frame, await this.source.frame(this.#ref(number), header, frame));
     });
+  }
+
+  /** The frame as it is stored, unchecked and not kept: for whoever decodes it elsewhere. */
+  async storedFrame(number: number, frame: number): Promise<{ readonly info: FrameInfo; readonly bytes: Uint8Array }> {
+    const header = await this.header(number);
+    const info = header.frames[frame];
+    if (info === undefined) throw new RangeError(`no frame ${frame}`);
+    return { info, bytes: await this.source.frame(this.#ref(number), header, frame) };
   }
 
   #ref(number: number): BatchRef {

@@ -35,3 +35,7 @@ export const streamRunsMax = 2 ** 22;
 
 /** Batches one reader may meet: their numbers and a frame's share 31 bits of a sort key. */
 export const readerBatchesMax = 2 ** 25;
+
+/** Ranges of one object that are read together: at most so long, with no hole longer than the second figure between them. */
+export const coalescedBytesMax = 5 * 1024 * 1024;
+export const coalescedGapBytes = 16 * 1024;

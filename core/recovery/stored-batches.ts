@@ -7,6 +7,7 @@ import { batchKey } from "#core/journal/keys.ts";
 import { hashBytes } from "#core/journal/layout.ts";
 import { headerReadBytes } from "#core/journal/limits.ts";
 import type { Objects } from "#core/ports.ts";
+import { CoalescedReads } from "./coalesced-reads.ts";
 import type { BatchRef } from "./journal-source.ts";
 
 /** What is known of an object before it is read. */
@@ -18,7 +19,7 @@ export class StoredBatches {
   readonly #vpgId: string;
 
   constructor(objects: Pick<Objects, "get">, vpgId: string) {
-    this.#objects = objects;
+    this.#objects = new CoalescedReads(objects);
     this.#vpgId = vpgId;
   }
 

@@ -52,3 +52,8 @@ export const stopPollMs = 500;
 export const sweepMs = 60_000;
 /** Connections to the site that reading journals uses. */
 export const journalConnections = 16;
+
+/** Threads that decode and write when a checkpoint is written to a file. */
+export const writeThreadsMax = 4;
+/** Frames (256 KiB) that wait for one such thread: enough that none is idle while the journal is read. */
+export const framesPerThreadMax = 24;

@@ -1,10 +1,10 @@
-import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { open, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { InvalidInput } from "#core/errors.ts";
-import { imageInOrder } from "#core/recovery/image-stream.ts";
+import { storedFrames } from "#core/recovery/image-stream.ts";
 import { syncFolder } from "./durable-file.ts";
+import { FrameWriter } from "./frame-writer.ts";
 import { type CheckpointVolume, viewOf } from "./view-export.ts";
-import { zeroRuns } from "./zero-runs.ts";
 
 export interface WriteViewOptions extends CheckpointVolume {
   /** A new file; one that exists is refused. */
@@ -38,28 +38,20 @@ export async function writeView(options: WriteViewOptions): Promise<{ readonly d
 async function writeSparse(file: string, options: WriteViewOptions): Promise<number> {
   const { sizeBytes, onProgress, signal } = options;
   const handle = await open(file, "w");
-  let dataBytes = 0;
+  const writer = new FrameWriter(handle.fd);
   try {
     await handle.truncate(sizeBytes);
-    for await (const piece of imageInOrder(viewOf(options))) {
+    for await (const frame of storedFrames(viewOf(options))) {
       signal.throwIfAborted();
-      for (const run of zeroRuns(piece.bytes)) {
-        if (run.zero) continue;
-        await writeWhole(handle, piece.bytes.subarray(run.start, run.end), piece.offset + run.start);
-        dataBytes += run.end - run.start;
-      }
-      onProgress(piece.offset + piece.bytes.length, sizeBytes);
+      await writer.write(frame);
+      onProgress(frame.reached, sizeBytes);
     }
+    await writer.finish();
     await handle.sync();
   } finally {
+    await writer.close();
     await handle.close();
   }
   onProgress(sizeBytes, sizeBytes);
-  return dataBytes;
-}
-
-async function writeWhole(handle: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await handle.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
-  }
+  return writer.dataBytes;
 }
