@@ -1,8 +1,9 @@
-import { closeSync, existsSync, fdatasyncSync, openSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { formatNbdUri } from "../gateway/nbd/uri.ts";
 import type { BenchContext } from "./bench.ts";
 import { Running } from "./programs.ts";
+import { BenchStage } from "./stage.ts";
 
 /** A disk that somebody serves over NBD on a Unix socket. */
 export interface Exported {
@@ -66,4 +67,28 @@ export function plainFarshore(folder: string, bytes: number): Promise<Exported> 
   const file = makeDisk(join(folder, "plain.img"), bytes);
   const script = new URL("./nbd-server.ts", import.meta.url).pathname;
   return served("farshore, no tap", file, socket, "disk", process.execPath, [script, file, socket]);
+}
+
+/** Our gateway as it runs in production: its disk in `folder`, every write shipped to a recovery site of its own process, whose journal is on disk. */
+export async function replicatedFarshore(context: BenchContext, folder: string, bytes: number): Promise<Exported> {
+  const directory = mkdtempSync(join(context.diskFolder, "stage-"));
+  const file = makeDisk(join(folder, "replicated.img"), bytes);
+  const plan = { volumes: [{ name: "disk", bytes, disk: file }], checkpointInterval: "5s" };
+  const stage = await BenchStage.set(directory, plan);
+  try {
+    await stage.settled();
+  } catch (error) {
+    await stage.stop();
+    throw error;
+  }
+  return {
+    subject: "farshore, replicating",
+    uri: stage.stage.sourceUris[0] ?? "",
+    file,
+    settle: async () => void (await stage.settled()),
+    async stop() {
+      await stage.stop();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
 }

@@ -1,5 +1,5 @@
 import { type Bench, type BenchContext, interleaved } from "./bench.ts";
-import { type Exported, nbdkitFile, plainFarshore, qemuNbd, writeOut } from "./exports.ts";
+import { type Exported, nbdkitFile, plainFarshore, qemuNbd, replicatedFarshore, writeOut } from "./exports.ts";
 import { Findings, type Metric } from "./findings.ts";
 import { type FioJob, fio } from "./fio.ts";
 import { fioSeconds, fioSecondsQuick, guestDiskBytes } from "./limits.ts";
@@ -45,6 +45,7 @@ async function measurePlace(context: BenchContext, findings: Findings, place: st
     subjects.push(await nbdkitFile(context, folder, guestDiskBytes));
     subjects.push(await qemuNbd(context, folder, guestDiskBytes));
     subjects.push(await plainFarshore(folder, guestDiskBytes));
+    subjects.push(await replicatedFarshore(context, folder, guestDiskBytes));
     for (const shape of shapes) await measureShape(context, findings, `${place}: ${shape.name}`, shape, subjects);
   } finally {
     await Promise.all(subjects.map((subject) => subject.stop()));

@@ -7,10 +7,6 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import type { OpenSessionReply } from "#core/api/gateway-api.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { newId } from "#core/ids.ts";
-import { extentKinds } from "#core/journal/batch.ts";
-import { encodeBatch } from "#core/journal/encode.ts";
-import { batchHash } from "#core/journal/hash.ts";
-import { packExtents, type TappedExtents } from "#core/journal/pack.ts";
 import type { Workflows } from "#core/ports.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
@@ -18,8 +14,9 @@ import { openSession } from "#core/protection/open-session.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { getVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Caller, Site } from "#core/site.ts";
+import { batchesInFlightMax } from "../gateway/limits.ts";
+import { BatchMaker } from "./batch-maker.ts";
 
-const writeBytes = 4096;
 /** A full batch of 4 KiB writes: 4 MiB. */
 export const writesPerBatch = 1024;
 
@@ -84,87 +81,17 @@ export async function makeSite(folder: string, sizeBytes: number): Promise<Bench
   return { site, vpg: await getVpg(site, vpgId), gateway, session, volume, close: () => table.close() };
 }
 
-/** Batches of 4 KiB writes at random places, chained, as a gateway would send them; the payload compresses well. */
-export class RandomWrites {
-  readonly #bench: BenchSite;
-  readonly #blocks: number;
-  #batch = 0;
-  #hash = new Uint8Array(32);
-  /** Of the last write made. */
-  sequence = 0;
-  /** Where the last batch wrote. */
-  #offsets = new Float64Array(0);
-
-  constructor(bench: BenchSite, sizeBytes: number) {
-    this.#bench = bench;
-    this.#blocks = sizeBytes / writeBytes;
-  }
-
-  get offsets(): Float64Array {
-    return this.#offsets;
-  }
-
-  next(): { readonly batch: number; readonly body: Uint8Array } {
-    const count = writesPerBatch;
-    const { extents, payload } = this.#writes(count);
-    const first = this.sequence + 1;
-    this.sequence += count;
-    const batch = this.#batch;
-    const body = encodeBatch({
-      vpgId: this.#bench.vpg.vpgId,
-      term: this.#bench.session.term,
-      session: this.#bench.session.session,
-      batch,
-      previousHash: this.#hash,
-      configRevision: this.#bench.session.configRevision,
-      firstSequence: first,
-      lastSequence: this.sequence,
-      sourceTimeFirst: Date.now(),
-      sourceTimeLast: Date.now(),
-      events: [],
-      ...packExtents(extents, payload, "zstd1"),
-    });
-    this.#batch += 1;
-    this.#hash = Uint8Array.from(batchHash(body));
-    return { batch, body };
-  }
-
-  #writes(count: number): { readonly extents: TappedExtents; readonly payload: Uint8Array } {
-    const payload = Buffer.alloc(count * writeBytes);
-    // Different places within the batch, so that coalescing keeps every write and the history is as long as it says.
-    const blocks = new Set<number>();
-    while (blocks.size < count) blocks.add(Math.floor(Math.random() * this.#blocks));
-    const offsets = Float64Array.from(blocks, (block) => block * writeBytes);
-    for (let index = 0; index < count; index += 1) {
-      payload.fill(1 + ((this.sequence + index) % 255), index * writeBytes, (index + 1) * writeBytes);
-    }
-    this.#offsets = offsets;
-    const rising = (step: number): Uint32Array => Uint32Array.from({ length: count }, (_, index) => index * step);
-    return {
-      payload,
-      extents: {
-        count,
-        kind: new Uint8Array(count).fill(extentKinds.write),
-        volume: new Uint16Array(count).fill(this.#bench.volume),
-        sequenceDelta: rising(1),
-        offset: offsets,
-        length: new Uint32Array(count).fill(writeBytes),
-        payloadOffset: rising(writeBytes),
-      },
-    };
-  }
-}
-
 /** Ingests `batches` batches of random writes; resolves with the places of the first batch. */
-export async function writeHistory(bench: BenchSite, sizeBytes: number, batches: number): Promise<Float64Array> {
-  const writes = new RandomWrites(bench, sizeBytes);
+export async function writeHistory(bench: BenchSite, volumeBytes: number, batches: number): Promise<Float64Array> {
   const { vpgId } = bench.vpg;
-  const { term, session } = bench.session;
+  const { term, session, configRevision } = bench.session;
+  const opened = { vpgId, term, session, configRevision, volume: bench.volume, volumeBytes };
+  const maker = new BatchMaker(opened, { writes: writesPerBatch, writeBytes: 4096, payload: "equal" });
   let first: Float64Array | undefined;
   for (let done = 0; done < batches; ) {
-    const window = Array.from({ length: Math.min(16, batches - done) }, () => {
-      const made = writes.next();
-      first ??= writes.offsets;
+    const window = Array.from({ length: Math.min(batchesInFlightMax, batches - done) }, () => {
+      const made = maker.next();
+      first ??= maker.offsets;
       return made;
     });
     await Promise.all(

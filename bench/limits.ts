@@ -21,3 +21,29 @@ export const fioSecondsQuick = 1;
 
 /** Views opened of every volume and history. */
 export const viewOpenings = 7;
+
+/** Pause between two looks at a site. */
+export const pollMs = 25;
+/** Replication comes to rest, or a first sync ends, within this. */
+export const replicatingMs = 300_000;
+
+/** The disk of a first copy. */
+export const syncDiskBytes = 4 * GiB;
+export const syncDiskBytesQuick = GiB / 2;
+
+/** What a round of ingest sends: 4 MiB batches of so much in all, and so many batches of one write. */
+export const ingestBytes = GiB / 2;
+export const ingestSmallBatches = 2000;
+/** How long the requests of a gateway are counted: some checkpoint intervals. */
+export const requestSeconds = 20;
+export const requestSecondsQuick = 6;
+
+/** The disk that `view write` writes, and the random writes that make its journal less tidy. */
+export const viewDiskBytes = 2 * GiB;
+export const viewDiskBytesQuick = GiB / 4;
+export const overwrites = 100_000;
+export const overwritesQuick = 4000;
+
+/** Each of the two disks that are failed over. */
+export const rtoDiskBytes = GiB;
+export const rtoDiskBytesQuick = GiB / 8;

@@ -10,14 +10,18 @@ import { parseArgs } from "node:util";
 import { formatDuration } from "#core/units.ts";
 import type { Bench } from "./bench.ts";
 import type { FindingsRecord } from "./findings.ts";
+import { firstSync } from "./first-sync.ts";
 import { guest } from "./guest.ts";
+import { ingest } from "./ingest.ts";
 import { roundsDefault } from "./limits.ts";
 import { machineLines, thisMachine } from "./machine.ts";
 import { linesOf } from "./print.ts";
 import { findProgram } from "./programs.ts";
+import { rto } from "./rto.ts";
 import { viewOpen } from "./view-open.ts";
+import { viewWrite } from "./view-write.ts";
 
-const benches: readonly Bench[] = [guest, viewOpen];
+const benches: readonly Bench[] = [guest, ingest, firstSync, viewOpen, viewWrite, rto];
 const root = fileURLToPath(new URL("..", import.meta.url));
 const resultsFolder = join(root, ".cache", "bench");
 

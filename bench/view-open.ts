@@ -108,7 +108,7 @@ async function openOnce(
   await view.read(offset, target);
   const opened = performance.now();
   const { user, system } = process.cpuUsage(cpuBefore);
-  if (target[0] === 0) throw new Error(`nothing at ${offset} of the view`);
+  if (target[0] !== 0x5a) throw new Error(`nothing at ${offset} of the view`);
   await view.read(offset, target);
   findings.add(scenario, subjectOf(volume, history), opening, opened - started);
   findings.add(scenario, subjectOf(volume, history), cpu, (user + system) / 1000);

@@ -10,7 +10,12 @@ export const vm = "db";
 
 /** What is to be protected. */
 export interface Plan {
-  readonly volumes: readonly { readonly name: string; readonly bytes: number }[];
+  readonly volumes: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    /** A disk that is there already; otherwise an empty one is made. */
+    readonly disk?: string;
+  }[];
   readonly checkpointInterval: string;
   /** More lines of the source gateway's `[source]` table. */
   readonly source?: string;
@@ -134,12 +139,14 @@ name = "${vm}"
 ${volumes.join("")}`;
 }
 
-/** The source gateway's configuration; makes its empty disks. */
+/** The source gateway's configuration; makes the disks that aren't there. */
 function sourceFile(directory: string, site: string, socket: string, plan: Plan): string {
-  const volumes = plan.volumes.map(({ name, bytes }) => {
-    const path = `${directory}/disks/${name}.img`;
-    writeFileSync(path, "");
-    truncateSync(path, bytes);
+  const volumes = plan.volumes.map(({ name, bytes, disk }) => {
+    const path = disk ?? `${directory}/disks/${name}.img`;
+    if (disk === undefined) {
+      writeFileSync(path, "");
+      truncateSync(path, bytes);
+    }
     return `[[source.volume]]\nvm = "${vm}"\nname = "${name}"\npath = "${path}"\n`;
   });
   return `site = "${site}"\nstate = "paris-state"\n[source]\nvpg = "${vpg}"\nsocket = "${socket}"\n${plan.source ?? ""}\n${volumes.join("")}`;

@@ -12,7 +12,7 @@ const walls: Readonly<Record<string, readonly string[]>> = {
   // Names files of functions/ and workflows/ by path only.
   infra: ["core", "infra"],
   scripts: ["core", "adapters", "gateway", "cli", "scripts"],
-  bench: ["core", "adapters", "functions", "gateway", "cli", "bench"],
+  bench: ["core", "adapters", "functions", "gateway", "cli", "scripts", "bench"],
 };
 
 /** Packages that core may use: they compute and do nothing else. */
