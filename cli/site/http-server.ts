@@ -133,8 +133,8 @@ async function answer(
       rawPath,
       rawQueryString,
       headers: headersOf(request),
-      body: bytes.length === 0 ? undefined : bytes.toString("base64"),
-      isBase64Encoded: bytes.length > 0,
+      bytes,
+      isBase64Encoded: false,
       requestContext: { requestId, http: { method: request.method ?? "GET" } },
     };
     const context: Context = lambdaContext(mount.functionName, requestId);

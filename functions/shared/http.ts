@@ -4,6 +4,8 @@ import { InvalidInput } from "#core/errors.ts";
 /** What the functions read of a function URL's event; the embedded site makes the same of a request. */
 export interface HttpEvent extends Pick<APIGatewayProxyEventV2, "rawPath" | "rawQueryString" | "headers"> {
   readonly body?: string | undefined;
+  /** The body from a host of the same process, in place of `body`: base64 both ways and its garbage are a third of what a batch costs. */
+  readonly bytes?: Uint8Array | undefined;
   readonly isBase64Encoded: boolean;
   readonly requestContext: {
     readonly requestId: string;
@@ -23,7 +25,11 @@ export function octets(bytes: Uint8Array): HttpResult {
 }
 
 /** The body's bytes. Throws `InvalidInput` when there are more than `bytesMax`, before anything is decoded. */
-export function bodyBytes({ body = "", isBase64Encoded }: HttpEvent, bytesMax: number): Uint8Array {
+export function bodyBytes({ body = "", bytes: whole, isBase64Encoded }: HttpEvent, bytesMax: number): Uint8Array {
+  if (whole !== undefined) {
+    if (whole.length > bytesMax) throw tooLarge(bytesMax);
+    return whole;
+  }
   // Four characters of base64 are three bytes; other text has at least a byte a character.
   const least = isBase64Encoded ? Math.floor(body.length / 4) * 3 - 2 : body.length;
   if (least > bytesMax) throw tooLarge(bytesMax);
