@@ -61,8 +61,11 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
   try {
     await site.table.transact([{ put: items.vpg(vpgId), fields: fieldsOf(fields), if: { absent: true } }]);
   } catch (error) {
-    if (error instanceof ConditionFailed) throw nameTaken(input.name);
-    throw error;
+    if (!(error instanceof ConditionFailed)) throw error;
+    // This very call's own write whose reply was lost, or somebody else's of the same name and settings.
+    const stands = await findVpg(site, vpgId);
+    if (stands === undefined || stands.createdAt !== fields.createdAt) throw nameTaken(input.name);
+    return stands;
   }
   site.log.info("vpg-created", { vpgId, name: input.name, initiatedBy: callerText(caller) });
   return { ...fields, vpgId, rev: 1 };

@@ -4,26 +4,17 @@ import { type Caller, callerText, type Site } from "#core/site.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
 import { sealSessionsOf } from "./seal.ts";
-import { findByRef, noVpg, updateVpg } from "./vpg-store.ts";
+import { tryAgain } from "./try-again.ts";
+import { findByRef, noVpg, updateVpg, type VpgRecord } from "./vpg-store.ts";
 
 /**
  * Ends protection: hides the VPG, seals every session, frees the name. Its objects stay. Cut off anywhere, asking again
  * finishes it. Throws `OperationInProgress` while a failover or a test is open.
  */
 export async function deleteVpg(site: Site, caller: Caller, ref: string): Promise<void> {
-  const record = await findByRef(site, ref);
-  if (record === undefined) throw noVpg(ref);
-  const { name } = record.definition;
-  const busy = record.operationId ?? record.openTests[0] ?? null;
-  if (busy !== null && !record.deleted) {
-    throw new OperationInProgress(
-      `${name} has an open operation ${busy}; end it (failover commit or rollback, failover test stop), then delete`,
-      { operationId: busy },
-    );
-  }
-  // Hidden first: from here on no session opens, so that all of them can be sealed.
-  if (!record.deleted) await updateVpg(site, record, { deleted: true });
+  const record = await tryAgain(`VPG ${ref}`, () => hide(site, ref));
   const { vpgId } = record;
+  const { name } = record.definition;
   const deleted = { vpgId, name, deletedAt: site.clock.now(), deletedBy: callerText(caller) };
   await site.objects.put(bucketKeys.deletedVpg(vpgId), jsonBytes(deleted), { ifAbsent: true });
   for (let term = 1; term <= record.term; term += 1) await sealSessionsOf(site, record, term, "vpg-deleted");
@@ -32,4 +23,20 @@ export async function deleteVpg(site: Site, caller: Caller, ref: string): Promis
     await site.table.transact([{ delete: items.vpgName(name), if: { rev: named.rev } }]);
   }
   site.log.info("vpg-deleted", { vpgId, name, initiatedBy: callerText(caller) });
+}
+
+/** Hidden first: from here on no session opens, so that all of them can be sealed. */
+async function hide(site: Site, ref: string): Promise<VpgRecord> {
+  const record = await findByRef(site, ref);
+  if (record === undefined) throw noVpg(ref);
+  if (record.deleted) return record;
+  const { name } = record.definition;
+  const busy = record.operationId ?? record.openTests[0] ?? null;
+  if (busy !== null) {
+    throw new OperationInProgress(
+      `${name} has an open operation ${busy}; end it (failover commit or rollback, failover test stop), then delete`,
+      { operationId: busy },
+    );
+  }
+  return updateVpg(site, record, { deleted: true });
 }

@@ -3,34 +3,13 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import type { OpenSession } from "#core/api/gateway-api.ts";
 import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
 import { type Id, idSchema, newId } from "#core/ids.ts";
-import type { Log, Objects, Random, Table, Workflows } from "#core/ports.ts";
+import type { Log, Objects, Table, Workflows } from "#core/ports.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Caller, Site } from "#core/site.ts";
+import { SeededRandom } from "./seeded-random.ts";
 import { VirtualClock } from "./virtual-clock.ts";
-
-/** Bytes that repeat for a seed, so that ids are the same in every run. */
-export class SeededRandom implements Random {
-  #state: number;
-
-  constructor(seed = 1) {
-    this.#state = seed >>> 0 || 1;
-  }
-
-  bytes(length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
-    for (let index = 0; index < length; index += 1) {
-      // xorshift32
-      this.#state ^= this.#state << 13;
-      this.#state ^= this.#state >>> 17;
-      this.#state ^= this.#state << 5;
-      this.#state >>>= 0;
-      bytes[index] = this.#state & 0xff;
-    }
-    return bytes;
-  }
-}
 
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -54,7 +33,7 @@ export function makeSite(
   over: { objects?: Objects; table?: Table; workflows?: Workflows; seed?: number } = {},
 ): TestSite {
   const clock = new VirtualClock();
-  const random = new SeededRandom(over.seed);
+  const random = new SeededRandom(over.seed ?? 1);
   return {
     siteId: idSchema.parse("01k3s1te000000000000000001"),
     siteName: "recovery",
