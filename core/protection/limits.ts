@@ -55,4 +55,6 @@ export const protectionLimits = {
   tagExpiryMs: 60_000,
   /** Events of one batch: a begin and an end for each volume and some more; they stand in one item. */
   eventsPerBatchMax: 1024,
+  /** Batches that may come in between while a session is being sealed; a gateway has sixteen in flight. */
+  sealAttemptsMax: 1000,
 } as const;

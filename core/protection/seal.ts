@@ -1,10 +1,11 @@
-import { Corrupt } from "#core/errors.ts";
+import { Corrupt, Transient } from "#core/errors.ts";
 import type { SealReason } from "#core/journal/batch.ts";
 import { encodeSeal } from "#core/journal/encode.ts";
 import { batchKey, parseSessionClaimKey, sessionClaimPrefix, sessionPrefix } from "#core/journal/keys.ts";
 import { batchNumberMax } from "#core/journal/limits.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Site } from "#core/site.ts";
+import { protectionLimits as limits } from "./limits.ts";
 import { readStored } from "./read-object.ts";
 import type { SessionProgress } from "./session-progress.ts";
 import { getSession, refreshProgress, type SessionState } from "./session-store.ts";
@@ -34,7 +35,7 @@ export async function sealSession(
   following = nothingFollows,
 ): Promise<SessionProgress> {
   const state = await getSession(site, vpg.vpgId, session);
-  for (;;) {
+  for (let attempt = 0; attempt < limits.sealAttemptsMax; attempt += 1) {
     const progress = await refreshProgress(site, state);
     if (progress.end === "sealed") return progress;
     const batch = progress.end === "open" ? progress.batches : await firstAbsent(site, state);
@@ -58,6 +59,7 @@ export async function sealSession(
     }
     if (progress.end === "broken" && created === "created") return progress;
   }
+  throw new Transient(`session ${session} grows faster than it can be sealed; try again`, { session });
 }
 
 /**

@@ -7,7 +7,8 @@ import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { noWorkflows, openAsk, protect, SeededRandom, silentLog } from "./site.ts";
+import { SeededRandom } from "./seeded-random.ts";
+import { noWorkflows, openAsk, protect, silentLog } from "./site.ts";
 import { Stream } from "./stream.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 

@@ -16,7 +16,8 @@ import { runWithSite } from "../../functions/shared/site.ts";
 import { type ProtectedShop, siteOf } from "./failover-site.ts";
 import { Life, mortal, mortalClock } from "./mortal.ts";
 import { type Behaviour, Machines, RecordingGateway } from "./recording-gateway.ts";
-import { operator, SeededRandom, silentLog } from "./site.ts";
+import { SeededRandom } from "./seeded-random.ts";
+import { operator, silentLog } from "./site.ts";
 import { functionNames, siteFunctions } from "./site-functions.ts";
 
 /** The documents as they stand in the repository. */
