@@ -82,7 +82,7 @@ export class CheckpointScan {
   async #listed(item: Parameters<typeof rowOfItem>[0]): Promise<ListedCheckpoint | undefined> {
     const row = rowOfItem(item);
     const known = this.#sessions.get(row.session);
-    if (known === undefined || row.sequence > known.progress.lastSequence) return undefined;
+    if (known === undefined) return undefined;
     const timeline = await this.#timeline(known);
     if (timeline.checkpointOf(row) === undefined) return undefined;
     return viewOfRow(row, known.state.claim.term);
