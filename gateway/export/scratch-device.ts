@@ -38,7 +38,7 @@ export class ScratchDevice implements BlockDevice {
   #promoted = false;
   #broken: DiskError | undefined;
   #imageReads = 0;
-  #onNoImageReads: (() => void) | undefined;
+  #onNoImageReads: (() => void)[] = [];
   #flushRunning: Promise<void> | undefined;
   #flushWaiting: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -281,7 +281,7 @@ export class ScratchDevice implements BlockDevice {
       }
     } finally {
       this.#imageReads -= 1;
-      if (this.#imageReads === 0) this.#onNoImageReads?.();
+      if (this.#imageReads === 0) for (const resolve of this.#onNoImageReads.splice(0)) resolve();
     }
   }
 
@@ -389,7 +389,7 @@ export class ScratchDevice implements BlockDevice {
   async #noImageReads(): Promise<void> {
     if (this.#imageReads === 0) return;
     await new Promise<void>((resolve) => {
-      this.#onNoImageReads = resolve;
+      this.#onNoImageReads.push(resolve);
     });
   }
 
