@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { contextOf } from "../context.ts";
+import { steadyMemory } from "../steady-memory.ts";
 import { untilStopped } from "../until-stopped.ts";
 
 export function registerGateway(program: Command): void {
@@ -11,6 +12,7 @@ export function registerGateway(program: Command): void {
     .description("Run a gateway until stopped; SIGTERM drains what is buffered and marks the disks clean.")
     .addHelpText("after", "\nExample:\n  FARSHORE_TOKEN=... farshore gateway run --config source-gateway.toml\n")
     .action(async (options: { readonly config: string }, command: Command) => {
+      steadyMemory();
       const { output } = contextOf(command);
       const { runGateway } = await import("../../gateway/main.ts");
       const running = await runGateway({ configFile: options.config });
