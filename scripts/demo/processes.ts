@@ -2,7 +2,8 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { openSync } from "node:fs";
 
-const cli = new URL("../../cli/main.ts", import.meta.url).pathname;
+/** The program from source, or an installed one to be tried instead. */
+const cli = process.env["FARSHORE_PROGRAM"] ?? new URL("../../cli/main.ts", import.meta.url).pathname;
 
 /** Starts and ends the demo's processes; nothing of it is left running. */
 export class Processes {

@@ -1,23 +1,15 @@
 import { copyFileSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { NbdClient } from "../../gateway/nbd/client.ts";
-import { parseNbdUri } from "../../gateway/nbd/uri.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
 import { show, until, vpg } from "../../scripts/demo/stage.ts";
+import { writeDisk } from "../kit/disk-client.ts";
 import { cleanUpStages, settled, type WholeStage, wholeStage } from "../kit/whole-stage.ts";
 
 const volumeBytes = 4 * 2 ** 20;
 const tableFiles = ["table.sqlite", "table.sqlite-wal", "table.sqlite-shm"];
 
 cleanUpStages();
-
-async function write(uri: string, text: string): Promise<void> {
-  const { address, exportName } = parseNbdUri(uri);
-  const client = await NbdClient.connect(address, exportName);
-  await client.write(0, Buffer.alloc(4096, text));
-  await client.disconnect();
-}
 
 const ids = (rows: readonly { readonly id: string }[]) => rows.map((row) => row.id);
 const log = (stage: WholeStage, name: string) => readFileSync(join(stage.directory, `${name}.log`), "utf8");
@@ -40,13 +32,13 @@ describe("fencing: who is over is refused and invisible, whatever happens to the
   it("a fenced gateway goes on writing; table deleted, or restored from yesterday: the listing stays exactly what it was", async () => {
     const stage = await wholeStage({ volumes: [{ name: "data", bytes: volumeBytes }], checkpointInterval: "1s" });
     const data = join(stage.directory, "berlin");
-    await write(stage.sourceUris[0] ?? "", "written before yesterday's copy");
+    await writeDisk(stage.sourceUris[0] ?? "", "written before yesterday's copy");
     await settled(stage);
     await stage.processes.stop("site-berlin", "SIGKILL");
     for (const file of tableFiles)
       if (existsSync(join(data, file))) copyFileSync(join(data, file), join(stage.directory, `yesterday-${file}`));
     stage.restart.site();
-    await write(stage.sourceUris[0] ?? "", "written after it");
+    await writeDisk(stage.sourceUris[0] ?? "", "written after it");
     await settled(stage);
 
     // A failover that is committed: the source's term is over, and its gateway still runs, writes and sends.
@@ -57,7 +49,7 @@ describe("fencing: who is over is refused and invisible, whatever happens to the
     await until("the source's gateway to say that it is fenced", 30_000, async () =>
       /fenced/i.test(log(stage, "gateway-paris")) ? true : undefined,
     );
-    await expect(write(stage.sourceUris[0] ?? "", "written by a fenced one")).rejects.toThrow();
+    await expect(writeDisk(stage.sourceUris[0] ?? "", "written by a fenced one")).rejects.toThrow();
 
     const check = async (what: string) => {
       expect(ids(await stage.list("--offline", data)), what).toEqual(ids(committed));
@@ -92,7 +84,7 @@ describe("fencing: who is over is refused and invisible, whatever happens to the
 
   it("a clone of a gateway: one of the two is over, and the journal is that of the other", async () => {
     const stage = await wholeStage({ volumes: [{ name: "data", bytes: volumeBytes }], checkpointInterval: "1s" });
-    await write(stage.sourceUris[0] ?? "", "before the clone");
+    await writeDisk(stage.sourceUris[0] ?? "", "before the clone");
     await settled(stage);
     const clone = cloneSource(stage);
     const token = stage.tokens.source;
@@ -102,7 +94,7 @@ describe("fencing: who is over is refused and invisible, whatever happens to the
     );
     // Each is told to write its own name; exactly one may get it into a checkpoint.
     const uris = [stage.sourceUris[0] ?? "", (stage.sourceUris[0] ?? "").replace("paris.sock", "clone.sock")];
-    const written = await Promise.allSettled(uris.map((uri, index) => write(uri, `gateway ${index}`)));
+    const written = await Promise.allSettled(uris.map((uri, index) => writeDisk(uri, `gateway ${index}`)));
     await settled(stage);
     const newest = await stage.image((await stage.list())[0]?.id ?? "", "data");
     const names = ["before the clone", "gateway 0", "gateway 1"].filter((text) =>

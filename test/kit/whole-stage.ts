@@ -19,8 +19,8 @@ export interface WholeStage extends Stage {
 const running: { processes: Processes; directory: string }[] = [];
 
 /** Kills what a test started and removes its files, however it ended. */
-export function cleanUpStages(): void {
-  afterEach(async () => {
+export function cleanUpStages(after: (clean: () => Promise<void>) => void = afterEach): void {
+  after(async () => {
     for (const { processes, directory } of running.splice(0)) {
       await processes.stopAll();
       rmSync(directory, { recursive: true, force: true });

@@ -2,8 +2,9 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { version } from "#core/version.ts";
+import { readDisk, writeDisk } from "../kit/disk-client.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 const directory = mkdtempSync(join(tmpdir(), "farshore-package-"));
@@ -36,6 +37,20 @@ describe("the published package, installed into an empty folder", () => {
       "source-gateway.toml",
       "vpg.toml",
     ]);
+  });
+
+  it("protects a disk, fails over and commits, workers and state machines included", async () => {
+    process.env["FARSHORE_PROGRAM"] = join(directory, "node_modules/farshore/dist/farshore.mjs");
+    const { cleanUpStages, settled, wholeStage } = await import("../kit/whole-stage.ts");
+    cleanUpStages(onTestFinished);
+    const stage = await wholeStage({ volumes: [{ name: "data", bytes: 2 ** 22 }], checkpointInterval: "1s" });
+    await writeDisk(stage.sourceUris[0] ?? "", "written to the installed program");
+    await settled(stage);
+    const live = await stage.operate("failover", "live", "shop", "--wait");
+    expect(await readDisk(Object.values(live.exports)[0] ?? "")).toEqual(
+      Buffer.alloc(4096, "written to the installed program"),
+    );
+    expect((await stage.operate("failover", "commit", "shop")).phase).toBe("Completed");
   });
 
   it("brings no other package along", () => {
