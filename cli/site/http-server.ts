@@ -41,17 +41,9 @@ export async function startHttpServer(
   address: ListenAddress,
   tls: TlsFiles | undefined,
 ): Promise<HttpServer> {
-  let bodiesBytes = 0;
-  const reserve = (bytes: number) => {
-    if (bodiesBytes + bytes > limits.bodiesBytesMax)
-      throw new Transient("the site has too much to take in; come again");
-    bodiesBytes += bytes;
-    return () => {
-      bodiesBytes -= bytes;
-    };
-  };
+  const bodies = new BodyBudget();
   const server = listenerOf(tls, (request, response) => {
-    serve(site, mounts, request, response, reserve).catch((error: unknown) => {
+    serve(site, mounts, request, response, bodies).catch((error: unknown) => {
       // Reached when the connection broke while the answer was written: nobody is left to tell.
       site.log.debug("response-not-sent", { error });
       response.destroy();
@@ -64,6 +56,22 @@ export async function startHttpServer(
   const port = await listen(server, address);
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   return { url: `${tls === undefined ? "http" : "https"}://${host}:${port}`, close: () => close(server) };
+}
+
+/** Bytes of bodies in memory, of all requests together. */
+class BodyBudget {
+  #bytes = 0;
+
+  /** Throws `Transient` when that is too much; the caller gives back what it took. */
+  take(bytes: number): void {
+    if (this.#bytes + bytes > limits.bodiesBytesMax)
+      throw new Transient("the site has too much to take in; come again");
+    this.#bytes += bytes;
+  }
+
+  give(bytes: number): void {
+    this.#bytes -= bytes;
+  }
 }
 
 function listenerOf(tls: TlsFiles | undefined, listener: RequestListener): Server {
@@ -101,10 +109,10 @@ async function serve(
   mounts: readonly Mount[],
   request: IncomingMessage,
   response: ServerResponse,
-  reserve: (bytes: number) => () => void,
+  bodies: BodyBudget,
 ): Promise<void> {
   const requestId = newId(site.clock, site.random);
-  const result = await answer(site, mounts, request, requestId, reserve);
+  const result = await answer(site, mounts, request, requestId, bodies);
   const { statusCode = 200, headers = {}, body = "", isBase64Encoded } = result;
   const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
   response.writeHead(statusCode, {
@@ -122,13 +130,14 @@ async function answer(
   mounts: readonly Mount[],
   request: IncomingMessage,
   requestId: string,
-  reserve: (bytes: number) => () => void,
+  bodies: BodyBudget,
 ): Promise<HttpResult> {
   const [rawPath = "/", rawQueryString = ""] = (request.url ?? "/").split(/\?(.*)/s);
   const mount = mounts.find(({ prefix }) => rawPath.startsWith(prefix)) ?? mounts.at(-1);
   if (mount === undefined) throw new TypeError("a server without functions");
+  const parts: Buffer[] = [];
   try {
-    const bytes = await readBody(request, mount.bodyBytesMax, reserve);
+    const bytes = await readBody(request, mount.bodyBytesMax, parts, bodies);
     const event: HttpEvent = {
       rawPath,
       rawQueryString,
@@ -141,8 +150,12 @@ async function answer(
     return await runWithSite(site, () => mount.handler(event, context));
   } catch (error) {
     return errorReply(error, requestId);
+  } finally {
+    bodies.give(bytesOf(parts));
   }
 }
+
+const bytesOf = (parts: readonly Buffer[]): number => parts.reduce((sum, part) => sum + part.length, 0);
 
 function headersOf(request: IncomingMessage): Record<string, string> {
   const entries = Object.entries(request.headers).flatMap(([name, value]) =>
@@ -155,23 +168,18 @@ function headersOf(request: IncomingMessage): Record<string, string> {
 async function readBody(
   request: IncomingMessage,
   bytesMax: number,
-  reserve: (bytes: number) => () => void,
+  parts: Buffer[],
+  bodies: BodyBudget,
 ): Promise<Buffer> {
-  const announced = Number(request.headers["content-length"] ?? 0);
-  if (announced > bytesMax) throw tooLarge(bytesMax);
-  const release = reserve(announced);
-  try {
-    const parts: Buffer[] = [];
-    let length = 0;
-    for await (const part of request) {
-      if (!Buffer.isBuffer(part)) throw new TypeError("a body is made of buffers");
-      length += part.length;
-      if (length > bytesMax) throw tooLarge(bytesMax);
-      parts.push(part);
-    }
-    const [only] = parts;
-    return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, length);
-  } finally {
-    release();
+  if (Number(request.headers["content-length"] ?? 0) > bytesMax) throw tooLarge(bytesMax);
+  let length = 0;
+  for await (const part of request) {
+    if (!Buffer.isBuffer(part)) throw new TypeError("a body is made of buffers");
+    length += part.length;
+    if (length > bytesMax) throw tooLarge(bytesMax);
+    bodies.take(part.length);
+    parts.push(part);
   }
+  const [only] = parts;
+  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, length);
 }
