@@ -1,12 +1,16 @@
 import { defineConfig } from "vitest/config";
 
-/** One project per kind of test; the folder or suffix says the kind (CONTRIBUTING.md). */
+/**
+ * One project per kind of test; the folder or suffix says the kind (CONTRIBUTING.md). The groups run one after the other: what
+ * starts whole sites and gateways would starve what runs beside it.
+ */
 export default defineConfig({
   test: {
     projects: [
       {
         test: {
           name: "unit",
+          sequence: { groupOrder: 0 },
           include: ["{core,adapters,functions,gateway,cli,workflows,scripts}/**/*.test.ts", "test/house/**/*.test.ts"],
           testTimeout: 30_000,
         },
@@ -14,6 +18,7 @@ export default defineConfig({
       {
         test: {
           name: "whole",
+          sequence: { groupOrder: 1 },
           include: ["test/{exactness,fencing,workflows,badinput,runbook,readme,package}/**/*.test.ts"],
           testTimeout: 300_000,
           hookTimeout: 120_000,
@@ -23,6 +28,7 @@ export default defineConfig({
       {
         test: {
           name: "interop",
+          sequence: { groupOrder: 2 },
           include: ["test/interop/**/*.test.ts"],
           testTimeout: 600_000,
           hookTimeout: 120_000,

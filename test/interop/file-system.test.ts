@@ -66,7 +66,7 @@ describe("a real file system on protected disks", () => {
 
   it("ext4 mounted over nbdfuse and a loop device: every checkpoint recovers to a clean file system", async (context) => {
     requireRoot(context);
-    const [mkfs = "", e2fsck = "", nbdfuse = "", losetup = "", mount = "", umount = "", fusermount = ""] = requirePeer(
+    const [mkfs = "", e2fsck = "", nbdfuse = "", losetup = "", mount = "", umount = ""] = requirePeer(
       context,
       "mkfs.ext4",
       "e2fsck",
@@ -74,7 +74,6 @@ describe("a real file system on protected disks", () => {
       "losetup",
       "mount",
       "umount",
-      "fusermount3",
     );
     const stage = await wholeStage({ volumes: [{ name: "data", bytes: volumeBytes }], checkpointInterval: "1s" });
     const [fuse, mounted] = [`${stage.directory}/fuse`, `${stage.directory}/mounted`];
@@ -113,7 +112,7 @@ describe("a real file system on protected disks", () => {
     } finally {
       if (runStatus("mountpoint", "-q", mounted) === 0) run(umount, mounted);
       if (loop !== "") run(losetup, "--detach", loop);
-      runStatus(fusermount, "-u", `${fuse}/disk`);
+      runStatus(umount, fuse);
     }
   });
 });

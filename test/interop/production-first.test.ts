@@ -10,7 +10,7 @@ import { cleanUpStages, settled, wholeStage } from "../kit/whole-stage.ts";
 
 const volumeBytes = 1024 * 2 ** 20;
 const slices = 6;
-const sliceSeconds = 10;
+const sliceSeconds = 5;
 const rssMax = 512 * 2 ** 20;
 
 cleanUpStages();
