@@ -37,7 +37,10 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  child?.kill("SIGKILL");
+  if (child?.exitCode === null && child.signalCode === null) {
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  }
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -112,7 +115,8 @@ class Guest {
 const boots = async (): Promise<number> =>
   (await readFile(path.join(folder, "hooks.log"), "utf8")).split("\n").filter((line) => line.startsWith("boot")).length;
 
-describe("a recovery half that is killed again and again", () => {
+// Each run starts a dozen processes, which takes long on a busy machine.
+describe("a recovery half that is killed again and again", { timeout: 120_000 }, () => {
   it(`attaches, boots once and promotes, and loses no durable write of its guest, seed ${seed}`, async () => {
     const random = new SeededRandom(seed);
     const { attach, boot, promote } = commandsOf(journal.upTo, sizes);
