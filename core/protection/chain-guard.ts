@@ -16,7 +16,8 @@ export class ChainGuard {
     for (const batch of this.#links.keys()) if (batch < progress.batches - 1) this.#links.delete(batch);
     if (link.batch < progress.batches || this.#links.has(link.batch)) return undefined;
     const problem = this.#problem(link, progress);
-    if (problem === undefined) this.#links.set(link.batch, link);
+    const { batch, firstSequence, lastSequence, sha256, previous } = link;
+    if (problem === undefined) this.#links.set(batch, { batch, firstSequence, lastSequence, sha256, previous });
     return problem;
   }
 
