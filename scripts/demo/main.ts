@@ -54,7 +54,7 @@ async function play(processes: Processes, directory: string): Promise<void> {
   });
   say(`protected: ${replicating.status}, initial sync done, first checkpoint ${replicating.newestCheckpoint?.id}`);
 
-  processes.start("workload", script("workload.ts"), [stage.writesLog, ...stage.sourceUris, "500", "16000"]);
+  processes.start("workload", script("workload.ts"), [stage.writesLog, ...stage.sourceUris, "300", "16000"]);
   await until("ten checkpoints", 60_000, async () => ((await show(stage.env)).checkpoints >= 10 ? true : undefined));
   say("the application writes; checkpoints come every second");
 

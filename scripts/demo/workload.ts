@@ -41,10 +41,13 @@ process.on("SIGUSR2", () => {
 const balances = new Array<number>(accounts).fill(0);
 let previous: Uint8Array = new Uint8Array(32);
 const beganAt = performance.now();
-for (let n = 1; n <= Number(most); n += 1) {
+for (let n = 1; ; n += 1) {
   const account = (n * 7919) % accounts;
   if (corrupting) {
     await write(dataVolume, pageOffset(account), randomBytes(blockBytes));
+  } else if (n > Number(most)) {
+    // The log volume is full: an application at rest, until the accident or the end.
+    await new Promise((resolve) => setTimeout(resolve, 50));
   } else {
     const balance = (balances[account] ?? 0) + n;
     balances[account] = balance;

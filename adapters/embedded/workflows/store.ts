@@ -144,8 +144,9 @@ export class WorkflowStore {
 
   /** Executions of a machine (or all), oldest first. */
   list(machine: string | undefined, status: ExecutionStatus | undefined): readonly ExecutionRow[] {
+    // Coalesced, since a numbered placeholder that stands twice can't be bound by place in Node 22.
     return this.#all(
-      "SELECT * FROM executions WHERE (?1 IS NULL OR machine = ?1) AND (?2 IS NULL OR status = ?2) ORDER BY id",
+      "SELECT * FROM executions WHERE machine = COALESCE(?, machine) AND status = COALESCE(?, status) ORDER BY id",
       machine ?? null,
       status ?? null,
     ).map((row) => executionRow.parse(row));
