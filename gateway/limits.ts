@@ -12,8 +12,11 @@ export const bufferBytesMax = 16 * 1024 * MiB;
 export const lowWaterShare = 0.25;
 /** A sync waits while the buffer holds more than this share, so that guests have the rest. */
 export const syncShare = 0.5;
-/** A sync also waits while so many raw bytes stand before the encoder: more would only drive the compression level down. */
-export const syncQueueBytesMax = 24 * MiB;
+/**
+ * A sync also waits while so many raw bytes stand before the encoder: above the raw level, so that on a link faster than the
+ * compressor the sync goes at the speed of the disks. On a slow link encoded batches fill the share first, and all is compressed well.
+ */
+export const syncQueueBytesMax = 80 * MiB;
 
 /** Payload of one segment: the payload of one batch. */
 export const segmentBytes = 4 * MiB;
