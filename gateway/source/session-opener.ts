@@ -1,3 +1,4 @@
+import { fileTrouble } from "#adapters/embedded/file-errors.ts";
 import type { OpenSessionReply } from "#core/api/gateway-api.ts";
 import { FarshoreError, Transient } from "#core/errors.ts";
 import { type Id, newId } from "#core/ids.ts";
@@ -62,8 +63,9 @@ export class SessionOpener {
       return { kind: "opened", vpgId, reply };
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof FarshoreError)) throw error;
-      return error instanceof Transient ? { kind: "unreachable", error } : { kind: "refused", error };
+      if (error instanceof Transient) return { kind: "unreachable", error };
+      // The state directory's trouble (a full disk) is told as such, and tried again; nothing is served on its account.
+      return { kind: "refused", error: fileTrouble(error, `State directory of ${this.#vpgName}`) };
     }
   }
 

@@ -125,7 +125,7 @@ export class SourceHalf {
 
   start(): void {
     this.#sync.start();
-    this.#loop ??= this.#run();
+    this.#loop ??= this.#run().catch(this.#options.onCrash);
   }
 
   /** For heartbeats. */
@@ -247,7 +247,7 @@ export class SourceHalf {
         await this.#options.clock.sleep(refused ? refusedOpenRetryMs : pause, signal);
       }
     } catch (error) {
-      if (!signal.aborted) throw error;
+      if (!signal.aborted) throw error instanceof Error ? error : new Error(String(error));
     }
   }
 

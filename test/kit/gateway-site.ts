@@ -54,6 +54,8 @@ export class GatewaySite {
     refuse: () => undefined,
   };
   readonly protectedVpg: ProtectedVpg;
+  /** What a gateway is told, faster than an operator may ask for. */
+  readonly pace = { heartbeatMs: 200, checkpointMs: 150 };
   /** Requests that arrived, as `METHOD /path`. */
   readonly requests: string[] = [];
   readonly #server: Server;
@@ -89,6 +91,13 @@ export class GatewaySite {
     const address = this.#server.address();
     if (typeof address !== "object" || address === null) throw new Error("no address");
     this.#url = `http://127.0.0.1:${address.port}`;
+  }
+
+  /** From now on requests are answered again; those that hung are cut off. */
+  answerAgain(): void {
+    this.faults.hangs = false;
+    for (const response of this.#held) response.destroy();
+    this.#held.clear();
   }
 
   /** Answers nobody any more; `listen` takes the same port again. */
@@ -182,12 +191,18 @@ export class GatewaySite {
     const json = (): unknown => JSON.parse(body.toString("utf8"));
     switch (`${request.method} ${kind}`) {
       case "POST heartbeat":
-        return JSON.stringify(await acceptHeartbeat(site, caller, parseInput(heartbeatSchema, json())));
+        return JSON.stringify({
+          ...(await acceptHeartbeat(site, caller, parseInput(heartbeatSchema, json()))),
+          nextHeartbeatMs: this.pace.heartbeatMs,
+        });
       case "POST commands":
         await reportCommand(site, caller, first, parseInput(commandReportSchema, json()));
         return "{}";
       case "POST sessions":
-        return JSON.stringify(await openSession(site, caller, parseInput(openSessionSchema, json())));
+        return JSON.stringify({
+          ...(await openSession(site, caller, parseInput(openSessionSchema, json()))),
+          checkpointIntervalMs: this.pace.checkpointMs,
+        });
       case "PUT batches": {
         const ageMs = Number(request.headers["x-farshore-age-ms"]);
         const place = {
