@@ -27,7 +27,9 @@ export const segmentEventsMax = 250;
 /** A sealed segment with less payload than this is copied out, so that its large buffers stay with the log. */
 export const segmentCopyBytesMax = 512 * KiB;
 /** Segment buffers kept for reuse. */
-export const pooledSegmentsMax = 4;
+export const pooledSegmentsMax = 2;
+/** Segments' worth of memory that the encoder may hold beside what it works on: frames and the batch in the making. */
+export const encodingSegments = 2;
 
 /** Batches sent and not answered. A site takes a batch no farther than this ahead of the unbroken prefix. */
 export const batchesInFlightMax = 16;

@@ -14,7 +14,7 @@ import { pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
 import { GatewaySite } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
-import { openAsk } from "../../test/kit/site.ts";
+import { openAsk, operator } from "../../test/kit/site.ts";
 import type { GatewayConfig } from "../config.ts";
 import { parseGatewayConfig } from "../config.ts";
 import { type RunningGateway, runGateway } from "../main.ts";
@@ -247,12 +247,12 @@ path = "log.img"
   it("pauses and resumes by order of the site", async () => {
     await (await start()).ready;
     await replicating();
-    await pauseVpg(site.site, site.vpgId);
+    await pauseVpg(site.site, operator, site.vpgId);
     await until(() => gateway?.status().source?.stream?.mode === "paused", "paused");
     const client = await connect("log");
     await client.write(MiB, random.bytes(70_144));
     await client.disconnect();
-    await resumeVpg(site.site, site.vpgId);
+    await resumeVpg(site.site, operator, site.vpgId);
     await replicating();
     await until(() => gateway?.status().source?.stream?.idle === true, "idle");
     await expectEqual();

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { afterEach, describe, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { FaultyDevice } from "../../test/kit/faulty-device.ts";
@@ -13,7 +14,7 @@ import { SyncRunner } from "./sync-runner.ts";
 
 const MiB = 2 ** 20;
 const sizes = [12 * MiB + 512, 5 * MiB];
-const bufferBytes = 26 * MiB;
+const bufferBytes = 42 * MiB;
 
 /** Disks, tap, shipper and sync of one VPG without process, network and worker threads for shipping. */
 class Rig {
@@ -48,7 +49,10 @@ class Rig {
       place: { vpgId: "01k3vpg0000000000000000001", term: 1, session: 1, configRevision: 1 },
       upload: this.journal.upload,
       events: {
-        encoded: (...encoded) => this.log.encoded(...encoded),
+        encoded: (...encoded) => {
+          this.log.encoded(...encoded);
+          this.peakBytes = Math.max(this.peakBytes, this.log.backlog?.bytes ?? 0);
+        },
         acknowledged: (batch) => this.log.acknowledged(batch),
         stopped: (error) => {
           this.stopped = error.name;
@@ -82,8 +86,9 @@ class Rig {
     return new Promise((resolve) => setImmediate(resolve));
   }
 
+  /** At times what does not compress. */
   bytes(length: number): Buffer {
-    return Buffer.alloc(length, this.random.bytes(61));
+    return this.random.chance(0.5) ? randomBytes(length) : Buffer.alloc(length, this.random.bytes(61));
   }
 
   /** One guest request at a random place; may fail when the disk does. */

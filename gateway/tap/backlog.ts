@@ -1,5 +1,6 @@
-import { pooledSegmentsMax } from "../limits.ts";
+import { encodingSegments, pooledSegmentsMax } from "../limits.ts";
 import {
+  isFullSized,
   monotonicMs,
   newSegmentBuffers,
   type SealedSegment,
@@ -16,9 +17,13 @@ interface PendingBatch {
   encoded: boolean;
 }
 
+/** What the buffers kept for reuse and the encoder's own work may take; it counts from the start, used or not. */
+const reserveBytes = (pooledSegmentsMax + encodingSegments) * segmentCountedBytes;
+
 /**
- * The journal data in memory, counted against the one bound of R6: segments that are sealed and raw, batches that are encoded
- * and not acknowledged, buffers kept for reuse. The open segment's buffers count from the moment they are taken.
+ * The journal data in memory, counted against the one bound of R6: the open segment from the moment its buffers are taken, segments
+ * that are sealed and raw, batches that are encoded and not acknowledged, and a reserve. A segment counts for at least what its batch
+ * can be long, so that nothing here grows but by taking buffers.
  */
 export class Backlog {
   readonly #pending = new Map<number, PendingBatch>();
@@ -32,7 +37,7 @@ export class Backlog {
 
   /** Everything that counts. */
   get bytes(): number {
-    return this.#bytes + this.#openBytes + this.#free.length * segmentCountedBytes;
+    return this.#bytes + this.#openBytes + reserveBytes;
   }
 
   /** Of it, what stands raw before the encoder. */
@@ -65,10 +70,9 @@ export class Backlog {
 
   /** Buffers for a segment, or undefined when they would pass the bound. */
   take(bytesMax: number): SegmentBuffers | undefined {
-    const free = this.#free.pop();
-    const buffers = free ?? (this.bytes + segmentCountedBytes <= bytesMax ? newSegmentBuffers() : undefined);
-    if (buffers !== undefined) this.#openBytes += segmentCountedBytes;
-    return buffers;
+    if (this.bytes + segmentCountedBytes > bytesMax) return undefined;
+    this.#openBytes += segmentCountedBytes;
+    return this.#free.pop() ?? newSegmentBuffers();
   }
 
   /** The open segment was sealed; its buffers went along unless `kept`. */
@@ -93,7 +97,7 @@ export class Backlog {
     this.#bytes += storedBytes - pending.bytes;
     pending.bytes = storedBytes;
     pending.encoded = true;
-    if (buffers.payload.byteLength + buffers.columns.byteLength === segmentCountedBytes) this.recycle(buffers);
+    if (isFullSized(buffers)) this.recycle(buffers);
   }
 
   /** Every batch up to `batch` is acknowledged. */

@@ -1,4 +1,5 @@
 import { type BatchEvent, extentKinds } from "#core/journal/batch.ts";
+import { objectBytesMax } from "#core/journal/limits.ts";
 import type { TappedExtents } from "#core/journal/pack.ts";
 import { segmentBytes, segmentCopyBytesMax, segmentEventsMax, segmentRecordsMax } from "../limits.ts";
 
@@ -30,10 +31,21 @@ export interface SealedSegment {
 const recordBytes = 8 + 4 + 4 + 4 + 2 + 1;
 const columnsBytes = segmentRecordsMax * recordBytes;
 
-export const segmentCountedBytes = segmentBytes + columnsBytes;
+/** What a segment that is open counts for: as much as its buffers take, and as its batch can be long. */
+export const segmentCountedBytes = Math.max(segmentBytes + columnsBytes, objectBytesMax);
+
+/** What a batch adds to the records and the payload: fixed header, frame table, text, checks, with some to spare. */
+const batchOverheadBytes = 2048;
+/** Bytes of a record in a batch (core/journal/FORMAT.md). */
+const batchRecordBytes = 24;
 
 export function newSegmentBuffers(): SegmentBuffers {
   return { payload: new ArrayBuffer(segmentBytes), columns: new ArrayBuffer(columnsBytes) };
+}
+
+/** True for buffers that another segment can be built in. */
+export function isFullSized(buffers: SegmentBuffers): boolean {
+  return buffers.payload.byteLength === segmentBytes && buffers.columns.byteLength === columnsBytes;
 }
 
 function columnsOf(buffer: ArrayBuffer, records: number): Omit<TappedExtents, "count"> {
@@ -127,7 +139,9 @@ export class OpenSegment {
       payloadBytes: this.#payloadBytes,
       events: this.#events,
       buffers,
-      countedBytes: buffers.payload.byteLength + buffers.columns.byteLength,
+      countedBytes: copied
+        ? this.#payloadBytes + (this.#extents + this.#events.length) * batchRecordBytes + batchOverheadBytes
+        : segmentCountedBytes,
     };
     return { sealed, kept: copied ? this.buffers : undefined };
   }

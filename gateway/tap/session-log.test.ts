@@ -16,7 +16,7 @@ describe("session log", () => {
 
   beforeEach(() => {
     clock = new VirtualClock();
-    log = new SessionLog({ sizes, bufferBytes: 32 * MiB, clock });
+    log = new SessionLog({ sizes, bufferBytes: 48 * MiB, clock });
     sealed = [];
   });
   const attach = (start: SessionStart = { kind: "continues" }): void =>
@@ -128,7 +128,7 @@ describe("session log", () => {
     attach();
     for (let wrote = 0; wrote < 60; wrote += 1) log.write(0, wrote * MiB, Buffer.alloc(MiB, wrote));
     expect(log.mode).toBe("dirty");
-    expect(log.backlog?.bytes).toBeLessThanOrEqual(32 * MiB);
+    expect(log.backlog?.bytes).toBeLessThanOrEqual(48 * MiB);
     const missed = log.tracks[0]?.suspects.count ?? 0;
     expect(missed).toBeGreaterThan(50);
     log.flush();
@@ -177,7 +177,7 @@ describe("session log", () => {
     log.write(0, 0, Buffer.alloc(512, 1));
     expect(log.close()).toBe(true);
     expect(events()).toEqual(["marker", "marker", "close"]);
-    log = new SessionLog({ sizes, bufferBytes: 32 * MiB, clock });
+    log = new SessionLog({ sizes, bufferBytes: 48 * MiB, clock });
     sealed = [];
     attach({ kind: "sync", label: "initial-sync", basis: { kind: "empty" } });
     log.write(0, 0, Buffer.alloc(512, 1));
