@@ -12,13 +12,13 @@ import { executionName, findOperation, hasEnded } from "#core/recovery/operation
 import { reconcile } from "#core/recovery/reconcile.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
 import type { Site } from "#core/site.ts";
+import { substitutions as functionNames, tasks as siteFunctions } from "../../cli/site/machines.ts";
 import { runWithSite } from "../../functions/shared/site.ts";
 import { type ProtectedShop, siteOf } from "./failover-site.ts";
 import { Life, mortal, mortalClock } from "./mortal.ts";
 import { type Behaviour, Machines, RecordingGateway } from "./recording-gateway.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { operator, silentLog } from "./site.ts";
-import { functionNames, siteFunctions } from "./site-functions.ts";
 
 /** The documents as they stand in the repository. */
 export function readDocument(kind: OperationKind): unknown {
