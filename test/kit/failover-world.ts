@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import type { StartOperation } from "#core/api/site-api.ts";
 import { type Id, idSchema } from "#core/ids.ts";
@@ -12,13 +13,13 @@ import { executionName, findOperation, hasEnded } from "#core/recovery/operation
 import { reconcile } from "#core/recovery/reconcile.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
 import type { Site } from "#core/site.ts";
-import { substitutions as functionNames, tasks as siteFunctions } from "../../cli/site/machines.ts";
 import { runWithSite } from "../../functions/shared/site.ts";
 import { type ProtectedShop, siteOf } from "./failover-site.ts";
 import { Life, mortal, mortalClock } from "./mortal.ts";
 import { type Behaviour, Machines, RecordingGateway } from "./recording-gateway.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { operator, silentLog } from "./site.ts";
+import { functionNames, siteFunctions } from "./site-functions.ts";
 
 /** The documents as they stand in the repository. */
 export function readDocument(kind: OperationKind): unknown {
@@ -66,6 +67,8 @@ export class FailoverWorld {
   readonly #options: WorldOptions;
   readonly #gateways: readonly RecordingGateway[];
   readonly #file = `file:${randomUUID()}?mode=memory&cache=shared`;
+  /** The executions live in memory as long as somebody holds them open. */
+  readonly #keeper = new DatabaseSync(this.#file);
   readonly #waking = new Set<number>();
   readonly #first: Deed;
   #deeds: readonly Deed[];
@@ -108,11 +111,16 @@ export class FailoverWorld {
     return this.#process.workflows;
   }
 
+  /** Adds something to be done later. */
+  later(deed: Deed): void {
+    this.#deeds = [...this.#deeds, deed];
+  }
+
   operation(): Promise<Operation | undefined> {
     return findOperation(this.shop.site, operationId);
   }
 
-  /** Lives on until the operation has ended and everybody has done their deed, or `stop` says so. */
+  /** Lives on until the operation and its execution have ended, or `stop` says so. */
   async run(stop: () => Promise<boolean> = () => this.finished()): Promise<void> {
     for (let turn = 0; turn < turnsMax; turn += 1) {
       if (this.#process === undefined || !this.#life.alive) await this.#start();
@@ -142,20 +150,26 @@ export class FailoverWorld {
 
   async finished(): Promise<boolean> {
     const operation = await this.operation();
-    if (operation === undefined || !hasEnded(operation) || this.#deeds.length > 0) return false;
+    if (operation === undefined || !hasEnded(operation)) return false;
     return this.closed();
   }
 
+  /** Ends everything. */
   close(): void {
-    this.#life.kill();
-    void this.#process?.workflows.close();
+    this.#kill();
+    if (this.#keeper.isOpen) this.#keeper.close();
+  }
+
+  /** Kills the process and lets go of what it held. */
+  #kill(): void {
+    this.#life.kill(() => void this.#process?.workflows.close());
   }
 
   /** A new process over what is durable. */
   async #start(): Promise<void> {
     if (this.#process !== undefined) {
       this.kills += 1;
-      this.close();
+      this.#kill();
     }
     const life = new Life();
     this.#life = life;
@@ -165,8 +179,7 @@ export class FailoverWorld {
       this.calls += 1;
       const { killAt } = this.#options;
       if (killAt !== undefined && "call" in killAt && killAt.call === this.calls && life.alive) {
-        life.kill();
-        void this.#process?.workflows.close();
+        this.#kill();
       }
     };
     const base: Site = {

@@ -3,18 +3,27 @@ import type { Clock } from "#core/ports.ts";
 /** One life of a process. What belongs to it stops when it is killed: calls under way never return. */
 export class Life {
   #alive = true;
+  #burying = false;
   #end: () => void = () => {};
   readonly #ended = new Promise<void>((resolve) => {
     this.#end = resolve;
   });
 
+  get burying(): boolean {
+    return this.#burying;
+  }
+
   get alive(): boolean {
     return this.#alive;
   }
 
-  kill(): void {
+  /** `burial` lets go of handles; a wait that it begins at once is over at once. */
+  kill(burial: () => void = () => {}): void {
     this.#alive = false;
     this.#end();
+    this.#burying = true;
+    burial();
+    this.#burying = false;
   }
 
   /** What `work` answers, or "killed" when the process dies first. */
@@ -54,13 +63,14 @@ export function mortal<T extends object>(port: T, life: Life, onCall?: (method: 
   });
 }
 
-/** The clock of a process: its sleeps end at once when it is dead, so nothing of it keeps time waiting. */
+/** The clock of a process: who sleeps when it dies never wakes. */
 export function mortalClock(clock: Clock, life: Life): Clock {
   return {
     now: () => clock.now(),
     monotonic: () => clock.monotonic(),
-    sleep: async (ms, signal) => {
-      if (life.alive) await clock.sleep(ms, signal);
+    sleep: (ms, signal) => {
+      if (life.alive) return clock.sleep(ms, signal);
+      return life.burying ? Promise.resolve() : never;
     },
   };
 }
