@@ -107,8 +107,8 @@ class Gateway implements RunningGateway {
         streams: [...(source?.streams() ?? [])],
         attachedOperations: [...(recovery?.attachedOperations() ?? [])],
       }),
-      answered: (answer, number) => {
-        source?.told(answer.streams);
+      answered: (answer, number, sent) => {
+        source?.told(answer.streams, sent.streams);
         commands.received(answer.commands, number);
       },
       busy: () => commands.busy || source?.busy === true,

@@ -10,8 +10,8 @@ export interface HeartbeatParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly sample: () => Heartbeat;
-  /** `number` counts the heartbeats of this process from 1. */
-  readonly answered: (answer: HeartbeatAnswer, number: number) => void;
+  /** `number` counts the heartbeats of this process from 1; `sent` is the one that is answered. */
+  readonly answered: (answer: HeartbeatAnswer, number: number, sent: Heartbeat) => void;
   /** Report every second. */
   readonly busy: () => boolean;
 }
@@ -56,10 +56,11 @@ export class HeartbeatLoop {
   async #beat(number: number): Promise<number> {
     const { site, log, sample, answered } = this.#parts;
     try {
-      const answer = await site.heartbeat(sample(), this.#stop.signal);
+      const sent = sample();
+      const answer = await site.heartbeat(sent, this.#stop.signal);
       if (this.#reachable === false) log.info("site.reachable");
       this.#reachable = true;
-      answered(answer, number);
+      answered(answer, number, sent);
       return answer.nextHeartbeatMs;
     } catch (error) {
       if (this.#stop.signal.aborted) return 0;

@@ -1,5 +1,5 @@
 import { fileTrouble } from "#adapters/embedded/file-errors.ts";
-import type { OpenSessionReply } from "#core/api/gateway-api.ts";
+import type { OpenSession, OpenSessionReply } from "#core/api/gateway-api.ts";
 import { FarshoreError, Transient } from "#core/errors.ts";
 import { type Id, newId } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
@@ -93,6 +93,12 @@ export class SessionOpener {
       acceptRegression: false,
       volumes: this.#disks.offered,
     };
+    const reply = await this.#opened(ask, signal);
+    // The answer to an earlier ask whose reply was lost: what it says of the disks was true then, and may not be now.
+    return reply.continues && !ask.cleanlyClosed ? { ...reply, continues: false, sync: "delta" } : reply;
+  }
+
+  async #opened(ask: OpenSession, signal: AbortSignal): Promise<OpenSessionReply> {
     try {
       return await this.#site.openSession(ask, signal);
     } catch (error) {

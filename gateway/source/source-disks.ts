@@ -20,6 +20,8 @@ export class SourceDisks {
   readonly #inner: readonly BlockDevice[];
   #tapped: readonly TappedDevice[] = [];
   #exported: "absent" | "read-write" | "read-only" = "absent";
+  /** The change of the exports that the next one waits for. */
+  #changing: Promise<void> = Promise.resolve();
 
   private constructor(
     vpgName: string,
@@ -79,7 +81,13 @@ export class SourceDisks {
   }
 
   /** Makes the exports what is asked for; when they go away or lose writing, their clients are dropped and their writes have ended. */
-  async exportAs(wanted: "absent" | "read-write" | "read-only"): Promise<void> {
+  exportAs(wanted: "absent" | "read-write" | "read-only"): Promise<void> {
+    const change = (): Promise<void> => this.#exportNow(wanted);
+    this.#changing = this.#changing.then(change, change);
+    return this.#changing;
+  }
+
+  async #exportNow(wanted: "absent" | "read-write" | "read-only"): Promise<void> {
     if (this.#exported === wanted) return;
     if (this.#exported !== "absent") {
       await Promise.all(this.#volumes.map((volume) => this.#server.removeExport(this.#nameOf(volume))));

@@ -6,7 +6,7 @@ import type { CommandHandlers } from "../control/handlers.ts";
 import type { SiteAddress, SiteClient } from "../control/site-client.ts";
 import { openRetryMsMax, openRetryMsMin, refusedOpenRetryMs } from "../limits.ts";
 import { NbdServer } from "../nbd/server.ts";
-import { SourceState } from "../state/source-state.ts";
+import { type SourceFacts, SourceState } from "../state/source-state.ts";
 import type { StateDirectory } from "../state/state-directory.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
 import type { TargetHashes } from "../sync/volume-sync.ts";
@@ -63,6 +63,10 @@ export class SourceHalf {
   #problem: FarshoreError | null = null;
   /** Nobody could have written the disks since the process took them. */
   #untouched = true;
+  /** A session of this process was opened: its exports need no other grant (R17). */
+  #granted = false;
+  /** The site's last word was a no; its silence afterwards is no yes. */
+  #refused = false;
   /** By a forced shutdown: no write access until the source is powered on again. */
   #held: boolean;
 
@@ -153,11 +157,15 @@ export class SourceHalf {
     ];
   }
 
-  /** What a heartbeat's answer says of our stream. */
-  told(streams: HeartbeatReply["streams"]): void {
-    const ours = streams.find((stream) => stream.vpgId === this.#state.facts.vpgId);
+  /** What a heartbeat's answer says of our stream; `sent` is what that heartbeat had said. */
+  told(streams: HeartbeatReply["streams"], sent: readonly StreamState[]): void {
+    const { vpgId } = this.#state.facts;
+    const ours = streams.find((stream) => stream.vpgId === vpgId);
     if (ours === undefined) return;
     if (ours.fenced || ours.deleted) {
+      // A slow answer may be about a session of ours that has been followed by another of ours since.
+      const about = sent.find((stream) => stream.vpgId === vpgId)?.session;
+      if (about !== this.#session?.session) return;
       const why = ours.deleted ? "was deleted" : `is in term ${ours.term} now, or another session of it was opened`;
       this.#session?.fence(new Fenced(`VPG ${this.#options.config.vpg} ${why}`, { deleted: ours.deleted }));
       return;
@@ -258,6 +266,8 @@ export class SourceHalf {
     log.info("source.session-opened", { session: reply.session, term: reply.term, sync: reply.sync });
     this.#problem = null;
     this.#untouched = false;
+    this.#granted = true;
+    this.#refused = false;
     const session = new SourceSession({
       address,
       vpgId,
@@ -274,12 +284,10 @@ export class SourceHalf {
     const end = await Promise.race([session.ended, aborted(this.#stop.signal)]);
     if (end === undefined) return false;
     this.#problem = end.error;
+    if (end.kind === "fenced") await this.#fenced(end.error);
     await session.stop();
     this.#session = undefined;
-    if (end.kind === "fenced") {
-      await this.#fenced(end.error);
-      return false;
-    }
+    if (end.kind === "fenced") return false;
     log.error("source.session-lost", { session: reply.session, error: end.error });
     this.#log.detach();
     return true;
@@ -295,11 +303,19 @@ export class SourceHalf {
     if (this.#problem?.message !== error.message) log.warn("source.no-session", { kind: outcome.kind, error });
     this.#problem = error;
     if (outcome.kind === "refused") {
-      if (this.#disks.exported !== "read-write" || !someoneElse.has(error.name)) return true;
-      // It served without a grant, and should not have.
+      this.#refused = true;
+      if (!someoneElse.has(error.name)) return true;
+      if (this.#disks.exported !== "read-write") {
+        if (this.#state.facts.fenced !== error.message) await this.#remember({ fenced: error.message });
+        return true;
+      }
+      // A gateway that was granted before the failover began goes on: until a commit its VMs are the production.
+      if (this.#granted && error.name === "RunGrantRefused") return true;
+      // It served without a grant, and should not have, or somebody has the VPG now.
       await this.#fenced(error);
       return false;
     }
+    if (this.#refused || this.#state.facts.fenced !== null) return true;
     const grant = config.startWithoutGrant;
     const waited = clock.monotonic() - startedAt;
     const granted = grant.kind === "always" || (grant.kind === "after" && waited >= grant.ms);
@@ -316,12 +332,22 @@ export class SourceHalf {
   async #fenced(error: FarshoreError): Promise<void> {
     const { log, config } = this.#options;
     this.#log.fence();
-    await this.#state.save({ fenced: error.message, clean: false });
     const deleted = error.details["deleted"] === true;
     const action = deleted ? "continue" : config.onFenced;
     log.error("source.fenced", { on_fenced: action, error });
+    const noted = this.#remember({ fenced: deleted ? null : error.message, clean: false });
     if (action === "read-only") await this.#disks.exportAs("read-only");
     if (action === "stop") await this.#disks.exportAs("absent");
+    await noted;
+  }
+
+  /** For what is acted on in this life whether or not it can be written down for the next. */
+  async #remember(changes: Partial<SourceFacts>): Promise<void> {
+    try {
+      await this.#state.save(changes);
+    } catch (error) {
+      this.#options.log.error("state.not-saved", { error });
+    }
   }
 
   async #hold(held: boolean): Promise<void> {

@@ -26,7 +26,7 @@ const schema = z.strictObject({
   pendingNonce: idSchema.nullable(),
   /** The session was closed, all of it acknowledged, and the disks flushed. */
   clean: z.boolean(),
-  /** Why the last session was fenced off; null if it wasn't. */
+  /** Why write access was denied last, by a fence or by the site when asked; null since a session was opened. */
   fenced: z.string().nullable(),
   /** The disks as they were at the clean end. */
   disks: z.array(diskSchema),

@@ -1,0 +1,32 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { QuietLog } from "../../test/kit/quiet-log.ts";
+import { RecordingTap } from "../../test/kit/recording-tap.ts";
+import { NbdClient } from "../nbd/client.ts";
+import { NbdServer } from "../nbd/server.ts";
+import { SourceDisks } from "./source-disks.ts";
+
+it("changes its exports one after the other, the last word standing", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "farshore-disks-"));
+  const path = join(folder, "data.img");
+  writeFileSync(path, Buffer.alloc(2 ** 20));
+  const server = new NbdServer({ log: new QuietLog() });
+  const disks = await SourceDisks.open("shop", server, [{ vmName: "db", name: "data", path, sectorBytes: 512 }]);
+  disks.tapWith(new RecordingTap(2 ** 20), () => undefined);
+  const socketPath = join(folder, "shop.sock");
+  await server.listenUnix(socketPath);
+  try {
+    await disks.exportAs("read-write");
+    const client = await NbdClient.connect({ socketPath }, "shop/db/data");
+    // A fence and a forced shutdown at the same time, then the power-on.
+    await Promise.all([disks.exportAs("read-only"), disks.exportAs("read-only"), disks.exportAs("read-write")]);
+    expect(disks.exported).toBe("read-write");
+    await client.disconnect().catch(() => undefined);
+  } finally {
+    await server.close();
+    await disks.close();
+    rmSync(folder, { recursive: true });
+  }
+});
