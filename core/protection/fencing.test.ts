@@ -1,12 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { SqliteTable } from "#adapters/embedded/table.ts";
+import { heartbeatSchema } from "#core/api/gateway-api.ts";
 import { newId } from "#core/ids.ts";
 import { batchKey } from "#core/journal/keys.ts";
 import type { Objects } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
 import { listed, listedOffline } from "../../test/kit/listing.ts";
-import { makeSite, openAsk, protect, type TestSite } from "../../test/kit/site.ts";
+import { makeSite, openAsk, operator, protect, type TestSite } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
+import { deleteVpg } from "./delete-vpg.ts";
+import { acceptHeartbeat } from "./heartbeat.ts";
 import { ingestBatch } from "./ingest.ts";
 import { openSession } from "./open-session.ts";
 import { rebuildTable } from "./rebuild.ts";
@@ -239,6 +242,39 @@ describe("a table that is older than the bucket", () => {
     expect(await listed(rebuilt, vpg.vpgId)).toEqual(truth);
     const next = await openSession(rebuilt, source, openAsk(site, vpg.vpgId, { lastSession: 1 }));
     expect(next).toMatchObject({ session: 2, sync: "delta" });
+  });
+});
+
+describe("a table that lost a VPG", () => {
+  const beat = (site: Site, vpgId: string, session: number) =>
+    heartbeatSchema.parse({
+      ...{ version: "1", sampledAt: 0, processId: newId(site.clock, site.random), attachedOperations: [] },
+      streams: [
+        {
+          ...{ vpgId, term: 1, session, lastSequence: 1, acknowledgedSequence: 1, mode: "replicating", idle: false },
+          ...{ backlogBytes: 0, lagMs: 0, sync: null, writes: 0, writtenBytes: 0, shippedBytes: 0 },
+        },
+      ],
+    });
+
+  it("tells no gateway that its VPG was deleted, unless it was", async () => {
+    const { site, vpg, source } = await running();
+    const lost = otherProcess(site, { table: new SqliteTable(":memory:") });
+    const heartbeat = beat(site, vpg.vpgId, 1);
+    expect((await acceptHeartbeat(lost, source, heartbeat)).streams).toMatchObject([{ fenced: false, deleted: false }]);
+    await deleteVpg(site, operator, "shop");
+    expect((await acceptHeartbeat(lost, source, heartbeat)).streams).toMatchObject([{ fenced: true, deleted: true }]);
+  });
+
+  it("is made again also when its name was given to another VPG meanwhile: the newer one has it", async () => {
+    const { site, vpg } = await running();
+    await site.clock.advance(1000);
+    const lost = otherProcess(site, { table: new SqliteTable(":memory:") });
+    const again = await protect(lost);
+    const rebuilt = otherProcess(site, { table: new SqliteTable(":memory:") });
+    expect((await rebuildTable(rebuilt)).vpgs).toMatchObject([{ vpgId: vpg.vpgId }, { vpgId: again.vpg.vpgId }]);
+    expect((await getVpg(rebuilt, "shop")).vpgId).toBe(again.vpg.vpgId);
+    expect((await getVpg(rebuilt, vpg.vpgId)).lastSession).toBe(1);
   });
 });
 

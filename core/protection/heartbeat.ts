@@ -7,6 +7,7 @@ import { extendCheckpoint } from "./checkpoints.ts";
 import { pendingCommands } from "./commands.ts";
 import type { GatewayFields } from "./gateway-store.ts";
 import { items } from "./items.ts";
+import { bucketKeys } from "./keys.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { getSession, refreshProgress } from "./session-store.ts";
 import { findVpg, listVpgs, type VpgRecord } from "./vpg-store.ts";
@@ -30,7 +31,7 @@ export async function acceptHeartbeat(site: Site, caller: Caller, heartbeat: Hea
   for (const stream of streams) {
     const vpg = await findVpg(site, stream.vpgId);
     const own = vpg?.definition.sourceGatewayId === gatewayId ? vpg : undefined;
-    replies.push(standing(stream, own));
+    replies.push(vpg === undefined ? await unknownStanding(site, stream) : standing(stream, own));
     if (own !== undefined) await extendIdle(site, own, stream, receivedAt);
   }
   const commands = await pendingCommands(site, gatewayId);
@@ -41,6 +42,12 @@ export async function acceptHeartbeat(site: Site, caller: Caller, heartbeat: Hea
     commands: [...commands],
     streams: replies,
   };
+}
+
+/** Of a VPG that the table doesn't know: a table may be lost, so only the bucket can say that it was deleted. */
+async function unknownStanding(site: Site, { vpgId }: StreamState): Promise<HeartbeatReply["streams"][number]> {
+  const deleted = (await site.objects.head(bucketKeys.deletedVpg(vpgId))) !== undefined;
+  return { vpgId, fenced: deleted, paused: false, deleted, term: 0 };
 }
 
 /** How the site sees a stream. A VPG that isn't this gateway's is as good as deleted to it. */

@@ -89,7 +89,8 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
   };
   await site.table.transact([
     { put: items.vpg(vpgId), fields: fieldsOf(fields) },
-    ...(deleted ? [] : [{ put: items.vpgName(name), fields: { vpgId }, if: { absent: true } } as const]),
+    // Ascending by id, so of two VPGs of one name the newer has it: it was made when the table had lost the other.
+    ...(deleted ? [] : [{ put: items.vpgName(name), fields: { vpgId } } as const]),
   ]);
   return { vpgId, name, deleted, term: term.n, role, sessions: claims.length, batches, checkpoints };
 }

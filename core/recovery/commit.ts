@@ -49,8 +49,13 @@ export async function ensureMinted(site: Site, operation: OperationRecord): Prom
 export async function sealOldTerm(site: Site, operationId: Id): Promise<void> {
   await runStep(site, operationId, stepNames.sealSessions, async (operation) => {
     const vpg = await vpgOf(site, operation);
-    await sealSessionsOf(site, vpg, operation.term, "failover-committed", { term: operation.term + 1, session: 0 });
+    await sealOldSessions(site, operation, vpg.term);
     const lostTail = await measureLostTail(site, vpg, operation);
     return { result: lostTailText(lostTail), change: { lostTail } };
   });
+}
+
+/** Seals the sessions of the term before `term`, which is the operation's; safe to repeat. */
+export function sealOldSessions(site: Site, { vpgId, term: old }: OperationRecord, term: number): Promise<void> {
+  return sealSessionsOf(site, { vpgId }, old, "failover-committed", { term, session: 0 });
 }

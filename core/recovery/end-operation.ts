@@ -7,7 +7,7 @@ import type { Decision, Operation, Phase } from "#core/protection/operation.ts";
 import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { letGo } from "./begin-operation.ts";
-import { ensureMinted } from "./commit.ts";
+import { ensureMinted, sealOldSessions } from "./commit.ts";
 import { settleDecision, undoDecision } from "./decide.ts";
 import { getOperation, hasEnded, type OperationRecord, operationFields, vpgOf } from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
@@ -41,10 +41,11 @@ export async function endOperation(site: Site, operationId: Id): Promise<{ reado
   return release(site, operation, report);
 }
 
-/** A commit that was decided is carried as far as the claim, so that no failed operation leaves the authority open. */
+/** A commit that was decided is carried as far as the seals, so that no failed operation leaves the authority open. */
 async function completeMint(site: Site, operation: OperationRecord): Promise<Operation["error"]> {
   try {
-    await ensureMinted(site, operation);
+    const { n } = await ensureMinted(site, operation);
+    if (!stepOk(operation, stepNames.sealSessions)) await sealOldSessions(site, operation, n);
     return null;
   } catch (error) {
     if (!(error instanceof FarshoreError) || isRetryable(error) || error.kind === "conflict") throw error;

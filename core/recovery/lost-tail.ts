@@ -75,5 +75,7 @@ async function sourceSaidLast(
   const source = await findGateway(site, vpg.definition.sourceGatewayId);
   const stream = streamOf(source, vpg.vpgId);
   if (source === undefined || stream === undefined || source.lastSeenAt < stoppedAt) return false;
+  // What was written while it didn't journal, or isn't settled by a sync yet, has no sequence.
+  if (stream.mode !== "replicating") return false;
   return stream.session === state.claim.session && stream.lastSequence === progress.lastSequence;
 }

@@ -9,7 +9,7 @@ import { findDecision } from "./decide.ts";
 import { recoveryLimits } from "./limits.ts";
 import { getOperation, hasEnded, operationFields, vpgOf } from "./operation-store.ts";
 import { reconcileOperation } from "./reconcile.ts";
-import { holdBy, inProgress, startExecution } from "./start-operation.ts";
+import { assertRoomForTest, holdBy, inProgress, startExecution } from "./start-operation.ts";
 import { commitSteps, stepNames, stepOk, undoStepsOf } from "./steps.ts";
 
 /**
@@ -27,6 +27,7 @@ export async function retryOperation(site: Site, caller: Caller, operationId: Id
     const vpg = await vpgOf(site, operation);
     const other = vpg.operationId;
     if (operation.kind === "failover-live" && other !== null) throw inProgress(operation.vpgName, other);
+    if (operation.kind === "failover-test") assertRoomForTest(vpg);
     const next = nextAttempt(operation, decision, callerText(caller), site.clock.now());
     const { vpgId, kind } = operation;
     try {

@@ -97,11 +97,16 @@ function assertMayStart(vpg: VpgRecord, kind: Operation["kind"]): void {
       role: vpg.role,
     });
   }
-  if (kind === "failover-test" && vpg.openTests.length >= limits.testsMax) {
-    throw new LimitExceeded(`${name} has ${limits.testsMax} tests open; stop one first (farshore failover test stop)`, {
-      testsMax: limits.testsMax,
-    });
-  }
+  if (kind === "failover-test") assertRoomForTest(vpg);
+}
+
+/** Throws `LimitExceeded`: more open tests than this don't fit the VPG's record. */
+export function assertRoomForTest({ definition, openTests }: VpgRecord): void {
+  if (openTests.length < limits.testsMax) return;
+  throw new LimitExceeded(
+    `${definition.name} has ${limits.testsMax} tests open; stop one first (farshore failover test stop)`,
+    { testsMax: limits.testsMax },
+  );
 }
 
 export function inProgress(name: string, operationId: Id): OperationInProgress {
