@@ -23,7 +23,7 @@ export function contextOf(command: Command): Context {
     output: standardOutput(options.json === true),
     yes: options.yes === true,
     client() {
-      if (options.token === undefined) {
+      if (options.token === undefined || options.token === "") {
         throw new InvalidInput(
           "no token: set FARSHORE_TOKEN (or give --token, which other users of this machine can see)",
         );

@@ -184,7 +184,8 @@ function openRecovery(
 function configOf(options: GatewayOptions): GatewayConfig {
   if (options.config !== undefined) return options.config;
   if (options.configFile === undefined) throw new InvalidInput("a gateway needs a configuration file");
-  return loadGatewayConfig(options.configFile, process.env["FARSHORE_TOKEN"]);
+  const token = process.env["FARSHORE_TOKEN"];
+  return loadGatewayConfig(options.configFile, token === "" ? undefined : token);
 }
 
 function endProcess(log: Log, error: Error): void {

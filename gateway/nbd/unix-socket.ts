@@ -1,5 +1,5 @@
 /** Binding a server to a Unix socket path that only its owner may open, and that a dead process may have left behind. */
-import { chmodSync, lstatSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { dirname, join } from "node:path";
 import { InvalidInput } from "#core/errors.ts";
@@ -7,7 +7,8 @@ import { socketPathBytesMax } from "./limits.ts";
 
 /**
  * Binds beside the path, closes the permissions, and renames: nobody can connect before the mode is 0600, and a stale socket is
- * replaced in one step. Throws `InvalidInput` when somebody listens there already, or when something else has that name.
+ * replaced in one step. The folder is made when it is missing. Throws `InvalidInput` when somebody listens there already, when
+ * something else has that name, or when the folder can't be written.
  */
 export async function bindUnixSocket(server: Server, path: string): Promise<void> {
   const temporary = join(dirname(path), `.${process.pid.toString(36)}${counter().toString(36)}`);
@@ -15,6 +16,17 @@ export async function bindUnixSocket(server: Server, path: string): Promise<void
     throw new InvalidInput(`a socket's path may have ${socketPathBytesMax} bytes, this one is longer: ${path}`, {
       path,
     });
+  }
+  const refused = (cause: unknown) =>
+    new InvalidInput(
+      `can't listen on ${path}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { path },
+      { cause },
+    );
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw refused(cause);
   }
   const there = lstatSync(path, { throwIfNoEntry: false });
   if (there !== undefined && !there.isSocket()) {
@@ -24,7 +36,7 @@ export async function bindUnixSocket(server: Server, path: string): Promise<void
     throw new InvalidInput(`another process listens on ${path}; stop it or choose another path`, { path });
   }
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", (cause) => reject(refused(cause)));
     server.listen(temporary, () => {
       try {
         chmodSync(temporary, 0o600);

@@ -1,6 +1,8 @@
-import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { execFile, execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -31,6 +33,21 @@ describe("README", () => {
     const shown = /<!-- demo -->\n```\n([\s\S]*?)```\n<!-- \/demo -->/.exec(readme)?.[1] ?? "";
     expect(shape(output).join("\n")).toContain(shape(shown).join("\n"));
     expect(shown).toContain("Proved:");
+  });
+
+  it("says how it is used, and that works as it stands", async () => {
+    const block = /## Use it[\s\S]*?```sh\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+    const [define, ...commands] = block.trimEnd().split("\n");
+    expect(define).toMatch(/^farshore\(\)/);
+    const folder = mkdtempSync(join(tmpdir(), "fs-readme-"));
+    const program = `farshore() { ${process.execPath} ${join(root, "cli/main.ts")} "$@"; }`;
+    const script = ["set -e", "trap 'kill $(jobs -p); wait' EXIT", program, ...commands].join("\n");
+    try {
+      const { stdout } = await promisify(execFile)("bash", ["-c", script], { cwd: folder, timeout: 120_000 });
+      expect(stdout).toMatch(/nbd\+unix:\/\/\/shop\/db\/data\?socket=/);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it("links only to what is there", () => {
