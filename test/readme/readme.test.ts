@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -40,8 +40,11 @@ describe("README", () => {
     const [define, ...commands] = block.trimEnd().split("\n");
     expect(define).toMatch(/^farshore\(\)/);
     const folder = mkdtempSync(join(tmpdir(), "fs-readme-"));
-    const program = `farshore() { ${process.execPath} ${join(root, "cli/main.ts")} "$@"; }`;
-    const script = ["set -e", "trap 'kill $(jobs -p); wait' EXIT", program, ...commands].join("\n");
+    // A program and no function, so that the shell's jobs are the processes themselves and end with it.
+    writeFileSync(join(folder, "farshore"), `#!/bin/sh\nexec ${process.execPath} ${join(root, "cli/main.ts")} "$@"\n`, {
+      mode: 0o755,
+    });
+    const script = ["set -e", "trap 'kill $(jobs -p); wait' EXIT", `PATH=${folder}:$PATH`, ...commands].join("\n");
     try {
       const { stdout } = await promisify(execFile)("bash", ["-c", script], { cwd: folder, timeout: 120_000 });
       expect(stdout).toMatch(/nbd\+unix:\/\/\/shop\/db\/data\?socket=/);
