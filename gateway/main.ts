@@ -16,6 +16,7 @@ import { HttpJournal } from "./export/http-journal.ts";
 import { openRecoveryHalf } from "./export/recovery-half.ts";
 import { siteConnectionsMax } from "./limits.ts";
 import type { RecoveryHalf } from "./recovery-half.ts";
+import type { OpenDisk } from "./source/source-disks.ts";
 import { SourceHalf, type SourceStatus } from "./source/source-half.ts";
 import { StateDirectory } from "./state/state-directory.ts";
 
@@ -28,6 +29,8 @@ export interface GatewayOptions {
   readonly signal?: AbortSignal;
   /** A part died that the rest can't go on without; by default the process ends with status 70 (EX_SOFTWARE). */
   readonly onCrash?: (error: Error) => void;
+  /** Opens the protected disks; files and block devices by default. */
+  readonly openDisk?: OpenDisk;
 }
 
 export interface GatewayStatus {
@@ -123,7 +126,9 @@ class Gateway implements RunningGateway {
     let source: SourceHalf | undefined;
     let recovery: RecoveryHalf | undefined;
     try {
-      if (config.source !== undefined) source = await SourceHalf.open({ ...common, config: config.source, onCrash });
+      if (config.source !== undefined) {
+        source = await SourceHalf.open({ ...common, config: config.source, onCrash, openDisk: options.openDisk });
+      }
       if (config.recovery !== undefined) recovery = await openRecovery(config.recovery.directory, common);
       const handlers: CommandHandlers = { ...source?.handlers, ...recovery?.handlers };
       const commands = await CommandRunner.load({ handlers, state, site: parts.site, clock, log });

@@ -2,10 +2,11 @@ import { readFileSync } from "node:fs";
 
 /**
  * Judges a checkpoint's images by the client's own log alone. Its lines, in the order the client saw them:
- * {"submit":id,"at":ms,"volume":v,"offset":o,"length":l,"zero":bool} and {"ack":id,"at":ms}; a write fills its sectors with its id.
+ * {"submit":id,"at":ms,"volume":v,"offset":o,"length":l,"zero":bool}, {"ack":id,"at":ms}, and {"fail":id,"at":ms} for a write that got
+ * an error: it is over, and each of its sectors may or may not be written. A write fills its sectors with its id, or with zeros.
  */
-type Write = { id: number; at: number; submitted: number; ackedAt: number; acked: number; zero: boolean };
-const initial: Write = { id: 0, at: 0, submitted: -1, ackedAt: 0, acked: -1, zero: true };
+type Write = { id: number; at: number; submitted: number; ackedAt: number; acked: number; over: number; shows: number };
+const initial: Write = { id: 0, at: 0, submitted: -1, ackedAt: 0, acked: -1, over: -1, shows: 0 };
 export const fill = (id: number): Buffer => Buffer.alloc(512, Buffer.from(new Float64Array([id]).buffer));
 
 export function judge(logFile: string, images: ReadonlyMap<number, Buffer>, barrierMs: number): string[] {
@@ -13,27 +14,27 @@ export function judge(logFile: string, images: ReadonlyMap<number, Buffer>, barr
   const covering = new Map<string, Write[]>();
   for (const [line, text] of readFileSync(logFile, "utf8").trimEnd().split("\n").entries()) {
     const event = JSON.parse(text);
+    Object.assign(writes.get(event.ack ?? event.fail) ?? {}, { over: line });
     if (event.ack !== undefined) Object.assign(writes.get(event.ack) ?? {}, { ackedAt: event.at, acked: line });
-    if (event.ack !== undefined) continue;
-    const write = { id: event.submit, at: event.at, submitted: line, ackedAt: 1 / 0, acked: 1 / 0, zero: event.zero };
-    writes.set(write.id, write);
+    const [id, shows] = [event.submit, event.zero ? 0 : event.submit];
+    const write = { id, at: event.at, submitted: line, ackedAt: 1 / 0, acked: 1 / 0, over: 1 / 0, shows };
+    if (id !== undefined) writes.set(id, write);
     for (let at = event.offset; at < event.offset + event.length; at += 512) {
       const key = `${event.volume}/${at}`;
-      covering.set(key, [...(covering.get(key) ?? []), write]);
+      if (covering.get(key)?.push(write) === undefined) covering.set(key, [write]);
     }
   }
-  const seen: { key: string; over: Write[]; shown: Write[] }[] = [];
-  for (const [volume, image] of images) {
-    for (let at = 0; at < image.length; at += 512) {
-      const over = covering.get(`${volume}/${at}`) ?? [];
-      const allowed = [initial, ...over].filter((write) => write.at <= barrierMs); // none submitted after the barrier
-      const shown = allowed.filter((write) => image.subarray(at, at + 512).equals(fill(write.zero ? 0 : write.id)));
-      seen.push({ key: `${volume}/${at}`, over, shown });
-    }
-  }
+  const seen = [...images].flatMap(([volume, image]) =>
+    Array.from({ length: image.length / 512 }, (_, sector) => {
+      const bytes = image.subarray(sector * 512, sector * 512 + 512);
+      const all = [initial, ...(covering.get(`${volume}/${sector * 512}`) ?? [])];
+      const id = bytes.equals(fill(bytes.readDoubleLE())) ? bytes.readDoubleLE() : undefined;
+      return { key: `${volume}/${sector * 512}`, all, shown: all.filter((x) => x.shows === id && x.at <= barrierMs) };
+    }),
+  );
   const newest = Math.max(...seen.map(({ shown }) => (shown.length === 1 ? (shown[0]?.submitted ?? -1) : -1)));
   const must = (write: Write) => write.ackedAt < barrierMs || write.acked < newest; // acknowledged before a shown one was submitted
-  const explains = (x: Write, over: Write[]) => over.every((v) => !must(v) || x.acked >= v.submitted);
-  const wrong = seen.filter(({ over, shown }) => !shown.some((x) => explains(x, over)));
-  return wrong.map(({ key, over, shown }) => `${key} shows [${shown.map((x) => x.id)}] of [${over.map((x) => x.id)}]`);
+  const explains = (x: Write, all: Write[]) => all.every((v) => !must(v) || x.over >= v.submitted);
+  const wrong = seen.filter(({ all, shown }) => !shown.some((x) => explains(x, all)));
+  return wrong.map(({ key, all, shown }) => `${key} shows [${shown.map((x) => x.id)}] of [${all.map((x) => x.id)}]`);
 }

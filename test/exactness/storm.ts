@@ -1,5 +1,6 @@
 import { appendFileSync } from "node:fs";
 import type { SeededRandom } from "#adapters/faulty/seeded-random.ts";
+import { DiskError } from "../../gateway/disk/block-device.ts";
 import { NbdClient } from "../../gateway/nbd/client.ts";
 import { parseNbdUri } from "../../gateway/nbd/uri.ts";
 import { fill } from "./oracle.ts";
@@ -11,18 +12,27 @@ export interface StormPlan {
   readonly logFile: string;
   readonly random: SeededRandom;
   readonly connectionsPerVolume: number;
+  /** Of the first write; 1 by default. */
+  readonly firstId?: number;
 }
 
-/** Random overlapping writes from several connections, each in the log before it is sent and after it is acknowledged. */
+/** Random overlapping writes from several connections, each in the log before it is sent and after it is answered. */
 export class Storm {
   readonly #plan: StormPlan;
-  #nextId = 1;
+  #nextId: number;
   #stopped = false;
   #running: Promise<unknown> = Promise.resolve();
   acknowledged = 0;
+  /** Writes that got an error. */
+  failed = 0;
 
   constructor(plan: StormPlan) {
     this.#plan = plan;
+    this.#nextId = plan.firstId ?? 1;
+  }
+
+  get nextId(): number {
+    return this.#nextId;
   }
 
   start(): void {
@@ -72,13 +82,31 @@ export class Storm {
     this.#nextId += 1;
     const bytes = zero ? undefined : Buffer.alloc(length, fill(id));
     this.#log({ submit: id, at: Date.now(), volume, offset, length, zero });
-    await (bytes === undefined ? client.writeZeroes(offset, length) : client.write(offset, bytes));
-    this.#log({ ack: id, at: Date.now() });
-    this.acknowledged += 1;
-    if (random.below(30) === 0) await client.flush();
+    const fua = random.below(16) === 0;
+    const written =
+      bytes === undefined ? client.writeZeroes(offset, length, { fua }) : client.write(offset, bytes, { fua });
+    if (await answeredWell(written)) {
+      this.#log({ ack: id, at: Date.now() });
+      this.acknowledged += 1;
+    } else {
+      this.#log({ fail: id, at: Date.now() });
+      this.failed += 1;
+    }
+    if (random.below(30) === 0) await answeredWell(client.flush());
   }
 
   #log(line: object): void {
     appendFileSync(this.#plan.logFile, `${JSON.stringify(line)}\n`);
+  }
+}
+
+/** False for an error of the disk; throws when the connection is gone, and with it the answer. */
+async function answeredWell(request: Promise<void>): Promise<boolean> {
+  try {
+    await request;
+    return true;
+  } catch (error) {
+    if (error instanceof DiskError) return false;
+    throw error;
   }
 }

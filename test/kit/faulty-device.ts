@@ -14,16 +14,30 @@ export interface DiskFaults {
   writeFails: number;
   /** A write changes some of its sectors, then fails with EIO. */
   writeIsPartial: number;
+  /** A write stops somewhere and fails with EIO. */
+  writeIsShort: number;
   /** A flush fails; what it should have made durable may be lost in a crash. */
   flushFails: number;
   /** A request completes in a later turn of the event loop, so that completions are reordered. */
   isLate: number;
+  /** Of the late ones, those that take milliseconds. */
+  isSlow: number;
 }
 
-export const noFaults: DiskFaults = { readFails: 0, writeFails: 0, writeIsPartial: 0, flushFails: 0, isLate: 0 };
+export const noFaults: DiskFaults = {
+  readFails: 0,
+  writeFails: 0,
+  writeIsPartial: 0,
+  writeIsShort: 0,
+  flushFails: 0,
+  isLate: 0,
+  isSlow: 0,
+};
 
-/** A late request takes up to this many turns of the event loop. */
+/** A late request waits up to this many turns of the event loop before it is done, and again after it. */
 const turnsMax = 5;
+/** A slow one waits up to this long instead. */
+const slowMsMax = 40;
 
 interface UnflushedWrite {
   readonly offset: number;
@@ -37,6 +51,9 @@ export class FaultyDevice implements BlockDevice {
   readonly #inner: BlockDevice;
   readonly #random: SeededRandom;
   #unflushed: UnflushedWrite[] = [];
+  /** Requests that the disk beneath has. */
+  readonly #underWay = new Set<Promise<void>>();
+  #dead = false;
   readonly trim?: (offset: number, length: number) => void | Promise<void>;
 
   constructor(inner: BlockDevice, seed: number, faults: Partial<DiskFaults> = {}) {
@@ -81,46 +98,70 @@ export class FaultyDevice implements BlockDevice {
     return this.#run(() => this.#write(offset, Buffer.alloc(length), options.fua));
   }
 
-  async flush(): Promise<void> {
+  flush(): Promise<void> {
     const covered = [...this.#unflushed];
-    await this.#turns();
-    if (this.#random.chance(this.faults.flushFails)) {
-      throw new DiskError("EIO", "injected: flush");
-    }
-    await this.#inner.flush();
-    this.#unflushed = this.#unflushed.filter((write) => !covered.includes(write));
+    return this.#runLate(async () => {
+      if (this.#random.chance(this.faults.flushFails)) {
+        throw new DiskError("EIO", "injected: flush");
+      }
+      await this.#inner.flush();
+      this.#unflushed = this.#unflushed.filter((write) => !covered.includes(write));
+    });
   }
 
   close(): Promise<void> {
     return this.#inner.close();
   }
 
-  /** The machine loses power: of the writes since the last good flush a random part survives. Nothing may be in flight. */
+  /**
+   * The machine loses power: from now on no request does or answers anything, and of the sectors written since the last good flush
+   * a random part survives. Resolves when the disk beneath is as the next start finds it.
+   */
   async crash(): Promise<void> {
+    this.#dead = true;
+    await Promise.allSettled(this.#underWay);
     const writes = this.#unflushed;
-    this.#unflushed = [];
     for (const { offset, before } of writes.toReversed()) {
       await this.#inner.write(offset, before, false);
     }
     for (const { offset, after, durable } of writes) {
-      if (durable || this.#random.chance(0.5)) {
-        await this.#inner.write(offset, after, false);
+      for (let at = 0; at < after.length; at += this.sectorBytes) {
+        if (durable || this.#random.chance(0.5)) {
+          await this.#inner.write(offset + at, after.subarray(at, at + this.sectorBytes), false);
+        }
       }
     }
   }
 
   /** Does the work now and answers now; or does it at one random moment, and answers at a later one. */
   #run(work: () => void | Promise<void>): void | Promise<void> {
-    return this.#random.chance(this.faults.isLate) ? this.#runLate(work) : work();
+    return this.#random.chance(this.faults.isLate) ? this.#runLate(work) : this.#alive(work);
   }
 
   async #runLate(work: () => void | Promise<void>): Promise<void> {
-    await this.#turns();
-    await work();
-    await this.#turns();
+    await this.#wait();
+    await this.#alive(work);
+    await this.#wait();
   }
 
-  async #turns(): Promise<void> {
+  /** Hands the work to the disk beneath, unless the power is gone: then it never ends. */
+  #alive(work: () => void | Promise<void>): void | Promise<void> {
+    if (this.#dead) {
+      return new Promise<never>(() => undefined);
+    }
+    const pending = work();
+    if (pending instanceof Promise) {
+      this.#underWay.add(pending);
+      const done = (): boolean => this.#underWay.delete(pending);
+      pending.then(done, done);
+    }
+    return pending;
+  }
+
+  async #wait(): Promise<void> {
+    if (this.#random.chance(this.faults.isSlow)) {
+      await new Promise((resolve) => setTimeout(resolve, this.#random.below(slowMsMax)));
+    }
     const turns = this.faults.isLate > 0 ? this.#random.below(turnsMax) : 0;
     for (let turn = 0; turn < turns; turn++) {
       await new Promise((resolve) => setImmediate(resolve));
@@ -131,21 +172,28 @@ export class FaultyDevice implements BlockDevice {
     if (this.#random.chance(this.faults.writeFails)) {
       throw new DiskError("EIO", `injected: write at ${offset}`);
     }
-    if (!this.#random.chance(this.faults.writeIsPartial)) {
-      return this.#apply(offset, source, fua);
+    if (this.#random.chance(this.faults.writeIsPartial)) {
+      return this.#applySome(offset, source, () => this.#random.chance(0.5));
+    }
+    if (this.#random.chance(this.faults.writeIsShort)) {
+      const end = this.#random.below(source.length);
+      return this.#applySome(offset, source, (at) => at < end);
+    }
+    return this.#apply(offset, source, fua);
+  }
+
+  /** Writes the sectors that are chosen, then fails. */
+  #applySome(offset: number, source: Uint8Array, chosen: (at: number) => boolean): void | Promise<void> {
+    const pending: Promise<void>[] = [];
+    for (let at = 0; at < source.length; at += this.sectorBytes) {
+      if (!chosen(at)) continue;
+      const applied = this.#apply(offset + at, source.subarray(at, at + this.sectorBytes), false);
+      if (applied instanceof Promise) pending.push(applied);
     }
     const failed = (): never => {
       throw new DiskError("EIO", `injected: partial write at ${offset}`);
     };
-    for (let at = 0; at < source.length; at += this.sectorBytes) {
-      if (this.#random.chance(0.5)) {
-        const pending = this.#apply(offset + at, source.subarray(at, at + this.sectorBytes), false);
-        if (pending instanceof Promise) {
-          return pending.then(failed);
-        }
-      }
-    }
-    return failed();
+    return pending.length > 0 ? Promise.all(pending).then(failed) : failed();
   }
 
   #apply(offset: number, source: Uint8Array, fua: boolean): void | Promise<void> {
