@@ -18,6 +18,16 @@ export interface DecisionAsk {
   readonly notes?: string;
 }
 
+/** Who decides when no person does. */
+export const deciders = {
+  policy: "system:policy",
+  workflow: "system:workflow",
+  reconciler: "system:reconciler",
+} as const;
+
+/** Whether the decision followed from a failure: then the operation ends as Failed even when all is undone. */
+export const followsFailure = ({ by }: Decision): boolean => by === deciders.workflow || by === deciders.reconciler;
+
 export async function findDecision(site: Site, operationId: Id): Promise<Decision | undefined> {
   const item = await site.table.get(items.decision(operationId));
   return item && checkStored(decisionSchema, item.fields, `the decision of operation ${operationId}`);

@@ -8,7 +8,7 @@ import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { letGo } from "./begin-operation.ts";
 import { ensureMinted, sealOldSessions } from "./commit.ts";
-import { settleDecision, undoDecision } from "./decide.ts";
+import { deciders, settleDecision, undoDecision } from "./decide.ts";
 import { getOperation, hasEnded, type OperationRecord, operationFields, vpgOf } from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
 import { isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
@@ -23,7 +23,7 @@ export async function endOperation(site: Site, operationId: Id): Promise<{ reado
   if (hasEnded(operation)) return { phase: operation.phase };
   const decision = await settleDecision(site, operation, {
     decision: undoDecision(operation),
-    by: "system:workflow",
+    by: deciders.workflow,
     success: operation.kind === "failover-test" ? false : null,
     notes: "the operation ended before anybody decided",
   });
@@ -93,10 +93,12 @@ function failedStep(operation: Operation, steps: readonly string[]): NonNullable
   return { name: "Transient", message: "the workflow ended before its work was done" };
 }
 
-const withNext = (error: NonNullable<Operation["error"]>, next: string): NonNullable<Operation["error"]> => ({
-  name: error.name,
-  message: `${error.message}; ${next}`,
-});
+const nextMark = " → ";
+
+/** The error with what to do about it now; what an earlier attempt said to do is taken out. */
+function withNext({ name, message }: NonNullable<Operation["error"]>, next: string): NonNullable<Operation["error"]> {
+  return { name, message: `${message.split(nextMark)[0]}${nextMark}${next}` };
+}
 
 /** Ends the record and frees the VPG in one transaction. */
 async function release(site: Site, seen: OperationRecord, end: Outcome & { readonly endedAt: number }) {

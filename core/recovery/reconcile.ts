@@ -6,7 +6,7 @@ import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { listVpgs, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { checkStep, issueStep } from "./command-step.ts";
-import { findDecision, settleDecision, undoDecision, wakeDecision } from "./decide.ts";
+import { deciders, findDecision, settleDecision, undoDecision, wakeDecision } from "./decide.ts";
 import { endOperation } from "./end-operation.ts";
 import { changeOperation, executionName, getOperation, hasEnded, type OperationRecord } from "./operation-store.ts";
 import { enterDecided } from "./route.ts";
@@ -72,7 +72,7 @@ async function endOrphan(site: Site, operation: OperationRecord, execution: Exec
   const message = `the workflow was ${execution.status} from outside (${why})`.slice(0, limits.notesCharactersMax);
   const decision = await settleDecision(site, operation, {
     decision: undoDecision(operation),
-    by: "system:reconciler",
+    by: deciders.reconciler,
     success: operation.kind === "failover-test" ? false : null,
     notes: message,
   });

@@ -5,7 +5,7 @@ import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Decision, Operation } from "#core/protection/operation.ts";
 import { updateVpg } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
-import { findDecision } from "./decide.ts";
+import { findDecision, followsFailure } from "./decide.ts";
 import { recoveryLimits } from "./limits.ts";
 import { getOperation, hasEnded, operationFields, vpgOf } from "./operation-store.ts";
 import { reconcileOperation } from "./reconcile.ts";
@@ -75,6 +75,6 @@ function nextAttempt(operation: Operation, decision: Decision | undefined, by: s
     error: null,
   };
   // An undo after a failure still ends as Failed, by that failure; what only kept a decision from being carried out is over.
-  const error = decision?.by.startsWith("system:") === true ? operation.error : null;
+  const error = decision !== undefined && followsFailure(decision) ? operation.error : null;
   return { ...operation, attempt, phase: "Starting", endedAt: null, steps, error };
 }

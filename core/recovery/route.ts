@@ -4,16 +4,13 @@ import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Decision, Operation, Phase } from "#core/protection/operation.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
-import { findDecision, settleDecision, undoDecision } from "./decide.ts";
+import { deciders, findDecision, followsFailure, settleDecision, undoDecision } from "./decide.ts";
 import { recoveryLimits } from "./limits.ts";
 import { changeOperation, getOperation, type OperationChange } from "./operation-store.ts";
 import { endedStep, endStep, startedStep, stepNames, undoPhase } from "./steps.ts";
 
 /** Where a workflow goes next: bring the volumes and VMs up, wait for a decision, carry a commit out, or undo everything. */
 export type Route = "recover" | "wait" | "commit" | "undo";
-
-/** Who decides when a step fails. */
-const workflowCaller = "system:workflow";
 
 /** Longest time a decision waits, by the policy: after it the policy decides. */
 export interface Deadline {
@@ -31,14 +28,14 @@ export function deadlineOf(operation: Operation, openedAt: number): Deadline {
     const notes = `nobody stopped the test within ${formatDuration(limits.commitWaitMsMax)}`;
     return {
       at: openedAt + limits.commitWaitMsMax,
-      decision: { ...base, decision: "stop", by: "system:policy", notes },
+      decision: { ...base, decision: "stop", by: deciders.policy, notes },
     };
   }
   const policy = operation.live?.commitPolicy ?? { action: "none" as const };
   const { action, afterMs } =
     policy.action === "none" ? { action: "rollback" as const, afterMs: limits.commitWaitMsMax } : policy;
   const notes = `nobody decided within ${formatDuration(afterMs)}`;
-  return { at: openedAt + afterMs, decision: { ...base, decision: action, by: "system:policy", notes } };
+  return { at: openedAt + afterMs, decision: { ...base, decision: action, by: deciders.policy, notes } };
 }
 
 /**
@@ -108,11 +105,11 @@ export async function recordFailure(
   const operation = await getOperation(site, operationId);
   const decision = await settleDecision(site, operation, {
     decision: undoDecision(operation),
-    by: workflowCaller,
+    by: deciders.workflow,
     success: operation.kind === "failover-test" ? false : null,
     notes: `${error.name}: ${error.message}`.slice(0, limits.notesCharactersMax),
   });
-  if (decision.by !== workflowCaller) {
+  if (!followsFailure(decision)) {
     site.log.warn("failure-after-the-decision", { operationId, error: error.name, decision: decision.decision });
   } else {
     await changeOperation(site, operationId, (record) => (record.error === null ? { change: { error } } : undefined));

@@ -2,7 +2,7 @@ import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
 import { type Id, idSchema } from "#core/ids.ts";
-import type { Objects, Table } from "#core/ports.ts";
+import type { Clock, Objects, Table } from "#core/ports.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
@@ -39,10 +39,11 @@ export const shop: CreateVpg = createVpgSchema.parse({
 export interface Durable {
   readonly objects: Objects;
   readonly table: Table;
-  readonly clock: VirtualClock;
+  readonly clock: Clock;
 }
 
-export interface ProtectedShop extends Durable {
+export interface ProtectedShop<C extends Clock = VirtualClock> extends Durable {
+  readonly clock: C;
   /** A site without workflows, for setting up and looking. */
   readonly site: Site;
   readonly vpg: VpgRecord;
@@ -63,12 +64,16 @@ export const siteOf = (durable: Durable): Site => ({
 });
 
 /** A VPG with three checkpoints and one write behind the last, two seconds after it. */
-export async function protectShop(input: CreateVpg = shop, durable?: Durable): Promise<ProtectedShop> {
-  const world = durable ?? {
-    objects: new MemoryObjects(),
-    table: new SqliteTable(":memory:"),
-    clock: new VirtualClock(),
-  };
+export function protectShop(input: CreateVpg = shop): Promise<ProtectedShop> {
+  const table = new SqliteTable(":memory:");
+  return protectAt({ objects: new MemoryObjects(), table, clock: new VirtualClock() }, input);
+}
+
+/** The same on any bucket, table and clock. */
+export async function protectAt<C extends Clock>(
+  world: Durable & { readonly clock: C },
+  input: CreateVpg,
+): Promise<ProtectedShop<C>> {
   const site = siteOf(world);
   const { vpg, source, recovery } = await protect(site, input);
   const volumes = input.vms.flatMap((vm) =>

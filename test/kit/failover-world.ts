@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import type { StartOperation } from "#core/api/site-api.ts";
@@ -8,23 +7,17 @@ import { tableFields } from "#core/json.ts";
 import type { Workflows } from "#core/ports.ts";
 import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
-import type { Operation, OperationKind, Phase } from "#core/protection/operation.ts";
+import type { Operation, Phase } from "#core/protection/operation.ts";
 import { executionName, findOperation, hasEnded } from "#core/recovery/operation-store.ts";
 import { reconcile } from "#core/recovery/reconcile.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
 import type { Site } from "#core/site.ts";
-import { runWithSite } from "../../functions/shared/site.ts";
+import { invokeTask, machines } from "../../cli/site/machines.ts";
 import { type ProtectedShop, siteOf } from "./failover-site.ts";
-import { Life, mortal, mortalClock } from "./mortal.ts";
+import { jittery, Life, mortal, mortalClock } from "./mortal.ts";
 import { type Behaviour, Machines, RecordingGateway } from "./recording-gateway.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { operator, silentLog } from "./site.ts";
-import { functionNames, siteFunctions } from "./site-functions.ts";
-
-/** The documents as they stand in the repository. */
-export function readDocument(kind: OperationKind): unknown {
-  return JSON.parse(readFileSync(new URL(`../../workflows/${kind}/${kind}.asl.json`, import.meta.url), "utf8"));
-}
 
 /** Something that a person (or anything else outside) does once the operation is as described. */
 export interface Deed {
@@ -50,6 +43,8 @@ export interface WorldOptions {
   readonly reconcileEveryMs?: number;
   /** Stops the execution from outside after so many events. */
   readonly stopAtEvent?: number;
+  /** Every call of the bucket and the table takes a while of its own, by this seed. */
+  readonly jitter?: number;
   /** Kills the site right after this event of any history, or this call of a port came back, counted from 1. */
   readonly killAt?: { readonly event: number } | { readonly call: number };
 }
@@ -109,6 +104,11 @@ export class FailoverWorld {
   get workflows(): EmbeddedWorkflows {
     if (this.#process === undefined) throw new Error("no process runs");
     return this.#process.workflows;
+  }
+
+  /** From now on so many wakes from outside are lost. */
+  loseWakes(count: number): void {
+    this.#lostWakes = count;
   }
 
   /** Adds something to be done later. */
@@ -184,22 +184,25 @@ export class FailoverWorld {
     };
     const base: Site = {
       ...siteOf({ objects, table, clock }),
-      objects: mortal(objects, life, onCall),
-      table: mortal(table, life, onCall),
+      objects: mortal(this.#jittery(objects), life, onCall),
+      table: mortal(this.#jittery(table), life, onCall),
     };
-    const { kind } = this.#options.ask;
+    const {
+      document,
+      ask: { kind },
+    } = this.#options;
     const workflows = new EmbeddedWorkflows({
       file: this.#file,
       clock: mortalClock(clock, life),
       random: new SeededRandom(this.kills + 1),
       log: silentLog,
-      machines: {
-        [kind]: { definition: this.#options.document ?? readDocument(kind), substitutions: functionNames },
-      },
+      machines:
+        document === undefined ? machines : { ...machines, [kind]: { ...machines[kind], definition: document } },
       invoke: async (name, payload) => {
         this.#busy += 1;
         try {
-          return await runWithSite(site, () => this.#call(name, payload));
+          this.#fault(name, payload);
+          return await invokeTask(site, name, payload);
         } finally {
           this.#busy -= 1;
         }
@@ -222,6 +225,11 @@ export class FailoverWorld {
     await workflows.resume();
   }
 
+  #jittery<T extends object>(port: T): T {
+    const { jitter } = this.#options;
+    return jitter === undefined ? port : jittery(port, new SeededRandom(jitter));
+  }
+
   #transition(life: Life): void {
     this.events += 1;
     const { killAt, stopAtEvent } = this.#options;
@@ -237,13 +245,11 @@ export class FailoverWorld {
     await this.workflows.stop(operation.kind, executionName(operation), "Stopped", "from outside");
   }
 
-  async #call(name: string, payload: unknown): Promise<unknown> {
-    const handler = siteFunctions[name];
-    if (handler === undefined) throw Object.assign(new Error(`no function ${name}`), { name: "ResourceNotFound" });
+  /** Throws the next error that is to happen at this call. */
+  #fault(name: string, payload: unknown): void {
     const step = typeof payload === "object" && payload !== null && "step" in payload ? `:${payload.step}` : "";
     const error = this.#faults.get(`${name}${step}`)?.shift();
     if (error !== undefined) throw Object.assign(new Error(`injected at ${name}${step}`), { name: error });
-    return handler(payload);
   }
 
   async #people(): Promise<boolean> {

@@ -1,4 +1,4 @@
-import type { Clock } from "#core/ports.ts";
+import type { Clock, Random } from "#core/ports.ts";
 
 /** One life of a process. What belongs to it stops when it is killed: calls under way never return. */
 export class Life {
@@ -73,4 +73,27 @@ export function mortalClock(clock: Clock, life: Life): Clock {
       return life.burying ? Promise.resolve() : never;
     },
   };
+}
+
+/** A port whose calls take 0 to 3 turns of the event loop before they are done and as many before they answer. */
+export function jittery<T extends object>(port: T, random: Random): T {
+  const linger = async (): Promise<void> => {
+    for (let turns = (random.bytes(1)[0] ?? 0) % 4; turns > 0; turns -= 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  return new Proxy(port, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name);
+      if (typeof member !== "function") return member;
+      return async (...args: unknown[]): Promise<unknown> => {
+        await linger();
+        try {
+          return await Reflect.apply(member, target, args);
+        } finally {
+          await linger();
+        }
+      };
+    },
+  });
 }

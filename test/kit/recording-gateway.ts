@@ -3,10 +3,17 @@ import type { Command, CommandBody, CommandReport } from "#core/protection/comma
 
 export type Kind = CommandBody["kind"];
 
+export interface Failure {
+  readonly name: string;
+  readonly message: string;
+  readonly from?: number;
+  readonly to?: number;
+}
+
 /** How a gateway of a test misbehaves, by kind of command. */
 export interface Behaviour {
-  /** Reports this error instead of doing it, from the first command of the kind on or from a later one. */
-  readonly fail?: Partial<Record<Kind, { readonly name: string; readonly message: string; readonly from?: number }>>;
+  /** Reports this error instead of doing it; `from` and `to` count the commands of the kind from 1. */
+  readonly fail?: Partial<Record<Kind, Failure>>;
   /** Never takes these up; "all" is a gateway that is not there. */
   readonly silent?: readonly Kind[] | "all";
   /** So many reports of the kind get lost on the way. */
@@ -136,7 +143,8 @@ export class RecordingGateway {
     if (this.#work.has(command.commandId) || silent === "all" || silent?.includes(kind) === true) return;
     const count = 1 + [...this.#work.values()].filter(({ command: other }) => other.body.kind === kind).length;
     const failure = fail?.[kind];
-    const error = failure === undefined || count < (failure.from ?? 1) ? undefined : failure;
+    const fails = failure !== undefined && count >= (failure.from ?? 1) && count <= (failure.to ?? count);
+    const error = fails ? failure : undefined;
     const end: CommandReport =
       error === undefined
         ? { state: "done", result: this.#machines.do(command) }

@@ -1,0 +1,100 @@
+import { appendFileSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { SystemClock } from "#adapters/embedded/clock.ts";
+import { FileObjects } from "#adapters/embedded/objects.ts";
+import { SqliteTable } from "#adapters/embedded/table.ts";
+import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
+import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
+import type { Id } from "#core/ids.ts";
+import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
+import { executionName, findOperation, hasEnded } from "#core/recovery/operation-store.ts";
+import { startOperation } from "#core/recovery/start-operation.ts";
+import type { Site } from "#core/site.ts";
+import { invokeTask, machines } from "../../cli/site/machines.ts";
+import { type Durable, siteOf } from "./failover-site.ts";
+import { operationId } from "./failover-world.ts";
+import { SeededRandom } from "./seeded-random.ts";
+import { operator, silentLog } from "./site.ts";
+
+/** The smallest VPG that passes every state of a committed failover. */
+export const smallShop: CreateVpg = createVpgSchema.parse({
+  name: "shop",
+  protectedSite: "berlin",
+  sourceGateway: "gw-berlin",
+  recoveryGateway: "gw-recovery",
+  compute: "gateway",
+  vms: [{ name: "db", volumes: [{ name: "data", sizeBytes: 2 ** 24 }] }],
+});
+
+/** The bucket and the table of a folder, on real files. */
+export async function openFolder(folder: string): Promise<Durable & { readonly table: SqliteTable }> {
+  const objects = await FileObjects.open(join(folder, "objects"));
+  return { objects, table: new SqliteTable(join(folder, "table.sqlite")), clock: new SystemClock() };
+}
+
+export const effectsFile = (folder: string): string => join(folder, "effects");
+
+/** The commands that were carried out, in order; a line each, written before the report. */
+export const effectsIn = (folder: string): readonly string[] =>
+  readFileSync(effectsFile(folder), "utf8").split("\n").slice(0, -1);
+
+/**
+ * Run as a process: `node die-in-a-failover.ts FOLDER N` is a site and a gateway on real files and the real clock, which kills
+ * itself with SIGKILL right after the N-th event of its life. Exits when the failover has ended.
+ */
+async function live(folder: string, eventsMax: number): Promise<void> {
+  const durable = await openFolder(folder);
+  let events = 0;
+  const workflows: EmbeddedWorkflows = new EmbeddedWorkflows({
+    file: join(folder, "workflows.sqlite"),
+    clock: durable.clock,
+    random: new SeededRandom(process.pid),
+    log: silentLog,
+    machines,
+    invoke: (name, payload) => invokeTask(site, name, payload),
+    onTransition: () => {
+      events += 1;
+      if (events === eventsMax) process.kill(process.pid, "SIGKILL");
+    },
+  });
+  const site: Site = { ...siteOf(durable), workflows };
+  await workflows.resume();
+  const vpg = await getVpg(site, smallShop.name);
+  const { recoveryGatewayId } = vpg.definition;
+  await startOperation(site, operator, vpg, {
+    kind: "failover-live",
+    options: {
+      checkpoint: { kind: "latest" },
+      shutdown: { policy: "none", graceMs: 0 },
+      commitPolicy: { action: "commit", afterMs: 0 },
+    },
+    requestId: operationId,
+  });
+  for (;;) {
+    const operation = await findOperation(site, operationId);
+    if (operation !== undefined && hasEnded(operation)) {
+      const execution = await workflows.describe(operation.kind, executionName(operation));
+      if (execution?.status !== "RUNNING") break;
+    }
+    if (recoveryGatewayId !== null) await serve(site, recoveryGatewayId, folder);
+    await sleep(2);
+  }
+  await workflows.close();
+  durable.table.close();
+}
+
+/** A gateway's heartbeat: what was done before the last death is not done again, only reported. */
+async function serve(site: Site, gatewayId: Id, folder: string): Promise<void> {
+  for (const { commandId } of await pendingCommands(site, gatewayId)) {
+    if (!effectsIn(folder).includes(commandId)) appendFileSync(effectsFile(folder), `${commandId}\n`);
+    const result = { exports: { "1": "nbd+unix:///data?socket=/s" }, booted: ["db"], withoutHook: [], bytes: 0 };
+    await reportCommand(site, { name: "gw", role: "gateway", gatewayId }, commandId, { state: "done", result });
+  }
+}
+
+if (import.meta.main) {
+  const [folder = "", eventsMax = "0"] = process.argv.slice(2);
+  await live(folder, Number(eventsMax));
+}

@@ -1,0 +1,96 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { AlreadyDecided, NotBeforeCommit } from "#core/errors.ts";
+import type { Decision } from "#core/protection/operation.ts";
+import { decide, findDecision } from "#core/recovery/decide.ts";
+import { protectShop } from "../kit/failover-site.ts";
+import { summaryOf } from "../kit/failover-summary.ts";
+import { FailoverWorld, operationId } from "../kit/failover-world.ts";
+import { holds } from "../kit/property.ts";
+import { operator } from "../kit/site.ts";
+import { invariants } from "./scenario.ts";
+
+const hour = 3_600_000;
+
+const asks = fc.array(
+  fc.record({
+    decision: fc.constantFrom("commit" as const, "rollback" as const),
+    /** Turns of the event loop that this person is later than the others. */
+    late: fc.integer({ min: 0, max: 30 }),
+    by: fc.constantFrom("ann", "bob", "eve"),
+  }),
+  { minLength: 1, maxLength: 5 },
+);
+
+/** People ask at the very moment when the policy's time is up, some wakes are lost, and every call takes a time of its own. */
+const race = fc.record({
+  asks,
+  timer: fc.constantFrom("commit" as const, "rollback" as const, "none" as const),
+  timerLate: fc.integer({ min: 0, max: 30 }),
+  lostWakes: fc.integer({ min: 0, max: 4 }),
+  jitter: fc.integer({ min: 1, max: 1_000_000 }),
+});
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe("commit, rollback, the policy's timer and lost wakes at once", () => {
+  it("come to exactly one decision, which is what is carried out and what everybody is told", async () => {
+    const property = fc.asyncProperty(race, async ({ asks: people, timer, timerLate, lostWakes, jitter }) => {
+      const shop = await protectShop();
+      const world = new FailoverWorld(shop, {
+        ask: {
+          kind: "failover-live",
+          options: {
+            checkpoint: { kind: "latest" },
+            shutdown: { policy: "graceful", graceMs: 1000 },
+            commitPolicy: timer === "none" ? { action: "none" } : { action: timer, afterMs: hour },
+          },
+        },
+        ...{ jitter, loseWakes: 0 },
+      });
+      try {
+        await world.run(async () => (await world.operation())?.tokens["decision"] !== undefined);
+        await shop.clock.advance(hour - 1);
+        world.loseWakes(lostWakes);
+        const answers = people.map(async ({ decision, late, by }) => {
+          await turns(late);
+          return decide(world.outside, { ...operator, name: by }, operationId, { decision });
+        });
+        const timerFires = turns(timerLate).then(() => shop.clock.advance(1));
+        const settled = await Promise.allSettled(answers);
+        await timerFires;
+        await world.run();
+        await expectOne(world, settled, people);
+      } finally {
+        world.close();
+      }
+    });
+    await holds(property, { numRuns: 150 });
+  });
+});
+
+async function expectOne(
+  world: FailoverWorld,
+  answers: readonly PromiseSettledResult<Decision>[],
+  people: readonly { readonly decision: string }[],
+): Promise<void> {
+  const stands = await findDecision(world.shop.site, operationId);
+  for (const [index, answer] of answers.entries()) {
+    if (answer.status === "fulfilled") {
+      expect(answer.value).toEqual(stands);
+      expect(answer.value.decision).toBe(people[index]?.decision);
+    } else if (answer.reason instanceof AlreadyDecided) {
+      expect(people[index]?.decision).not.toBe(stands?.decision);
+    } else {
+      expect(answer.reason).toBeInstanceOf(NotBeforeCommit);
+    }
+  }
+  const summary = await summaryOf(world);
+  expect(summary.phase).toBe(stands?.decision === "commit" ? "Completed" : "RolledBack");
+  const stopped = Object.keys(summary.effects).some((command) => command.endsWith("stop-vms"));
+  const promoted = Object.keys(summary.effects).some((command) => command.endsWith("promote-volumes"));
+  expect([stopped, promoted]).toEqual(stands?.decision === "commit" ? [false, true] : [true, false]);
+  invariants(summary);
+}

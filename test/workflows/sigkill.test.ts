@@ -1,0 +1,54 @@
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { listCheckpoints } from "#core/protection/checkpoints.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
+import { getOperation } from "#core/recovery/operation-store.ts";
+import { readReport } from "#core/recovery/report.ts";
+import { effectsFile, effectsIn, openFolder, smallShop } from "../kit/die-in-a-failover.ts";
+import { protectAt, siteOf } from "../kit/failover-site.ts";
+import { operationId } from "../kit/failover-world.ts";
+
+const script = fileURLToPath(new URL("../kit/die-in-a-failover.ts", import.meta.url));
+
+/** Far more lives than a committed failover has events. */
+const livesMax = 300;
+
+describe("a site's process on real files", () => {
+  let folder = "";
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "farshore-failover-"));
+    const durable = await openFolder(folder);
+    await protectAt(durable, smallShop);
+    durable.table.close();
+    await writeFile(effectsFile(folder), "");
+  });
+  afterEach(async () => {
+    await rm(folder, { recursive: true });
+  });
+
+  it("that is killed by SIGKILL after every single transition carries the failover to its end", async () => {
+    let lives = 0;
+    for (; lives < livesMax; lives += 1) {
+      const { signal, status, stderr } = spawnSync(process.execPath, [script, folder, "1"], { encoding: "utf8" });
+      if (status === 0) break;
+      expect({ signal, stderr }).toEqual({ signal: "SIGKILL", stderr: "" });
+    }
+    console.info(`${lives} lives ended by SIGKILL`);
+    const durable = await openFolder(folder);
+    const site = siteOf(durable);
+    const operation = await getOperation(site, operationId);
+    expect(operation).toMatchObject({ phase: "Completed", error: null, attempt: 1 });
+    const vpg = await getVpg(site, smallShop.name);
+    expect(vpg).toMatchObject({ role: "Runs", term: 2, operationId: null });
+    expect(await readReport(site, vpg.vpgId, operationId)).toMatchObject({ phase: "Completed" });
+    expect((await listCheckpoints(site, vpg.vpgId)).checkpoints.map(({ pins }) => pins)).toEqual([0, 0, 0]);
+    const steps = ["attach-volumes", "boot-group-1", "promote-volumes"];
+    expect(effectsIn(folder)).toEqual(steps.map((step) => `${operationId}.1.${step}`));
+    expect(lives).toBeGreaterThan(40);
+    durable.table.close();
+  }, 600_000);
+});
