@@ -60,7 +60,7 @@ path = "disks/db-log.img"
 # shutdown = ["virsh", "shutdown", "db"]
 # kill = ["virsh", "destroy", "db"]
 # boot = ["virsh", "start", "db"]
-# status = ["sh", "-c", "virsh domstate db | grep -q running"]   # exit 0 while it runs
+# status = ["sh", "-c", "virsh domstate db | grep -q running"]   # exit status 0 runs, 1 to 3 does not
 `,
   "recovery-gateway.toml": `# The gateway at the recovery site: exports recovered checkpoints over NBD and boots the VMs on them.
 # FARSHORE_TOKEN=... farshore gateway run --config recovery-gateway.toml
@@ -72,6 +72,7 @@ state = "recovery-state"
 [recovery]
 directory = "recovered"             # sockets, scratch, and the local disks that a commit fills
 
+# A boot hook must refuse a second start, as virsh does: after a crash of the gateway it may be run again.
 # [hooks.db]                        # FARSHORE_DISK_DATA, FARSHORE_DISK_LOG hold the NBD URIs; FARSHORE_MODE is live or test
 # boot = ["./boot-db.sh"]
 # shutdown = ["virsh", "shutdown", "db"]

@@ -17,7 +17,7 @@ import failoverLive from "../../workflows/failover-live/failover-live.asl.json" 
 import failoverTest from "../../workflows/failover-test/failover-test.asl.json" with { type: "json" };
 
 /** The tasks of the state machines by the name of their folder; on AWS each is a Lambda of its own. */
-const tasks: Readonly<Record<string, (event: unknown) => Promise<unknown>>> = {
+export const tasks: Readonly<Record<string, (event: unknown) => Promise<unknown>>> = {
   "await-decision": awaitDecision,
   "begin-operation": beginOperation,
   "check-command": checkCommand,
@@ -35,7 +35,7 @@ const pascalCase = (folder: string): string =>
   folder.replaceAll(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 /** `${MintTermFunctionArn}` stands for the folder's name here, and for the Lambda's ARN on AWS. */
-const substitutions = Object.fromEntries(
+export const substitutions = Object.fromEntries(
   Object.keys(tasks).map((folder) => [`${pascalCase(folder)}FunctionArn`, folder]),
 );
 

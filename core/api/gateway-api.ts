@@ -19,6 +19,15 @@ import { positionSchema } from "#core/protection/term.ts";
  *   GET  /vpgs/<vpg>/objects/<key>?offset=&length=     → octets of a journal object of that VPG
  */
 
+/** How far a sync is; `etaMs` is null while nothing can be said. */
+export const syncProgressSchema = z.strictObject({
+  comparedChunks: z.int(),
+  differingChunks: z.int(),
+  totalChunks: z.int(),
+  shippedBytes: z.int(),
+  etaMs: z.int().nullable(),
+});
+
 /** Where a VPG's replication stands, as its gateway knows it. */
 export const streamStateSchema = z.strictObject({
   vpgId: idSchema,
@@ -35,15 +44,7 @@ export const streamStateSchema = z.strictObject({
   backlogBytes: z.int().min(0),
   /** Age of the oldest unacknowledged record; 0 when there is none. */
   lagMs: z.int().min(0),
-  sync: z
-    .strictObject({
-      comparedChunks: z.int(),
-      differingChunks: z.int(),
-      totalChunks: z.int(),
-      shippedBytes: z.int(),
-      etaMs: z.int().nullable(),
-    })
-    .nullable(),
+  sync: syncProgressSchema.nullable(),
   /** Guest writes and bytes since the session began. */
   writes: z.int().min(0),
   writtenBytes: z.int().min(0),

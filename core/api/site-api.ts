@@ -2,6 +2,7 @@ import { z } from "zod";
 import { idSchema, nameSchema } from "#core/ids.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { decisionSchema, liveOptionsSchema, operationSchema, testOptionsSchema } from "#core/protection/operation.ts";
+import { syncProgressSchema } from "./gateway-api.ts";
 
 /**
  * What people and the CLI say to a site. All paths start with `/v1`; REF is a VPG's name or id. Role in brackets: the least that may.
@@ -116,15 +117,7 @@ export const vpgViewSchema = z.object({
   backlogBytes: z.int(),
   lagMs: z.int(),
   mode: z.string(),
-  sync: z
-    .object({
-      comparedChunks: z.int(),
-      differingChunks: z.int(),
-      totalChunks: z.int(),
-      shippedBytes: z.int(),
-      etaMs: z.int().nullable(),
-    })
-    .nullable(),
+  sync: syncProgressSchema.nullable(),
   writtenBytes: z.int(),
   shippedBytes: z.int(),
   journalBytes: z.int(),
