@@ -1,11 +1,16 @@
 import * as fs from "node:fs";
 
-/** Size of a block device in bytes: `fstat` says 0 for it. Linux tells it in sysfs (in units of 512 bytes); elsewhere reads find the end. */
-export function deviceBytes(fd: number, rdev: number): number {
+/** Where Linux describes a block device; elsewhere there is no such folder. */
+export function sysfsOfDevice(rdev: number): string {
   // The encoding of dev_t in glibc's gnu_dev_major and gnu_dev_minor, for numbers below 2^32.
   const major = (rdev >>> 8) & 0xfff;
   const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
-  const sysfs = `/sys/dev/block/${major}:${minor}/size`;
+  return `/sys/dev/block/${major}:${minor}`;
+}
+
+/** Size of a block device in bytes: `fstat` says 0 for it. Linux tells it in sysfs (in units of 512 bytes); elsewhere reads find the end. */
+export function deviceBytes(fd: number, rdev: number): number {
+  const sysfs = `${sysfsOfDevice(rdev)}/size`;
   if (fs.existsSync(sysfs)) {
     return Number(fs.readFileSync(sysfs, "utf8").trim()) * 512;
   }

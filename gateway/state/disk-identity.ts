@@ -1,5 +1,12 @@
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
+import { sysfsOfDevice } from "../disk/device-size.ts";
 import type { DiskIdentity } from "./source-state.ts";
+
+/** Where Linux tells one boot from the next. */
+const bootIdFile = "/proc/sys/kernel/random/boot_id";
+
+/** Fields of a block device's `stat` (kernel: Documentation/block/stat): writes and their sectors, discards and theirs. */
+const writeFields = [4, 6, 11, 13] as const;
 
 /** What a disk's backing is, to tell whether it is the one, and as, the last life left it. Taken after a flush. */
 export async function identifyDisk(disk: {
@@ -16,15 +23,42 @@ export async function identifyDisk(disk: {
     path: disk.path,
     sizeBytes: disk.sizeBytes,
     identity: block ? `block ${facts.rdev}` : `file ${facts.dev} ${facts.ino}`,
-    modifiedAt: block ? "0" : String(facts.mtimeNs),
+    // Anybody may set a file's mtime; nobody its ctime.
+    modifiedAt: block
+      ? await blockWrites(sysfsOfDevice(Number(facts.rdev)), bootIdFile)
+      : `${facts.mtimeNs} ${facts.ctimeNs}`,
   };
 }
 
-/** True when these are the same disks, in the same order, untouched since. */
+/**
+ * A block device keeps no time of its last write, but the kernel counts its writes since the boot: the same boot and counts
+ * mean an untouched disk. Empty where nobody counts: not Linux, or switched off. What writes past the device is not seen: the
+ * file of a loop device, the whole disk under a partition.
+ */
+export async function blockWrites(sysfsFolder: string, bootId: string): Promise<string> {
+  // A partition has its disk's queue; the path is left as it is, since the folder is a symbolic link.
+  const counting = (await text(`${sysfsFolder}/queue/iostats`)) ?? (await text(`${sysfsFolder}/../queue/iostats`));
+  const counts = (await text(`${sysfsFolder}/stat`))?.split(/\s+/);
+  const boot = await text(bootId);
+  if (counting !== "1" || counts === undefined || boot === undefined) return "";
+  return [boot, ...writeFields.map((field) => counts[field] ?? "0")].join(" ");
+}
+
+/** Of a small file, trimmed; undefined when there is none. */
+async function text(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** True when these are the same disks, in the same order, untouched since; never where that can't be known. */
 export function sameDisks(left: readonly DiskIdentity[], right: readonly DiskIdentity[]): boolean {
-  const text = (disks: readonly DiskIdentity[]): string =>
+  const facts = (disks: readonly DiskIdentity[]): string =>
     JSON.stringify(
       disks.map((disk) => [disk.vmName, disk.name, disk.path, disk.sizeBytes, disk.identity, disk.modifiedAt]),
     );
-  return text(left) === text(right);
+  return left.every((disk) => disk.modifiedAt !== "") && facts(left) === facts(right);
 }

@@ -9,7 +9,7 @@ const diskSchema = z.strictObject({
   sizeBytes: z.int(),
   /** Device and inode, or the number of a block device, in decimal. */
   identity: z.string(),
-  /** Nanoseconds since the epoch, in decimal; "0" for a block device, which keeps no such time. */
+  /** Times of a file (mtime and ctime, ns), the write counts of a block device; empty when it can't be known (disk-identity.ts). */
   modifiedAt: z.string(),
 });
 export type DiskIdentity = z.infer<typeof diskSchema>;
