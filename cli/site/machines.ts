@@ -1,5 +1,6 @@
 import type { MachineSource } from "#adapters/embedded/workflows/interpreter.ts";
 import { NotFound } from "#core/errors.ts";
+import { newId } from "#core/ids.ts";
 import type { Site } from "#core/site.ts";
 import { handler as awaitDecision } from "../../functions/await-decision/handler.ts";
 import { handler as beginOperation } from "../../functions/begin-operation/handler.ts";
@@ -13,11 +14,13 @@ import { handler as recordFailure } from "../../functions/record-failure/handler
 import { handler as resolveCheckpoint } from "../../functions/resolve-checkpoint/handler.ts";
 import { handler as sealSessions } from "../../functions/seal-sessions/handler.ts";
 import { runWithSite } from "../../functions/shared/site.ts";
+import type { TaskHandler } from "../../functions/shared/task-handler.ts";
 import failoverLive from "../../workflows/failover-live/failover-live.asl.json" with { type: "json" };
 import failoverTest from "../../workflows/failover-test/failover-test.asl.json" with { type: "json" };
+import { lambdaContext } from "./lambda-context.ts";
 
 /** The tasks of the state machines by the name of their folder; on AWS each is a Lambda of its own. */
-export const tasks: Readonly<Record<string, (event: unknown) => Promise<unknown>>> = {
+export const tasks: Readonly<Record<string, TaskHandler<unknown>>> = {
   "await-decision": awaitDecision,
   "begin-operation": beginOperation,
   "check-command": checkCommand,
@@ -49,5 +52,6 @@ export const machines: Readonly<Record<string, MachineSource>> = {
 export async function invokeTask(site: Site, name: string, payload: unknown): Promise<unknown> {
   const task = tasks[name];
   if (task === undefined) throw new NotFound(`no function ${name}`);
-  return await runWithSite(site, () => task(payload));
+  const context = lambdaContext(name, newId(site.clock, site.random));
+  return await runWithSite(site, () => task(payload, context));
 }

@@ -1,5 +1,5 @@
 import { createLog } from "#adapters/embedded/log.ts";
-import type { Id } from "#core/ids.ts";
+import { type Id, newId } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
 import { handler as gatewayApi } from "../../functions/gateway-api/handler.ts";
 import { handler as ingestBatch } from "../../functions/ingest-batch/handler.ts";
@@ -8,6 +8,7 @@ import { httpLimits } from "../../functions/shared/limits.ts";
 import { runWithSite } from "../../functions/shared/site.ts";
 import { handler as siteApi } from "../../functions/site-api/handler.ts";
 import { type Mount, startHttpServer, type TlsFiles } from "./http-server.ts";
+import { lambdaContext } from "./lambda-context.ts";
 import { siteLimits } from "./limits.ts";
 import { assertLoopback, parseListen } from "./listen-address.ts";
 import { openSite } from "./open-site.ts";
@@ -53,7 +54,14 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
     const operatorTokenFile = await ensureOperatorToken(site, dataDir);
     const server = await startHttpServer(site, mounts, address, tls);
     const resumed = await workflows.resume();
-    const reconciling = schedule(() => runWithSite(site, () => reconcile({})), siteLimits.reconcileEveryMs, log);
+    const reconciling = schedule(
+      () => {
+        const context = lambdaContext("reconciler", newId(site.clock, site.random));
+        return runWithSite(site, () => reconcile({}, context));
+      },
+      siteLimits.reconcileEveryMs,
+      log,
+    );
     log.info("site-serves", { url: server.url, siteId: site.siteId, resumed });
     return {
       url: server.url,
