@@ -16,7 +16,12 @@ export class SiteClient {
   readonly token: string;
 
   constructor(url: string, token: string) {
-    if (!/^https?:\/\//.test(url)) throw new InvalidInput(`--site must be an http or https URL, not "${url}"`);
+    if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
+      throw new InvalidInput(`--site must be an http or https URL, not "${url}"`);
+    }
+    if (!/^[\x21-\x7e]+$/.test(token)) {
+      throw new InvalidInput("the token (FARSHORE_TOKEN or --token) is empty or holds blanks or line breaks");
+    }
     this.url = url.replace(/\/+$/, "");
     this.token = token;
   }
@@ -63,7 +68,7 @@ export class SiteClient {
       signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     }).catch((cause: unknown) => {
-      throw new Transient(`no answer from the site at ${this.url}; is it running, and is --site right?`, {}, { cause });
+      throw new Transient(`no answer from the site at ${this.url}${whyNot(cause)}`, {}, { cause });
     });
     if (reply.ok) return reply;
     const parsed = wireError.safeParse(await this.#json(reply));
@@ -80,4 +85,14 @@ export class SiteClient {
       throw new Transient(`${this.url} answered ${reply.status} without JSON; ${hint}`, {}, { cause });
     }
   }
+}
+
+/** What to do about a request that had no answer: a certificate nobody vouches for is not mended by starting the site. */
+function whyNot(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  if (/CERT|ISSUER|ALTNAME/.test(code)) {
+    return `: its certificate is not trusted (${code}); name its authority's PEM file in NODE_EXTRA_CA_CERTS`;
+  }
+  return `${code === "" ? "" : ` (${code})`}; is it running, and is --site right?`;
 }

@@ -78,10 +78,13 @@ function listenerOf(tls: TlsFiles | undefined, listener: RequestListener): Serve
   const options = { maxHeaderSize: limits.headerBytesMax };
   if (tls === undefined) return createServer(options, listener);
   const { cert, key } = tls;
-  return createTlsServer(
-    { ...options, minVersion: "TLSv1.2", cert: readFileSync(cert), key: readFileSync(key) },
-    listener,
-  );
+  try {
+    const pem = { cert: readFileSync(cert), key: readFileSync(key) };
+    return createTlsServer({ ...options, minVersion: "TLSv1.2", ...pem }, listener);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new InvalidInput(`${cert} and ${key} are no certificate and key in PEM: ${why}`, { field: "tls" }, { cause });
+  }
 }
 
 function listen(server: Server, { host, port }: ListenAddress): Promise<number> {

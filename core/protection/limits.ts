@@ -39,6 +39,8 @@ export const protectionLimits = {
   testsMax: 8,
   /** Opens of one session ordinal begun and never finished: each is a gateway that was killed between two writes. */
   openingsMax: 32,
+  /** Sessions that a site restored from an older copy may lack; a gateway that claims more would use up the ordinals. */
+  sessionsLostMax: 1_000_000,
   /** Batches beyond the unbroken run that are still taken: four times what a gateway has in flight. */
   gapWindow: 64,
   /** Sessions a process remembers, so that a batch of a known one costs no read. */

@@ -134,6 +134,11 @@ function matchVolumes(vpg: VpgRecord, ask: OpenSession): readonly VmVolume[] {
 async function checkOrdinal(site: Site, caller: Caller, vpg: VpgRecord, ask: OpenSession): Promise<boolean> {
   if (ask.lastSession === vpg.lastSession) return false;
   const name = vpg.definition.sourceGatewayName;
+  if (ask.lastSession > vpg.lastSession + limits.sessionsLostMax) {
+    throw new InvalidInput(`lastSession: this site knows ${name} up to session ${vpg.lastSession} only`, {
+      field: "lastSession",
+    });
+  }
   if (ask.lastSession > vpg.lastSession) {
     if (ask.acceptRegression) return true;
     throw new RecoverySiteRegressed(

@@ -31,6 +31,16 @@ function asDiskError(error: unknown, what: string): DiskError {
   return new DiskError(diskErrnoOf[code] ?? "EIO", what, { cause: error });
 }
 
+/** What the file system says of a path that someone gave us, as `InvalidInput`: missing, not ours to open, in use. */
+function orRefused<Result>(path: string, open: () => Result): Result {
+  try {
+    return open();
+  } catch (cause) {
+    const why = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+    throw new InvalidInput(`${path} can't be opened as a disk (${why})`, { path }, { cause });
+  }
+}
+
 export class FileDevice implements BlockDevice {
   readonly path: string;
   readonly sizeBytes: number;
@@ -58,13 +68,14 @@ export class FileDevice implements BlockDevice {
   ): FileDevice {
     const readOnly = options.readOnly ?? false;
     const sectorBytes = options.sectorBytes ?? 512;
-    const kind = fs.statSync(path);
+    const kind = orRefused(path, () => fs.statSync(path));
     if (!kind.isFile() && !kind.isBlockDevice()) {
       throw new InvalidInput(`${path} is neither a regular file nor a block device`, { path });
     }
     // O_EXCL on a block device makes Linux refuse one that is mounted or claimed by another driver.
     const exclusive = kind.isBlockDevice() && !readOnly ? fs.constants.O_EXCL : 0;
-    const fd = fs.openSync(path, (readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR) | exclusive);
+    const mode = (readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR) | exclusive;
+    const fd = orRefused(path, () => fs.openSync(path, mode));
     try {
       const stat = fs.fstatSync(fd);
       const sizeBytes = stat.isFile() ? stat.size : deviceBytes(fd, stat.rdev);

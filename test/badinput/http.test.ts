@@ -187,6 +187,24 @@ describe.each(bodies)("the body of POST $path", ({ path, token, body: near }) =>
   });
 });
 
+it("a gateway that claims sessions without end does not use up the ordinals", async () => {
+  const before = stored();
+  for (const lastSession of [2 ** 53 - 1, 2 ** 32 - 1, 2 ** 32 - 2, 1_000_000_000]) {
+    const body = {
+      vpgId: site.vpgId,
+      nonce: unknownId.replace("9", "8"),
+      lastSession,
+      acknowledgedBatch: -1,
+      cleanlyClosed: false,
+      acceptRegression: true,
+      volumes: [{ vmName: servedVm, name: "data", sizeBytes, sectorBytes: 512 }],
+    };
+    const answer = await site.call("/gateway/v1/sessions", { method: "POST", token: site.tokens.source, body });
+    expect(answer.refused).toBe("InvalidInput");
+  }
+  expect(stored()).toEqual(before);
+});
+
 /** Paths to every value inside, objects and arrays included. */
 function leavesOf(value: unknown, path: readonly string[] = []): readonly (readonly string[])[] {
   if (typeof value !== "object" || value === null) return [path];
