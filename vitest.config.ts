@@ -11,7 +11,10 @@ export default defineConfig({
         test: {
           name: "unit",
           sequence: { groupOrder: 0 },
-          include: ["{core,adapters,functions,gateway,cli,workflows,scripts}/**/*.test.ts", "test/house/**/*.test.ts"],
+          include: [
+            "{core,adapters,functions,gateway,cli,workflows,scripts,bench}/**/*.test.ts",
+            "test/house/**/*.test.ts",
+          ],
           testTimeout: 30_000,
         },
       },

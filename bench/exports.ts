@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fdatasyncSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { formatNbdUri } from "../gateway/nbd/uri.ts";
 import type { BenchContext } from "./bench.ts";
@@ -22,6 +22,14 @@ export function makeDisk(path: string, bytes: number): string {
   for (let at = 0; at < bytes; at += piece.length) writeSync(fd, piece, 0, Math.min(piece.length, bytes - at), at);
   closeSync(fd);
   return path;
+}
+
+/** Reads the whole file, holes too, so that whoever reads it next finds it in the page cache. */
+export function readIn(path: string): void {
+  const piece = Buffer.alloc(2 ** 20);
+  const fd = openSync(path, "r");
+  while (readSync(fd, piece) > 0);
+  closeSync(fd);
 }
 
 /** Nothing of the file is left dirty in the page cache. */
@@ -69,7 +77,10 @@ export function plainFarshore(folder: string, bytes: number): Promise<Exported> 
   return served("farshore, no tap", file, socket, "disk", process.execPath, [script, file, socket]);
 }
 
-/** Our gateway as it runs in production: its disk in `folder`, every write shipped to a recovery site of its own process, whose journal is on disk. */
+/**
+ * Our gateway as it runs in production: its disk in `folder`, every write shipped to a recovery site of its own process, whose
+ * journal is on disk. What would run on other machines has the lowest priority here.
+ */
 export async function replicatedFarshore(context: BenchContext, folder: string, bytes: number): Promise<Exported> {
   const directory = mkdtempSync(join(context.diskFolder, "stage-"));
   const file = makeDisk(join(folder, "replicated.img"), bytes);
@@ -77,6 +88,8 @@ export async function replicatedFarshore(context: BenchContext, folder: string, 
   const stage = await BenchStage.set(directory, plan);
   try {
     await stage.settled();
+    if (process.platform === "linux")
+      for (const name of ["site-berlin", "site-paris", "gateway-berlin"]) stage.giveWay(name);
   } catch (error) {
     await stage.stop();
     throw error;

@@ -18,7 +18,7 @@ export interface FioResult {
 const sideSchema = z.object({
   iops: z.number(),
   bw_bytes: z.number(),
-  clat_ns: z.object({ percentile: z.record(z.string(), z.number()).optional() }),
+  lat_ns: z.object({ percentile: z.record(z.string(), z.number()).optional() }),
 });
 const replySchema = z.object({
   jobs: z.tuple([z.object({ error: z.int(), read: sideSchema, write: sideSchema })]),
@@ -47,12 +47,15 @@ export async function fio(program: string, target: FioTarget, sizeBytes: number,
     "--randrepeat=0",
     "--norandommap",
     "--buffer_compress_percentage=50",
+    // From the moment a request is begun: a server that answers while fio still submits would else look faster than it is.
+    "--lat_percentiles=1",
+    "--clat_percentiles=0",
     "--output-format=json",
   ]);
   const { jobs } = replySchema.parse(JSON.parse(output.slice(output.indexOf("{"))));
   if (jobs[0].error !== 0) throw new Error(`fio ended with error ${jobs[0].error}`);
   const side = job.direction === "read" ? jobs[0].read : jobs[0].write;
-  const percentile = (name: string): number => (side.clat_ns.percentile?.[name] ?? Number.NaN) / 1000;
+  const percentile = (name: string): number => (side.lat_ns.percentile?.[name] ?? Number.NaN) / 1000;
   return {
     iops: side.iops,
     bytesPerSecond: side.bw_bytes,

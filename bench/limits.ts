@@ -47,3 +47,6 @@ export const overwritesQuick = 4000;
 /** Each of the two disks that are failed over. */
 export const rtoDiskBytes = GiB;
 export const rtoDiskBytesQuick = GiB / 8;
+
+/** The lowest priority that Linux has: 1.5 % of a CPU that others want. */
+export const niceMost = 19;

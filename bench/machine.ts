@@ -1,5 +1,5 @@
 import { execFileSync, type StdioOptions } from "node:child_process";
-import { cpus, release, totalmem, type } from "node:os";
+import { cpus, loadavg, release, totalmem, type } from "node:os";
 import { formatBytes } from "#core/units.ts";
 
 /** Where and when figures were taken; without it they mean nothing. */
@@ -10,6 +10,8 @@ export interface Machine {
   readonly kernel: string;
   readonly node: string;
   readonly date: string;
+  /** Runnable tasks, averaged over the last minute before the run: what others take of the cores disturbs every figure. */
+  readonly loadAverage: number;
   /** Revision of the sources, "unknown" outside a checkout. */
   readonly revision: string;
 }
@@ -23,6 +25,7 @@ export function thisMachine(root: string): Machine {
     kernel: `${type()} ${release()}`,
     node: process.versions.node,
     date: new Date().toISOString(),
+    loadAverage: loadavg()[0] ?? Number.NaN,
     revision: revision(root),
   };
 }
@@ -30,7 +33,10 @@ export function thisMachine(root: string): Machine {
 export function machineLines(machine: Machine): string[] {
   return [
     `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} of memory, ${machine.kernel}, Node ${machine.node}`,
-    `${machine.date}, revision ${machine.revision}`,
+    `${machine.date}, revision ${machine.revision}, load average ${machine.loadAverage.toFixed(1)} at the start`,
+    ...(machine.loadAverage > machine.cores / 4
+      ? ["This machine is busy with other things: ratios within a round may do, figures don't."]
+      : []),
   ];
 }
 

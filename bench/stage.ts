@@ -1,9 +1,11 @@
+import { readdirSync } from "node:fs";
+import { setPriority } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { type VpgView, vpgViewSchema } from "#core/api/site-api.ts";
 import { Processes } from "../scripts/demo/processes.ts";
 import { type Plan, type Stage, setStage, until, vpg } from "../scripts/demo/stage.ts";
 import { cpuSecondsOf } from "./cpu.ts";
-import { pollMs, replicatingMs } from "./limits.ts";
+import { niceMost, pollMs, replicatingMs } from "./limits.ts";
 
 /** The demo's stage: two sites and two gateways as processes of their own, on this machine. */
 export class BenchStage {
@@ -28,6 +30,11 @@ export class BenchStage {
 
   stop(): Promise<void> {
     return this.processes.stopAll();
+  }
+
+  /** Leaves the CPU to everyone else: for a part of the stage that would run on a machine of its own. */
+  giveWay(name: string): void {
+    for (const thread of readdirSync(`/proc/${this.processes.pid(name)}/task`)) setPriority(Number(thread), niceMost);
   }
 
   async view(): Promise<VpgView> {
