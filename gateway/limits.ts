@@ -41,8 +41,9 @@ export const resendMsMin = 100;
 export const resendMsMax = 5000;
 /** A refusal that a person must mend (a token, a table behind its bucket) is tried again so often. */
 export const refusedResendMs = 15_000;
-/** An upload without an answer is given up and sent again after so long. */
+/** An upload without an answer is given up and sent again after so long; the second is of one that has the link for itself: 4 MiB at 50 KB/s. */
 export const uploadTimeoutMs = 30_000;
+export const uploadAloneTimeoutMs = 85_000;
 /** Times the oldest unacknowledged batch may be refused as a gap before the site counts as regressed. */
 export const gapsMax = 20;
 

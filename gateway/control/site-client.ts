@@ -90,6 +90,7 @@ export class SiteClient {
     object: Uint8Array,
     ageMs: number,
     signal?: AbortSignal,
+    timeoutMs = uploadTimeoutMs,
   ): Promise<BatchReply> {
     return this.#json(batchReplySchema, {
       method: "PUT",
@@ -99,7 +100,7 @@ export class SiteClient {
         "content-type": "application/octet-stream",
         "x-farshore-age-ms": String(Math.max(0, Math.round(ageMs))),
       },
-      timeoutMs: uploadTimeoutMs,
+      timeoutMs,
       signal,
     });
   }

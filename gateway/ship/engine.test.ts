@@ -177,6 +177,28 @@ describe("ship engine", () => {
     expect(rig.acknowledged).toEqual([0]);
   });
 
+  it("gets through a link on which sixteen at once would all run out of time", async () => {
+    // So much of a batch passes in a millisecond, shared by all uploads under way; each has 30 s.
+    const batchMs = 5000;
+    let underWay = 0;
+    const rig = new Rig(async () => {
+      underWay += 1;
+      const startedAt = rig.clock.monotonic();
+      try {
+        for (let left = batchMs; left > 0; ) {
+          await rig.clock.sleep(500);
+          left -= 500 / underWay;
+          if (rig.clock.monotonic() - startedAt > 30_000) throw new Transient("timed out");
+        }
+      } finally {
+        underWay -= 1;
+      }
+    });
+    rig.push(0, 40);
+    await rig.clock.advance(40 * batchMs * 3);
+    expect(rig.acknowledged.at(-1)).toBe(39);
+  });
+
   it("compresses less, the more waits", () => {
     expect([0, 33, 65].map((queued) => levelFor(queued * 2 ** 20))).toEqual(["zstd1", "zstd-5", "raw"]);
   });

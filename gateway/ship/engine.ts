@@ -4,9 +4,16 @@ import type { Clock, Random } from "#core/ports.ts";
 import { batchesInFlightMax, gapsMax, refusedResendMs, resendMsMax, resendMsMin } from "../limits.ts";
 import { monotonicMs, type SealedSegment, type SegmentBuffers } from "../tap/segment.ts";
 import { levelFor, pressSegment, type SessionPlace } from "./press.ts";
+import { UploadWindow } from "./upload-window.ts";
 
-/** Commits one batch at the site. Throws the error that the site named, or `Transient`. */
-export type Upload = (batch: number, object: Uint8Array, ageMs: number, signal: AbortSignal) => Promise<void>;
+/** Commits one batch at the site. Throws the error that the site named, or `Transient`, also when `timeoutMs` are over. */
+export type Upload = (
+  batch: number,
+  object: Uint8Array,
+  ageMs: number,
+  signal: AbortSignal,
+  timeoutMs: number,
+) => Promise<void>;
 
 export interface ShipEvents {
   /** The segment is a batch of `storedBytes` now; its buffers are free. */
@@ -52,6 +59,7 @@ export class ShipEngine {
   readonly #stop = new AbortController();
   readonly #queue: SealedSegment[] = [];
   readonly #retained = new Map<number, Retained>();
+  readonly #window = new UploadWindow(batchesInFlightMax);
   #queuedBytes = 0;
   #encoding = false;
   #previousHash: Uint8Array = new Uint8Array(32);
@@ -86,6 +94,7 @@ export class ShipEngine {
     this.#stop.abort(new Transient("the shipper was stopped"));
     this.#queue.length = 0;
     this.#retained.clear();
+    this.#window.release();
   }
 
   async #encodeAll(): Promise<void> {
@@ -119,18 +128,34 @@ export class ShipEngine {
   /** Sends a batch until it is taken or the session has ended. Never rejects. */
   async #send(batch: number): Promise<void> {
     for (let attempt = 0; !this.#stop.signal.aborted; attempt += 1) {
-      const retained = this.#retained.get(batch);
-      if (retained === undefined || retained.taken) return;
-      try {
-        await this.#upload(batch, retained.object, monotonicMs() - retained.lastAt, this.#stop.signal);
-        retained.taken = true;
-        this.#took();
-        return;
-      } catch (error) {
-        if (this.#stop.signal.aborted) return;
-        await this.#refused(batch, asNamed(error), attempt);
-      }
+      const error = await this.#sendOnce(batch);
+      if (error === undefined || this.#stop.signal.aborted) return;
+      await this.#refused(batch, error, attempt);
     }
+  }
+
+  /** What went wrong; undefined when nothing did, or there is nothing to send any more. */
+  async #sendOnce(batch: number): Promise<FarshoreError | undefined> {
+    const now = (): number => this.#clock.monotonic();
+    const turn = await this.#window.enter(batch, now);
+    const retained = this.#retained.get(batch);
+    if (retained === undefined || retained.taken) {
+      this.#window.done(turn, now());
+      return undefined;
+    }
+    const { signal } = this.#stop;
+    try {
+      await this.#upload(batch, retained.object, monotonicMs() - retained.lastAt, signal, turn.timeoutMs);
+    } catch (thrown) {
+      const error = asNamed(thrown);
+      if (error instanceof Transient) this.#window.failed(turn, now());
+      else this.#window.done(turn, now());
+      return error;
+    }
+    this.#window.done(turn, now());
+    retained.taken = true;
+    this.#took();
+    return undefined;
   }
 
   #took(): void {

@@ -20,8 +20,8 @@ const plain = (error: FarshoreError) => ({ name: error.name, message: error.mess
 
 const engine = new ShipEngine({
   place,
-  upload: async (batch, object, ageMs, signal) => {
-    await client.putBatch({ ...place, batch }, object, ageMs, signal);
+  upload: async (batch, object, ageMs, signal, timeoutMs) => {
+    await client.putBatch({ ...place, batch }, object, ageMs, signal, timeoutMs);
   },
   events: {
     encoded: (batch, storedBytes, buffers) =>
