@@ -139,6 +139,7 @@ async function answer(
   const mount = mounts.find(({ prefix }) => rawPath.startsWith(prefix)) ?? mounts.at(-1);
   if (mount === undefined) throw new TypeError("a server without functions");
   const parts: Buffer[] = [];
+  const timeEpoch = site.clock.now();
   try {
     const bytes = await readBody(request, mount.bodyBytesMax, parts, bodies);
     const event: HttpEvent = {
@@ -147,7 +148,7 @@ async function answer(
       headers: headersOf(request),
       bytes,
       isBase64Encoded: false,
-      requestContext: { requestId, http: { method: request.method ?? "GET" } },
+      requestContext: { requestId, timeEpoch, http: { method: request.method ?? "GET" } },
     };
     const context: Context = lambdaContext(mount.functionName, requestId);
     return await runWithSite(site, () => mount.handler(event, context));

@@ -151,6 +151,15 @@ describe("acceptHeartbeat", () => {
   const validThrough = async (context: Awaited<ReturnType<typeof opened>>) =>
     (await listCheckpoints(context.site, context.vpg.vpgId)).checkpoints[0]?.validThrough;
 
+  it("counts a checkpoint's age from before its batch was sent, however long that took", async () => {
+    const context = await opened();
+    const { site, source, stream } = context;
+    const beganAt = site.clock.now();
+    await site.clock.advance(40_000);
+    await ingestBatch(site, source, { ...stream.checkpoint(noon), ageMs: 300, beganAt });
+    expect(await validThrough(context)).toBe(beganAt - 300);
+  });
+
   it("extends the newest checkpoint of an idle stream, and only then", async () => {
     const context = await opened();
     const { site, vpg, source, stream } = context;

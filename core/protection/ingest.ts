@@ -24,6 +24,8 @@ export interface SentBatch extends BatchPlace {
   readonly body: Uint8Array;
   /** From the batch's last record to its sending, by the gateway's clock, ms. */
   readonly ageMs: number;
+  /** When the request began, by the site's clock: a body may take long to come. By default it just did. */
+  readonly beganAt?: number;
 }
 
 /**
@@ -33,7 +35,7 @@ export interface SentBatch extends BatchPlace {
  */
 export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): Promise<BatchReply> {
   const { vpgId, term, session, batch, body } = sent;
-  const receivedAt = site.clock.now();
+  const beganAt = sent.beganAt ?? site.clock.now();
   const known = cachedSession(site, vpgId, session);
   const state = known?.admitted === true ? known : await admit(site, sent);
   if (caller.role !== "gateway" || caller.gatewayId !== state.claim.gatewayId) {
@@ -51,7 +53,7 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
   const problem = state.guard.enter(row, state.progress);
   if (problem !== undefined) throw diverged(sent, `batch ${batch} ${problem}`);
   const created = await create(site, state, sent);
-  const validThrough = receivedAt - Math.max(0, sent.ageMs);
+  const validThrough = beganAt - Math.max(0, sent.ageMs);
   await recordRow(site, rowActions(vpgId, session, row, validThrough));
   return { batch, sha256: row.sha256, duplicate: created === "exists" };
 }

@@ -17,6 +17,7 @@ async function putBatch({ site, caller, event, param }: Call) {
     session: wholeNumber(param("session"), "session"),
     batch: wholeNumber(param("batch"), "batch"),
     ageMs: wholeNumber(event.headers["x-farshore-age-ms"] ?? "0", "x-farshore-age-ms"),
+    beganAt: event.requestContext.timeEpoch,
     body: bodyBytes(event, httpLimits.batchBytesMax),
   };
   return json(await ingestBatch(site, caller, sent));

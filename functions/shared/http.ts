@@ -9,6 +9,8 @@ export interface HttpEvent extends Pick<APIGatewayProxyEventV2, "rawPath" | "raw
   readonly isBase64Encoded: boolean;
   readonly requestContext: {
     readonly requestId: string;
+    /** When the request began, before its body came; ms since the epoch. */
+    readonly timeEpoch: number;
     readonly http: { readonly method: string };
   };
 }

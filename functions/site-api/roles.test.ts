@@ -32,7 +32,7 @@ async function call(
     headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
     body: body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body),
     isBase64Encoded: false,
-    requestContext: { requestId: "r1", http: { method } },
+    requestContext: { requestId: "r1", timeEpoch: 0, http: { method } },
   };
   const result = await runWithSite(site, () => handler(event, lambdaContext("test", "r1")));
   const text = result.isBase64Encoded ? "{}" : (result.body ?? "{}");
