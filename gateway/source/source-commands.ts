@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CommandFailed, type FarshoreError, InvalidInput, NoCheckpoint, SourceShutdownFailed } from "#core/errors.ts";
+import { type Id, idSchema } from "#core/ids.ts";
 import { formatPosition, type Position } from "#core/journal/position.ts";
 import type { Clock, Log } from "#core/ports.ts";
 import type { VmHooks } from "../config.ts";
@@ -27,6 +28,7 @@ export interface SourceCommandParts {
 
 /** What a shutdown did, for the power-on of a rollback: `shutdown-<operation>` in the state directory. */
 const recordSchema = z.strictObject({
+  vpgId: idSchema,
   /** VMs that ran, and that we asked to stop or cut off. */
   stopped: z.array(z.string()),
   /** The exports were made read-only. */
@@ -35,10 +37,11 @@ const recordSchema = z.strictObject({
 type ShutdownRecord = z.infer<typeof recordSchema>;
 const recordName = (operationId: string): string => `shutdown-${operationId}`;
 
-/** True when a forced shutdown, not undone since, took write access from the exports: a restart doesn't give it back. */
-export async function heldByShutdown(state: StateDirectory): Promise<boolean> {
+/** True when a forced shutdown of the VPG, not undone since, took write access from its exports: a restart doesn't give it back. */
+export async function heldByShutdown(state: StateDirectory, vpgId: Id): Promise<boolean> {
   for (const name of await state.list("shutdown-")) {
-    if ((await state.read(name, recordSchema))?.held === true) return true;
+    const record = await state.read(name, recordSchema);
+    if (record?.held === true && record.vpgId === vpgId) return true;
   }
   return false;
 }
@@ -47,6 +50,13 @@ type Action = "boot" | "shutdown" | "kill" | "status";
 
 /** The commands that the capture half serves. */
 export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
+  // A power-on that came while a shutdown runs, because the site gave that up, is done when it is over.
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(act: () => Promise<T>): Promise<T> => {
+    const turn = last.then(act, act);
+    last = turn;
+    return turn;
+  };
   return {
     "tag-checkpoint": async (body, context) => {
       checkVpg(parts, body.vpgId);
@@ -56,19 +66,31 @@ export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
     },
     "shutdown-source": async (body, context) => {
       checkVpg(parts, body.vpgId);
-      return await new SourceShutdown(parts, body, context).run();
+      return await inTurn(() => new SourceShutdown(parts, body, context).run());
     },
     "power-on-source": async (body, context) => {
       checkVpg(parts, body.vpgId);
-      const record = await parts.state.read(recordName(body.operationId), recordSchema);
-      if (record === undefined) return { poweredOn: [] };
-      if (record.held) await parts.release();
-      const wanted = record.stopped.filter((vm) => body.vms.includes(vm));
-      for (const vmName of wanted) await powerOn(parts, vmName, body.operationId, context.signal);
-      await parts.state.remove(recordName(body.operationId));
-      return { poweredOn: wanted };
+      return await inTurn(() => powerOnSource(parts, body, context.signal));
     },
   };
+}
+
+async function powerOnSource(
+  parts: SourceCommandParts,
+  body: { readonly operationId: string; readonly vms: readonly string[] },
+  signal: AbortSignal,
+): Promise<Record<string, unknown>> {
+  const name = recordName(body.operationId);
+  const record = await parts.state.read(name, recordSchema);
+  if (record === undefined) return { poweredOn: [] };
+  if (record.held) {
+    await parts.state.write(name, { ...record, held: false });
+    await parts.release();
+  }
+  const wanted = record.stopped.filter((vm) => body.vms.includes(vm));
+  for (const vmName of wanted) await powerOn(parts, vmName, body.operationId, signal);
+  await parts.state.remove(name);
+  return { poweredOn: wanted };
 }
 
 async function powerOn(
@@ -93,6 +115,7 @@ async function powerOn(
 
 interface ShutdownBody {
   readonly operationId: string;
+  readonly vpgId: Id;
   readonly policy: "graceful" | "force";
   readonly graceMs: number;
   readonly vms: readonly string[];
@@ -103,7 +126,7 @@ class SourceShutdown {
   readonly #parts: SourceCommandParts;
   readonly #body: ShutdownBody;
   readonly #context: CommandContext;
-  #record: ShutdownRecord = { stopped: [], held: false };
+  #record: ShutdownRecord;
   readonly #killed: string[] = [];
   readonly #withoutHook: string[] = [];
 
@@ -111,6 +134,7 @@ class SourceShutdown {
     this.#parts = parts;
     this.#body = body;
     this.#context = context;
+    this.#record = { vpgId: body.vpgId, stopped: [], held: false };
   }
 
   async run(): Promise<Record<string, unknown>> {

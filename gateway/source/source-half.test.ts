@@ -337,6 +337,30 @@ path = "log.img"
       expect(gateway.status().source?.exports).toBe("read-write");
     });
 
+    it("powers on only after a shutdown that still runs, so that the rollback has the last word", async () => {
+      writeFileSync(join(folder, "running"), "");
+      const slow = configText().replace("echo shutdown", "sleep 1; echo shutdown");
+      gateway = await runGateway({ config: parseGatewayConfig(slow, { path: configPath(), token: "token" }), log });
+      await gateway.ready;
+      await replicating();
+      const body = { operationId, vpgName: "shop", vms: ["db"] };
+      const shutdown = ask("op5.shutdown", { kind: "shutdown-source", policy: "force", graceMs: 10_000, ...body });
+      await until(() => existsSync(join(folder, "state", `shutdown-${operationId}.json`)), "the shutdown is under way");
+      await ask("op5.on", { kind: "power-on-source", ...body });
+      await shutdown;
+      expect(readFileSync(join(folder, "hooks.txt"), "utf8")).toBe("shutdown\nboot\n");
+      expect(existsSync(join(folder, "running"))).toBe(true);
+      expect(gateway.status().source?.exports).toBe("read-write");
+    });
+
+    it("holds nothing for a shutdown of another VPG that this gateway captured before", async () => {
+      mkdirSync(join(folder, "state"));
+      const record = { vpgId: "01k3zper4t0000000000000009", stopped: [], held: true };
+      writeFileSync(join(folder, "state", `shutdown-${operationId}.json`), JSON.stringify(record));
+      await (await start()).ready;
+      expect(gateway?.status().source?.exports).toBe("read-write");
+    });
+
     it("says which section is missing for a command of the other half", async () => {
       await (await start()).ready;
       const refused = await ask("op4.boot", { kind: "boot-vms", operationId, vpgName: "shop", mode: "test", vms: [] });

@@ -1,5 +1,6 @@
 import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
 import { type FarshoreError, Fenced, InvalidInput } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
 import type { SourceConfig, VmHooks } from "../config.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
@@ -67,22 +68,22 @@ export class SourceHalf {
   #granted = false;
   /** The site's last word was a no; its silence afterwards is no yes. */
   #refused = false;
-  /** By a forced shutdown: no write access until the source is powered on again. */
-  #held: boolean;
+  /** The VPG that a forced shutdown holds: no write access until its source is powered on again. */
+  #heldVpgId: Id | null;
 
   private constructor(
     options: SourceOptions,
     state: SourceState,
     disks: SourceDisks,
     server: NbdServer,
-    held: boolean,
+    heldVpgId: Id | null,
   ) {
     const { config, clock, log } = options;
     this.#options = options;
     this.#state = state;
     this.#disks = disks;
     this.#server = server;
-    this.#held = held;
+    this.#heldVpgId = heldVpgId;
     this.serving = new Promise((resolve) => {
       this.#served = resolve;
     });
@@ -113,7 +114,8 @@ export class SourceHalf {
   static async open(options: SourceOptions): Promise<SourceHalf> {
     const { config, log } = options;
     const state = await SourceState.load(options.state, config.vpg);
-    const held = await heldByShutdown(options.state);
+    const { vpgId } = state.facts;
+    const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
     const server = new NbdServer({ log });
     const disks = await SourceDisks.open(config.vpg, server, config.volumes, options.openDisk);
     try {
@@ -124,7 +126,7 @@ export class SourceHalf {
       await disks.close();
       throw error;
     }
-    return new SourceHalf(options, state, disks, server, held);
+    return new SourceHalf(options, state, disks, server, heldVpgId);
   }
 
   start(): void {
@@ -350,8 +352,12 @@ export class SourceHalf {
     }
   }
 
+  get #held(): boolean {
+    return this.#heldVpgId !== null && this.#heldVpgId === this.#state.facts.vpgId;
+  }
+
   async #hold(held: boolean): Promise<void> {
-    this.#held = held;
+    this.#heldVpgId = held ? this.#state.facts.vpgId : null;
     const wanted = held ? "read-only" : "read-write";
     const now = this.#disks.exported;
     if (now === "absent" || (!held && this.#log.mode === "fenced")) return;
