@@ -36,6 +36,16 @@ class HastyClock extends SystemClock implements Clock {
   }
 }
 
+/** The first session that it opens is one whose batches can't be made: the thread that tries dies of it. */
+class DeadlyClient extends SiteClient {
+  #opened = 0;
+  override async openSession(...ask: Parameters<SiteClient["openSession"]>) {
+    this.#opened += 1;
+    const reply = await super.openSession(...ask);
+    return this.#opened === 1 ? { ...reply, configRevision: -1 } : reply;
+  }
+}
+
 /** One life of the capture half, without heartbeats. */
 class Life {
   readonly half: SourceHalf;
@@ -48,7 +58,7 @@ class Life {
     this.#state = state;
   }
 
-  static async start(folder: string, site: GatewaySite, extra = ""): Promise<Life> {
+  static async start(folder: string, site: GatewaySite, extra = "", Client = SiteClient): Promise<Life> {
     const text = `site = "${site.url}"
 state = "state"
 [source]
@@ -64,7 +74,7 @@ path = "data.img"
     const config = parseGatewayConfig(text, { path: join(folder, "gateway.toml"), token: "token" });
     if (config.source === undefined) throw new Error("no source");
     const address = { url: config.site, token: config.token };
-    const client = new SiteClient(address, 4);
+    const client = new Client(address, 4);
     const state = await StateDirectory.open(config.stateDirectory);
     const half = await SourceHalf.open({
       config: config.source,
@@ -212,6 +222,19 @@ describe("who may write", () => {
     await until(() => half.status().exports === "read-only", "read-only");
     await client.disconnect().catch(() => undefined);
     mkdirSync(join(folder, "state"));
+  });
+
+  it("serves on when the thread that ships dies, and syncs in a new session", async () => {
+    life = await Life.start(folder, site, "", DeadlyClient);
+    const { half } = life;
+    await half.serving;
+    const client = await NbdClient.connect({ socketPath: join(folder, "shop.sock") }, "shop/db/data");
+    await until(() => half.status().stream?.session === 2, "a new session");
+    await client.write(0, Buffer.alloc(4096, 1));
+    await replicating(half);
+    await client.disconnect();
+    await until(() => half.status().stream?.idle === true, "idle");
+    expect((await site.image(1)).equals(readFileSync(join(folder, "data.img")))).toBe(true);
   });
 
   it("is not fenced by the answer to a heartbeat of the session before", async () => {

@@ -28,7 +28,7 @@ export interface SourceOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** A worker thread died: the process must end, and its next start syncs. */
+  /** The loop that opens sessions came to an end that nobody foresaw: the process must end, and its next start syncs. */
   readonly onCrash: (error: Error) => void;
   readonly openDisk?: OpenDisk | undefined;
 }
@@ -278,7 +278,6 @@ export class SourceHalf {
       log: this.#log,
       state: this.#state,
       events: log,
-      onCrash: this.#options.onCrash,
     });
     this.#session = session;
     await this.#disks.exportAs(this.#held ? "read-only" : "read-write");

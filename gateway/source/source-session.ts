@@ -1,5 +1,5 @@
 import type { OpenSessionReply } from "#core/api/gateway-api.ts";
-import type { FarshoreError } from "#core/errors.ts";
+import { type FarshoreError, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
 import type { SiteAddress } from "../control/site-client.ts";
@@ -34,8 +34,6 @@ export class SourceSession {
     readonly log: SessionLog;
     readonly state: SourceState;
     readonly events: Log;
-    /** The worker's death is the process's: what it held is gone. */
-    readonly onCrash: (error: Error) => void;
   }) {
     const { reply, log, events } = options;
     this.vpgId = options.vpgId;
@@ -56,7 +54,11 @@ export class SourceSession {
       acknowledged: (batch) => log.acknowledged(batch),
       troubled: (error) => events.warn("ship.troubled", { session: reply.session, error }),
       stopped: (error) => this.#end({ kind: error.name === "Fenced" ? "fenced" : "lost", error }),
-      crashed: options.onCrash,
+      // What it held is gone with it; a new session compares the disks, and the guests have lost nothing.
+      crashed: (cause) => {
+        const error = new Transient(`the thread that ships batches died: ${cause.message}`, {}, { cause });
+        this.#end({ kind: "lost", error });
+      },
     });
     log.attach(
       { term: reply.term, session: reply.session, journalVolumes: options.journalVolumes },

@@ -22,10 +22,11 @@ export class ChunkBuffers {
     });
   }
 
-  /** Gives a buffer back, or one that takes its place. */
+  /** Gives a buffer back, or one that takes its place; for one that went down with another thread there is a new one. */
   give(buffer: ArrayBuffer): void {
+    const whole = buffer.byteLength === chunkBytes ? buffer : new ArrayBuffer(chunkBytes);
     const next = this.#waiting.shift();
-    if (next === undefined) this.#free.push(buffer);
-    else next(buffer);
+    if (next === undefined) this.#free.push(whole);
+    else next(whole);
   }
 }
