@@ -8,6 +8,8 @@ export const knownFoldersMax = 20_000;
 export const folderStillMs = 2_000;
 /** File sizes asked for at once by one listing: enough to fill the libuv pool, not so many that writes queue behind. */
 export const statsAtOnce = 32;
+/** Ranges up to this are read synchronously: a batch's header whole, or a frame's part. */
+export const readNowBytesMax = 65_536;
 /** Age after which a temporary file is nobody's, even if a process has its number: no put takes an hour. */
 export const temporaryAgeMsMax = 3_600_000;
 

@@ -1,13 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, lstat, mkdir, open, readdir, stat, unlink } from "node:fs/promises";
+import { lstat, mkdir, readdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { Forbidden, InvalidInput, NotFound, Transient } from "#core/errors.ts";
-import { assertKey, assertPrefix, cutRange, listLimit, reservedSegment } from "#core/object-key.ts";
+import { Forbidden, InvalidInput } from "#core/errors.ts";
+import { assertKey, assertPrefix, listLimit, reservedSegment } from "#core/object-key.ts";
 import type { ByteRange, ObjectInfo, Objects } from "#core/ports.ts";
 import { errorCode, fileTrouble } from "./file-errors.ts";
 import { FolderListings, placeOf } from "./folder-names.ts";
 import { FolderSync } from "./folder-sync.ts";
 import { knownFoldersMax, statsAtOnce } from "./limits.ts";
+import { readPart } from "./read-part.ts";
 import { claim, exists, ignoreMissing, replace, sweep, writeWhole } from "./whole-file.ts";
 
 /**
@@ -50,24 +51,9 @@ export class FileObjects implements Objects {
   async get(key: string, range?: ByteRange): Promise<Uint8Array> {
     assertKey(key);
     return this.#guard(key, async () => {
-      const handle = await openObject(this.#path(key), key);
-      try {
-        const info = await handle.stat();
-        if (!info.isFile()) throw absent(key);
-        const { offset, length } = cutRange(range, info.size);
-        // Plain Uint8Array, never a pooled Buffer: callers slice it and hand it to workers.
-        const body = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
-        let filled = 0;
-        while (filled < length) {
-          const { bytesRead } = await handle.read(body, filled, length - filled, offset + filled);
-          if (bytesRead === 0) throw new Transient(`The object ${key} became shorter while it was read.`, { key });
-          filled += bytesRead;
-        }
-        await this.#settling.get(key);
-        return body;
-      } finally {
-        await handle.close();
-      }
+      const body = await readPart(this.#path(key), key, range);
+      await this.#settling.get(key);
+      return body;
     });
   }
 
@@ -247,18 +233,4 @@ export class FileObjects implements Objects {
       throw fileTrouble(error, `Bucket ${this.#root}`);
     }
   }
-}
-
-async function openObject(path: string, key: string): Promise<FileHandle> {
-  try {
-    return await open(path, "r");
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === "ENOENT" || code === "ENOTDIR") throw absent(key);
-    throw error;
-  }
-}
-
-function absent(key: string): NotFound {
-  return new NotFound(`There is no object ${key}.`, { key });
 }
