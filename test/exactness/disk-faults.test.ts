@@ -122,9 +122,10 @@ class BadMachine {
     return checkpointListSchema.parse(answer.json()).checkpoints;
   }
 
-  /** Calms the disks, lets the clients end, and waits until all they wrote is in a checkpoint. */
+  /** Leaves writes that fail, lets the clients end, and waits until all they wrote is in a checkpoint. */
   async settle(): Promise<void> {
     this.processes.signal("gateway", "SIGHUP");
+    await pause(1500);
     await this.lives.at(-1)?.storm.stop();
     const quietAt = Date.now();
     await until("a checkpoint that still holds", 60_000, async () =>

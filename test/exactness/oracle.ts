@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 
 /**
  * Judges a checkpoint's images by the client's own log alone. Its lines, in the order the client saw them:
- * {"submit":id,"at":ms,"volume":v,"offset":o,"length":l,"zero":bool}, {"ack":id,"at":ms}, and {"fail":id,"at":ms} for a write that got
- * an error: it is over, and each of its sectors may or may not be written. A write fills its sectors with its id, or with zeros.
+ * {"submit":id,"at":ms,"volume":v,"offset":o,"length":l,"zero":bool}, then {"ack":id,"at":ms}, or {"fail":id,"at":ms}: over, each sector
+ * written or not. A write fills its sectors with zeros or its id; a sector that was read counts as a write of the id it "shows".
  */
 type Write = { id: number; at: number; submitted: number; ackedAt: number; acked: number; over: number; shows: number };
 const initial: Write = { id: 0, at: 0, submitted: -1, ackedAt: 0, acked: -1, over: -1, shows: 0 };
@@ -16,7 +16,7 @@ export function judge(logFile: string, images: ReadonlyMap<number, Buffer>, barr
     const event = JSON.parse(text);
     Object.assign(writes.get(event.ack ?? event.fail) ?? {}, { over: line });
     if (event.ack !== undefined) Object.assign(writes.get(event.ack) ?? {}, { ackedAt: event.at, acked: line });
-    const [id, shows] = [event.submit, event.zero ? 0 : event.submit];
+    const [id, shows] = [event.submit, event.zero ? 0 : (event.shows ?? event.submit)];
     const write = { id, at: event.at, submitted: line, ackedAt: 1 / 0, acked: 1 / 0, over: 1 / 0, shows };
     if (id !== undefined) writes.set(id, write);
     for (let at = event.offset; at < event.offset + event.length; at += 512) {

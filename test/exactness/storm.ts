@@ -16,6 +16,9 @@ export interface StormPlan {
   readonly firstId?: number;
 }
 
+/** Of a failed write's range, so many sectors are read again. */
+const sectorsLookedAt = 64;
+
 /** Random overlapping writes from several connections, each in the log before it is sent and after it is answered. */
 export class Storm {
   readonly #plan: StormPlan;
@@ -91,8 +94,29 @@ export class Storm {
     } else {
       this.#log({ fail: id, at: Date.now() });
       this.failed += 1;
+      await this.#lookAt(client, { volume, offset, length: Math.min(length, sectorsLookedAt * 512), zero }, id);
     }
     if (random.below(30) === 0) await answeredWell(client.flush());
+  }
+
+  /** What a failed write has left: whoever saw it may build on it, so a sector that shows the write counts as written from then on. */
+  async #lookAt(
+    client: NbdClient,
+    { volume, offset, length, zero }: { volume: number; offset: number; length: number; zero: boolean },
+    id: number,
+  ): Promise<void> {
+    const looks = Array.from({ length: length / 512 }, (_, sector) => ({ look: this.#nextId + sector, sector }));
+    this.#nextId += looks.length;
+    for (const { look, sector } of looks) {
+      const place = { volume, offset: offset + sector * 512, length: 512, zero };
+      this.#log({ submit: look, at: Date.now(), ...place, shows: id });
+    }
+    const bytes = Buffer.alloc(length);
+    const read = await answeredWell(client.readInto(offset, bytes));
+    for (const { look, sector } of looks) {
+      const written = read && bytes.subarray(sector * 512, sector * 512 + 512).equals(fill(zero ? 0 : id));
+      this.#log(written ? { ack: look, at: Date.now() } : { fail: look, at: Date.now() });
+    }
   }
 
   #log(line: object): void {

@@ -1,6 +1,7 @@
 /**
- * A gateway over disks whose weather changes all the time: `node faulty-gateway.ts CONFIG SEED`. SIGHUP calms the disks for good;
- * SIGUSR2 cuts the power: of what wasn't flushed a random part is forgotten, and the process ends as by SIGKILL.
+ * A gateway over disks whose weather changes all the time: `node faulty-gateway.ts CONFIG SEED`. SIGHUP leaves them only what needs no
+ * sync: writes that fail, wholly or in part. SIGUSR2 cuts the power: of what wasn't flushed a random part is forgotten, and the
+ * process ends as by SIGKILL.
  */
 import { FileDevice } from "../../gateway/disk/file-device.ts";
 import { runGateway } from "../../gateway/main.ts";
@@ -10,30 +11,31 @@ import { SeededRandom } from "./seeded-random.ts";
 const [configFile = "", seed = "0"] = process.argv.slice(2);
 const random = new SeededRandom(Number(seed));
 const disks: FaultyDevice[] = [];
-let calm = false;
+let bright = false;
 
-/** Probabilities while it storms; a request of a guest or of the sync meets each of them. */
-const storm: DiskFaults = {
-  readFails: 0.02,
-  writeFails: 0.04,
-  writeIsPartial: 0.04,
-  writeIsShort: 0.04,
-  flushFails: 0.3,
-  isLate: 0.6,
-  isSlow: 0.1,
+const writesFail: Partial<DiskFaults> = { writeFails: 0.04, writeIsPartial: 0.06, writeIsShort: 0.06 };
+/**
+ * What may go wrong in this process's life, each of it in about half of the lives: a sync after a failed flush or read mends what
+ * was done wrong after a failed write or a crash, so that all of it at once would hide more than it shows.
+ */
+const storm: Partial<DiskFaults> = {
+  ...(random.chance(0.6) ? writesFail : {}),
+  ...(random.chance(0.4) ? { flushFails: 0.3 } : {}),
+  ...(random.chance(0.4) ? { readFails: 0.03 } : {}),
 };
-/** Half the time a disk is only late: else no sync would ever end, and no checkpoint would be made. */
+/** Always: completions in another order, some of them late by milliseconds. */
 const drizzle: DiskFaults = { ...noFaults, isLate: 0.6, isSlow: 0.05 };
 
+/** Half the time a disk is only late: else no sync would ever end, and no checkpoint would be made. */
 function changeWeather(disk: FaultyDevice): void {
-  if (calm) return;
-  Object.assign(disk.faults, random.chance(0.5) ? drizzle : storm);
+  if (bright) return;
+  Object.assign(disk.faults, drizzle, random.chance(0.5) ? storm : {});
   setTimeout(() => changeWeather(disk), 100 + random.below(400));
 }
 
 process.on("SIGHUP", () => {
-  calm = true;
-  for (const disk of disks) Object.assign(disk.faults, noFaults);
+  bright = true;
+  for (const disk of disks) Object.assign(disk.faults, drizzle, writesFail);
 });
 process.on("SIGUSR2", () => {
   void Promise.all(disks.map((disk) => disk.crash())).then(() => process.kill(process.pid, "SIGKILL"));
