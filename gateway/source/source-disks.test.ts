@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
@@ -27,6 +27,24 @@ it("changes its exports one after the other, the last word standing", async () =
   } finally {
     await server.close();
     await disks.close();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+it("refuses one file under two names: the journal of each would miss what the other writes", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "farshore-disks-"));
+  const [data, alias] = [join(folder, "data.img"), join(folder, "alias.img")];
+  writeFileSync(data, Buffer.alloc(2 ** 20));
+  symlinkSync(data, alias);
+  const server = new NbdServer({ log: new QuietLog() });
+  try {
+    const volumes = [
+      { vmName: "db", name: "data", path: data, sectorBytes: 512 as const },
+      { vmName: "db", name: "log", path: alias, sectorBytes: 512 as const },
+    ];
+    await expect(SourceDisks.open("shop", server, volumes)).rejects.toMatchObject({ name: "InvalidInput" });
+  } finally {
+    await server.close();
     rmSync(folder, { recursive: true });
   }
 });

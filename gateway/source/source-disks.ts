@@ -1,3 +1,4 @@
+import { InvalidInput } from "#core/errors.ts";
 import type { SourceVolumeConfig } from "../config.ts";
 import type { BlockDevice } from "../disk/block-device.ts";
 import { FileDevice } from "../disk/file-device.ts";
@@ -35,7 +36,7 @@ export class SourceDisks {
     this.#inner = inner;
   }
 
-  /** Throws what the disk throws, with all others closed again. */
+  /** Throws what the disk throws, and `InvalidInput` when two volumes are one disk, with all others closed again. */
   static async open(
     vpgName: string,
     server: NbdServer,
@@ -45,6 +46,7 @@ export class SourceDisks {
     const inner: BlockDevice[] = [];
     try {
       for (const volume of volumes) inner.push(openDisk(volume));
+      await refuseAliases(volumes);
     } catch (error) {
       await Promise.allSettled(inner.map((disk) => disk.close()));
       throw error;
@@ -121,5 +123,18 @@ export class SourceDisks {
 
   #nameOf(volume: SourceVolumeConfig): string {
     return `${this.#vpgName}/${volume.vmName}/${volume.name}`;
+  }
+}
+
+/** Two names of one disk (links) would be written as two volumes, and neither's journal would have it all. */
+async function refuseAliases(volumes: readonly SourceVolumeConfig[]): Promise<void> {
+  const seen = new Map<string, string>();
+  for (const { vmName, name, path } of volumes) {
+    const { identity } = await identifyDisk({ vmName, name, path, sizeBytes: 0 });
+    const other = seen.get(identity);
+    if (other !== undefined) {
+      throw new InvalidInput(`${other} and ${path} are the same disk; each volume of [source] needs its own`, { path });
+    }
+    seen.set(identity, path);
   }
 }
