@@ -2,11 +2,13 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { FileObjects } from "#adapters/embedded/objects.ts";
 import type { CheckpointView } from "#core/api/site-api.ts";
-import { AmbiguousCheckpoint, InvalidInput, NoCheckpoint, NotFound } from "#core/errors.ts";
+import { AmbiguousCheckpoint, Corrupt, InvalidInput, NoCheckpoint, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { annotationPrefix, parseAnnotationKey, parseDefinitionKey } from "#core/journal/keys.ts";
 import { formatPosition, type Position } from "#core/journal/position.ts";
+import type { JournalProblem } from "#core/journal/verify-journal.ts";
+import { parseStored } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
 import type { Checkpoint } from "#core/protection/checkpoint.ts";
@@ -31,34 +33,73 @@ export async function openBucket(directory: string): Promise<Objects> {
   return await FileObjects.open(root, { readOnly: true });
 }
 
-/** The newest definition of each VPG in the bucket. */
-export async function offlineDefinitions(objects: Objects): Promise<readonly VpgDefinition[]> {
-  const newest = new Map<Id, VpgDefinition>();
+/** A VPG that has a definition's name in the bucket. */
+export interface OfflineDefinition {
+  readonly vpgId: string;
+  /** The newest that can be read; undefined when none can. */
+  readonly definition: VpgDefinition | undefined;
+  /** Revisions that the store changed. */
+  readonly damaged: readonly JournalProblem[];
+}
+
+/** Every VPG in the bucket; one that is damaged hides none of the others. */
+export async function offlineDefinitions(objects: Objects): Promise<readonly OfflineDefinition[]> {
+  const found = new Map<string, OfflineDefinition>();
   for await (const { key } of listAll(objects, "vpgs/")) {
-    if (parseDefinitionKey(key) === undefined) continue;
-    const definition = definitionSchema.parse(JSON.parse(Buffer.from(await objects.get(key)).toString("utf8")));
-    const known = newest.get(definition.vpgId);
-    if (known === undefined || known.revision < definition.revision) newest.set(definition.vpgId, definition);
+    const vpgId = parseDefinitionKey(key)?.vpgId;
+    if (vpgId === undefined) continue;
+    const known = found.get(vpgId) ?? { vpgId, definition: undefined, damaged: [] };
+    const read = await readDefinition(objects, key);
+    // Names sort by revision: the last one that can be read is the newest.
+    if ("error" in read) found.set(vpgId, { ...known, damaged: [...known.damaged, read] });
+    else found.set(vpgId, { ...known, definition: read });
   }
-  return [...newest.values()];
+  return [...found.values()];
+}
+
+async function readDefinition(objects: Objects, key: string): Promise<VpgDefinition | JournalProblem> {
+  try {
+    return parseStored(definitionSchema, await objects.get(key), key);
+  } catch (error) {
+    if (!(error instanceof Corrupt)) throw error;
+    return { key, error: error.name, message: error.message };
+  }
 }
 
 export async function openOfflineVpg(directory: string, ref: string): Promise<OfflineVpg> {
   const objects = await openBucket(directory);
-  const definitions = await offlineDefinitions(objects);
+  const found = await offlineDefinitions(objects);
+  const definitions = found.flatMap(({ definition }) => definition ?? []);
   const definition = definitions.find((each) => each.name === ref || each.vpgId === ref);
   if (definition === undefined) {
-    throw new NotFound(
-      `no VPG ${ref} in ${directory}; it holds ${definitions.map((each) => each.name).join(", ") || "none"}`,
-    );
+    const [damaged] = found.flatMap((each) => each.damaged);
+    const there = `no VPG ${ref} in ${directory}; it holds ${definitions.map((each) => each.name).join(", ") || "none"}`;
+    if (damaged === undefined) throw new NotFound(there);
+    throw new Corrupt(`${there}, and what can't be read: ${damaged.message}`, { key: damaged.key });
   }
   return { objects, definition, journal: await BucketJournal.open(objects, definition.vpgId) };
 }
 
-/** Exactly the checkpoints that the site lists, newest first, with the tags that tests gave them. */
-export async function offlineCheckpoints(directory: string, ref: string): Promise<readonly CheckpointView[]> {
+export interface OfflineCheckpoints {
+  /** Exactly those that the site lists, newest first, with the tags that tests gave them; with damage, those before it. */
+  readonly checkpoints: readonly CheckpointView[];
+  readonly damage: Corrupt | undefined;
+}
+
+export async function offlineCheckpoints(directory: string, ref: string): Promise<OfflineCheckpoints> {
   const vpg = await openOfflineVpg(directory, ref);
-  return await viewsOf(vpg);
+  return { checkpoints: await viewsOf(vpg), damage: damageOf(vpg) };
+}
+
+function damageOf({ journal, definition }: OfflineVpg): Corrupt | undefined {
+  if (journal.damage === undefined) return undefined;
+  const { message, details } = journal.damage;
+  return new Corrupt(
+    `the journal of ${definition.name} is damaged: ${message}. What came later rests on it and is not shown; ` +
+      "checkpoints before it can be taken by their ids",
+    details,
+    { cause: journal.damage },
+  );
 }
 
 async function viewsOf({ objects, journal, definition }: OfflineVpg): Promise<readonly CheckpointView[]> {
@@ -88,15 +129,21 @@ async function tagsOf(objects: Objects, vpgId: Id): Promise<ReadonlyMap<string, 
   return tags;
 }
 
-/** As the site resolves it. Throws `NoCheckpoint` or `AmbiguousCheckpoint`. */
+/**
+ * As the site resolves it. Throws `NoCheckpoint` or `AmbiguousCheckpoint`; of a damaged journal only an id says which one is
+ * meant, for anything else it throws `Corrupt`.
+ */
 export async function resolveOffline(
   vpg: OfflineVpg,
   selector: CheckpointSelector,
 ): Promise<Position & { readonly id: string }> {
+  const damage = damageOf(vpg);
+  if (damage !== undefined && selector.kind !== "id") throw damage;
   const found = choose(await viewsOf(vpg), selector);
   const [first, second] = found;
-  if (first === undefined)
-    throw new NoCheckpoint("no such checkpoint in this directory; checkpoint list --offline shows them");
+  if (first === undefined) {
+    throw damage ?? new NoCheckpoint("no such checkpoint in this directory; checkpoint list --offline shows them");
+  }
   if (second !== undefined) {
     throw new AmbiguousCheckpoint(
       `several checkpoints fit: ${found.map((each) => each.id).join(", ")}; take one by its id`,

@@ -6,7 +6,7 @@ import { formatDuration } from "#core/units.ts";
 import { type Context, contextOf } from "../context.ts";
 import { cliLimits } from "../limits.ts";
 import { offlineCheckpoints } from "../offline.ts";
-import { columns, fields, result, timeText } from "../output.ts";
+import { columns, fields, type Output, result, timeText } from "../output.ts";
 import { parseTime } from "../selector.ts";
 import type { SiteClient } from "../site-client.ts";
 
@@ -20,9 +20,9 @@ interface ListOptions {
   readonly offline?: string;
 }
 
-function print(context: Context, checkpoints: readonly CheckpointView[]): void {
+function print(output: Output, checkpoints: readonly CheckpointView[]): void {
   columns(
-    context.output,
+    output,
     ["CHECKPOINT", "TIME", "TAGS", "PINS"],
     checkpoints.map((row) => [row.id, timeText(row.time), row.tags.join(", "), String(row.pins)]),
   );
@@ -55,6 +55,30 @@ async function fetchAll(client: SiteClient, vpg: string, options: ListOptions): 
     if (page.cursor === undefined || found.length >= limit) return found;
     query.set("cursor", page.cursor);
   }
+}
+
+/** The list, or with --summary how many there are, and the first and last. */
+function show({ output }: Context, found: readonly CheckpointView[], options: ListOptions): void {
+  if (options.summary !== true) {
+    const shown = found.slice(0, Number(options.limit));
+    result(output, shown, () => print(output, shown));
+    return;
+  }
+  const [newest, oldest] = [found[0] ?? null, found.at(-1) ?? null];
+  const summary = {
+    total: found.length,
+    tagged: found.filter((row) => row.tags.length > 0).length,
+    newest,
+    oldest,
+  };
+  result(output, summary, () =>
+    fields(output, [
+      ["Checkpoints", `${summary.total}, ${summary.tagged} tagged`],
+      ["Newest", newest === null ? "-" : `${newest.id} ${timeText(newest.time)}`],
+      ["Oldest", oldest === null ? "-" : `${oldest.id} ${timeText(oldest.time)}`],
+      ["History", newest === null || oldest === null ? "-" : formatDuration(newest.time - oldest.time)],
+    ]),
+  );
 }
 
 /** Waits until the gateway has put the tagged marker and the site lists it. */
@@ -100,30 +124,13 @@ export function registerCheckpoint(program: Command): void {
     )
     .action(async (vpg: string, options: ListOptions, command: Command) => {
       const context = contextOf(command);
-      const found =
-        options.offline === undefined
-          ? await fetchAll(context.client(), vpg, options)
-          : select(await offlineCheckpoints(options.offline, vpg), options);
-      if (options.summary !== true) {
-        const shown = found.slice(0, Number(options.limit));
-        result(context.output, shown, () => print(context, shown));
+      if (options.offline === undefined) {
+        show(context, await fetchAll(context.client(), vpg, options), options);
         return;
       }
-      const [newest, oldest] = [found[0] ?? null, found.at(-1) ?? null];
-      const summary = {
-        total: found.length,
-        tagged: found.filter((row) => row.tags.length > 0).length,
-        newest,
-        oldest,
-      };
-      result(context.output, summary, () =>
-        fields(context.output, [
-          ["Checkpoints", `${summary.total}, ${summary.tagged} tagged`],
-          ["Newest", newest === null ? "-" : `${newest.id} ${timeText(newest.time)}`],
-          ["Oldest", oldest === null ? "-" : `${oldest.id} ${timeText(oldest.time)}`],
-          ["History", newest === null || oldest === null ? "-" : formatDuration(newest.time - oldest.time)],
-        ]),
-      );
+      const { checkpoints, damage } = await offlineCheckpoints(options.offline, vpg);
+      show(context, select(checkpoints, options), options);
+      if (damage !== undefined) throw damage;
     });
 
   checkpoint
@@ -141,6 +148,6 @@ export function registerCheckpoint(program: Command): void {
         { tag: options.tag },
       );
       const created = await waitForTag(client, vpg, asked.commandId);
-      result(context.output, created, () => print(context, [created]));
+      result(context.output, created, () => print(context.output, [created]));
     });
 }

@@ -15,13 +15,14 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 async function verify(output: Output, path: string): Promise<void> {
   const objects = await openBucket(path);
   const reports: (VerifyReport & { readonly name: string })[] = [];
-  for (const definition of await offlineDefinitions(objects)) {
+  for (const { vpgId, definition, damaged } of await offlineDefinitions(objects)) {
+    const name = definition?.name ?? vpgId;
     const progress = progressLine(output);
-    const report = await verifyJournal(objects, definition.vpgId, ({ batches, bytes }) =>
-      progress.update(`${definition.name}: ${batches} batches, ${formatBytes(bytes)}`),
+    const report = await verifyJournal(objects, vpgId, ({ batches, bytes }) =>
+      progress.update(`${name}: ${batches} batches, ${formatBytes(bytes)}`),
     );
     progress.end();
-    reports.push({ name: definition.name, ...report });
+    reports.push({ name, ...report, problems: [...damaged, ...report.problems] });
   }
   result(output, reports, () => {
     columns(

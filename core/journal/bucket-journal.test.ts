@@ -75,7 +75,10 @@ describe("the journal read from the bucket alone", () => {
     await objects.put(batchKey({ ...behind, term: 2 }), await objects.get(keys[2] ?? ""));
     expect(await listed()).toEqual(["1-4", "1-7"]);
     const journal = await BucketJournal.open(objects, vpgId);
-    expect(journal.sessions[0]?.seal).toMatchObject({ siteId, reason: "session-opened", followingSession: 2 });
+    expect(journal.sessions[0]?.end).toMatchObject({
+      kind: "sealed",
+      seal: { siteId, reason: "session-opened", followingSession: 2 },
+    });
     expect(await verifyJournal(objects, vpgId)).toMatchObject({ sealedSessions: 1, batches: 3, voidObjects: 3 });
   });
 
@@ -97,8 +100,12 @@ describe("the journal read from the bucket alone", () => {
 
 describe("damage", () => {
   async function found(): Promise<{ message: string; error: string; key: string }[]> {
-    await expect(BucketJournal.open(objects, vpgId)).rejects.toThrow(Corrupt);
-    return [...(await verifyJournal(objects, vpgId)).problems];
+    const journal = await BucketJournal.open(objects, vpgId);
+    const report = await verifyJournal(objects, vpgId);
+    expect(journal.damage).toBeInstanceOf(Corrupt);
+    expect(journal.damage?.details["key"]).toBe(report.problems[0]?.key);
+    expect(report.checkpoints).toBe(journal.checkpoints().length);
+    return [...report.problems];
   }
 
   async function replace(index: number, change: (bytes: Uint8Array) => Uint8Array): Promise<void> {
@@ -111,6 +118,41 @@ describe("damage", () => {
       return bytes;
     });
     expect(await found()).toMatchObject([{ key: keys[1], error: "Corrupt" }]);
+  });
+
+  it("hides what rests on it, in later sessions too, and nothing before it", async () => {
+    const flip = async (key: string) => {
+      const bytes = Uint8Array.from(await objects.get(key));
+      bytes[130] = (bytes[130] ?? 0) ^ 1;
+      await objects.put(key, bytes);
+    };
+    await writer.seal();
+    await writer.open();
+    await writer.append({
+      events: [
+        { kind: "sync-begin", sequence: 1, volume: 0 },
+        { kind: "sync-end", sequence: 2, volume: 0 },
+        { kind: "marker", sequence: 3, time: 30, tag: "" },
+      ],
+    });
+    expect(await listed()).toEqual(["1-4", "1-7", "2-3"]);
+    await flip(keys[2] ?? "");
+    expect(await found()).toMatchObject([{ key: keys[2] }]);
+    const journal = await BucketJournal.open(objects, vpgId);
+    expect(journal.checkpoints().map(({ id }) => id)).toEqual(["1-4"]);
+    expect(journal.sessions.map(({ end }) => end.kind)).toEqual(["damaged"]);
+    await flip(sessionClaimKey(vpgId, 2));
+    await flip(keys[2] ?? "");
+    expect(await found()).toMatchObject([{ key: sessionClaimKey(vpgId, 2) }]);
+    expect((await BucketJournal.open(objects, vpgId)).checkpoints().map(({ id }) => id)).toEqual(["1-4", "1-7"]);
+  });
+
+  it("of the hash that a batch ends with is not held against the batch behind it", async () => {
+    await replace(0, (bytes) => {
+      bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+      return bytes;
+    });
+    expect(await found()).toMatchObject([{ key: keys[0], error: "Corrupt" }]);
   });
 
   it("of a payload is found by verification", async () => {
@@ -127,23 +169,6 @@ describe("damage", () => {
     const other = await objects.get(keys[2] ?? "");
     await replace(1, () => other);
     expect(await found()).toMatchObject([{ key: keys[1] }]);
-  });
-
-  it("of the chain of hashes", async () => {
-    await replace(0, (bytes) => tampered(bytes, (view) => view.setUint32(at.configRevision, 9, true)));
-    expect(await found()).toMatchObject([{ key: keys[1], message: "does not name the hash of the batch before it" }]);
-  });
-
-  it("of the sequences", async () => {
-    const next = writer.next({ firstSequence: 9, events: [{ kind: "marker", sequence: 9, time: 1, tag: "" }] });
-    await objects.put(next.key, next.object);
-    expect(await found()).toMatchObject([{ key: next.key, message: "starts at sequence 9, not 8" }]);
-  });
-
-  it("by a batch behind the close", async () => {
-    await writer.append({ events: [{ kind: "close", sequence: 8 }] });
-    const key = await writer.append({ events: [{ kind: "marker", sequence: 9, time: 1, tag: "" }] });
-    expect(await found()).toMatchObject([{ key, message: "follows the close of its session" }]);
   });
 
   it("of bounds is found by verification", async () => {
@@ -167,5 +192,39 @@ describe("damage", () => {
       tampered(await objects.get(key), (view) => view.setUint32(at.session, 5, true)),
     );
     expect(await found()).toMatchObject([{ key, error: "Corrupt" }]);
+  });
+});
+
+describe("a batch that doesn't go on from the one before it", () => {
+  /** Ids that are listed, after both readers agreed that the run ends before `key`. */
+  async function endsBefore(key: string, problem: string): Promise<string[]> {
+    const journal = await BucketJournal.open(objects, vpgId);
+    const report = await verifyJournal(objects, vpgId);
+    expect(journal.damage).toBeUndefined();
+    expect(journal.sessions[0]?.end).toEqual({ kind: "broken", key, problem });
+    expect(report.problems).toMatchObject([{ key, error: "Diverged", message: expect.stringContaining(problem) }]);
+    expect(report.batches).toBe(journal.sessions[0]?.batches.length);
+    expect(report.checkpoints).toBe(journal.checkpoints().length);
+    return journal.checkpoints().map(({ id }) => id);
+  }
+
+  it("ends the run by its hash, whatever stands behind it", async () => {
+    const key = keys[1] ?? "";
+    const bytes = tampered(await objects.get(keys[0] ?? ""), (view) => view.setUint32(at.configRevision, 9, true));
+    await objects.put(keys[0] ?? "", bytes);
+    expect(await endsBefore(key, "does not name the hash of the batch before it")).toEqual([]);
+    expect(await verifyJournal(objects, vpgId)).toMatchObject({ batches: 1, voidObjects: 2 });
+  });
+
+  it("ends the run by its sequences", async () => {
+    const next = writer.next({ firstSequence: 9, events: [{ kind: "marker", sequence: 9, time: 1, tag: "" }] });
+    await objects.put(next.key, next.object);
+    expect(await endsBefore(next.key, "starts at sequence 9, not 8")).toEqual(["1-4", "1-7"]);
+  });
+
+  it("ends the run when it stands behind the close", async () => {
+    await writer.append({ events: [{ kind: "close", sequence: 8 }] });
+    const key = await writer.append({ events: [{ kind: "marker", sequence: 9, time: 1, tag: "" }] });
+    expect(await endsBefore(key, "follows the close of its session")).toEqual(["1-4", "1-7"]);
   });
 });

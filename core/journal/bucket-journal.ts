@@ -4,20 +4,21 @@ import type { Objects } from "#core/ports.ts";
 import { type Checkpoint, listCheckpoints, type SessionFacts } from "#core/protection/checkpoint.ts";
 import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
-import type { BatchHeader, ExtentColumns, Seal } from "./batch.ts";
+import type { BatchHeader, ExtentColumns } from "./batch.ts";
 import { JournalFacts } from "./journal-facts.ts";
-import { readConcurrency } from "./limits.ts";
 import { comparePositions, type Position } from "./position.ts";
 import type { SessionClaim } from "./session-claim.ts";
-import { loadedAhead, readSessionClaims, SessionChain, unbrokenRun } from "./session-walk.ts";
+import { sessionClaims } from "./session-walk.ts";
+import { type RunEnd, readValidRun } from "./valid-run.ts";
 import type { VolumeBounds } from "./verify-batch.ts";
 
 /** A session as the bucket shows it. */
 export interface SessionRun {
   readonly claim: SessionClaim;
-  /** Its valid batches: the unbroken run from 0 up to the first absent number or the seal. */
+  /** Its valid batches: the unbroken run from 0 on. */
   readonly batches: readonly BatchRef[];
-  readonly seal: Seal | undefined;
+  /** `damaged`: there is more of it, behind an object that can't be read. */
+  readonly end: RunEnd | { readonly kind: "damaged" };
   /** 0 when it has no batch. */
   readonly lastSequence: number;
 }
@@ -41,6 +42,11 @@ export class BucketJournal implements JournalSource {
   readonly sessions: readonly SessionRun[];
   /** Of the valid journal only. */
   readonly facts: JournalFacts;
+  /**
+   * The first object that the store changed, by `details.key`; undefined when there is none. The journal ends before it: every
+   * later image, of later sessions too, rests on what it held.
+   */
+  readonly damage: Corrupt | undefined;
   readonly #stored: StoredBatches;
   readonly #touched: ReadonlyMap<number, readonly BatchRef[]>;
 
@@ -49,12 +55,13 @@ export class BucketJournal implements JournalSource {
     this.#stored = stored;
     this.sessions = read.sessions;
     this.facts = read.facts;
+    this.damage = read.damage;
     this.#touched = read.touched;
   }
 
   /**
-   * Reads session objects and batch headers, checks place, chain and sequences. Throws `Corrupt`, naming the key, for
-   * anything that valid journal can't be: a damaged journal is `verifyJournal`'s to describe.
+   * Reads session objects and batch headers, checks place, chain and sequences. What lies before the first damage is read;
+   * `damage` names it, and `verifyJournal` describes all there is.
    */
   static async open(
     objects: Pick<Objects, "get" | "list">,
@@ -63,8 +70,13 @@ export class BucketJournal implements JournalSource {
   ): Promise<BucketJournal> {
     const stored = new StoredBatches(objects, vpgId);
     const contents = new JournalContents();
-    for (const claim of await readSessionClaims(objects, vpgId)) {
-      await readSession(objects, stored, claim, contents, onProgress);
+    try {
+      for await (const claim of sessionClaims(objects, vpgId)) {
+        await readSession(objects, stored, claim, contents, onProgress);
+      }
+    } catch (error) {
+      if (!(error instanceof Corrupt)) throw error;
+      contents.damage = error;
     }
     return new BucketJournal(vpgId, stored, contents);
   }
@@ -112,6 +124,7 @@ class JournalContents {
   readonly facts = new JournalFacts();
   readonly sessions: SessionRun[] = [];
   readonly touched = new Map<number, BatchRef[]>();
+  damage: Corrupt | undefined;
 
   add(ref: BatchRef, header: BatchHeader): void {
     this.facts.add(header.session, header.events);
@@ -143,29 +156,19 @@ async function readSession(
   contents: JournalContents,
   onProgress: (progress: JournalProgress) => void,
 ): Promise<void> {
-  const chain = new SessionChain();
   const batches: BatchRef[] = [];
-  let seal: Seal | undefined;
+  let end: SessionRun["end"] = { kind: "damaged" };
   let bytes = 0;
-  const places = unbrokenRun(objects, claim);
-  for await (const { item, loaded } of loadedAhead(places, readConcurrency, (place) => stored.object(place))) {
-    const { object, hash } = await loaded;
-    if (object.kind === "seal") {
-      seal = object.seal;
-      break;
-    }
-    const { header } = object;
-    const problem = chain.next(header, hash);
-    if (problem !== undefined) {
-      const key = stored.keyOf(item);
-      throw new Corrupt(`${key} ${problem}`, { key });
-    }
-    const { firstSequence, lastSequence, headerLength } = header;
-    const ref: BatchRef = { ...item, firstSequence, lastSequence, headerLength };
-    batches.push(ref);
-    contents.add(ref, header);
-    bytes += item.size;
-    onProgress({ session: claim.session, batches: batches.length, bytes });
+  try {
+    end = await readValidRun(objects, stored, claim, (place, header) => {
+      const { firstSequence, lastSequence, headerLength } = header;
+      const ref: BatchRef = { ...place, firstSequence, lastSequence, headerLength };
+      batches.push(ref);
+      contents.add(ref, header);
+      bytes += place.size;
+      onProgress({ session: claim.session, batches: batches.length, bytes });
+    });
+  } finally {
+    contents.sessions.push({ claim, batches, end, lastSequence: batches.at(-1)?.lastSequence ?? 0 });
   }
-  contents.sessions.push({ claim, batches, seal, lastSequence: chain.sequence });
 }

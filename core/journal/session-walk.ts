@@ -10,19 +10,28 @@ import { decodeSessionClaim, type SessionClaim } from "./session-claim.ts";
  * All session objects of a VPG, in order of ordinal. Throws `Corrupt` for one that is not what its name says, or whose
  * term is older than that of a session before it: authority never goes back.
  */
-export async function readSessionClaims(
+export async function* sessionClaims(
   objects: Pick<Objects, "get" | "list">,
   vpgId: string,
-): Promise<SessionClaim[]> {
-  const claims: SessionClaim[] = [];
+): AsyncGenerator<SessionClaim> {
+  let term = 0;
   for await (const { key } of listAll(objects, sessionClaimPrefix(vpgId))) {
     const session = parseSessionClaimKey(key)?.session;
-    const claim = decodeSessionClaim(await objects.get(key));
+    const claim = claimOf(key, await objects.get(key));
     if (claim.vpgId !== vpgId || claim.session !== session) throw new Corrupt(`${key} is another session's`, { key });
-    if (claim.term < (claims.at(-1)?.term ?? 0)) throw new Corrupt(`${key} has an older term than before`, { key });
-    claims.push(claim);
+    if (claim.term < term) throw new Corrupt(`${key} has an older term than before`, { key });
+    term = claim.term;
+    yield claim;
   }
-  return claims;
+}
+
+function claimOf(key: string, bytes: Uint8Array): SessionClaim {
+  try {
+    return decodeSessionClaim(bytes);
+  } catch (error) {
+    if (!(error instanceof Corrupt)) throw error;
+    throw new Corrupt(`${key}: ${error.message}`, { key }, { cause: error });
+  }
 }
 
 export interface StoredObject {

@@ -7,10 +7,10 @@ import type { BatchHeader } from "./batch.ts";
 import { decodePrefix, decodeSeal } from "./decode.ts";
 import { batchHash } from "./hash.ts";
 import { JournalFacts } from "./journal-facts.ts";
-import { journalPrefix } from "./keys.ts";
+import { journalPrefix, sessionClaimPrefix } from "./keys.ts";
 import { problemsMax, verifyConcurrency } from "./limits.ts";
 import type { SessionClaim } from "./session-claim.ts";
-import { loadedAhead, readSessionClaims, SessionChain, unbrokenRun } from "./session-walk.ts";
+import { loadedAhead, SessionChain, sessionClaims, unbrokenRun } from "./session-walk.ts";
 import { type BatchBounds, type VolumeBounds, verifyBatch } from "./verify-batch.ts";
 
 export interface JournalProblem {
@@ -27,9 +27,9 @@ export interface VerifyReport {
   readonly batches: number;
   /** Stored bytes of those batches. */
   readonly bytes: number;
-  /** Valid by R12. */
+  /** Valid by R12, before the first damage. */
   readonly checkpoints: number;
-  /** Objects behind a seal or a gap, or of no session: they never existed, and no reader shows them. */
+  /** Objects behind a seal, a gap or a batch that breaks its session's chain (itself too), or of no session: they never existed, and no reader shows them. */
   readonly voidObjects: number;
   /** In order of discovery; at most `problemsMax`. */
   readonly problems: readonly JournalProblem[];
@@ -61,6 +61,9 @@ class Verifier {
   readonly #problems: JournalProblem[] = [];
   readonly #sessions: SessionFacts[] = [];
   readonly #facts = new JournalFacts();
+  /** Nothing damaged so far: what comes behind damage is checked too, but none of its checkpoints counts. */
+  #whole = true;
+  #read = 0;
   #sealed = 0;
   #batches = 0;
   #bytes = 0;
@@ -73,13 +76,12 @@ class Verifier {
   }
 
   async run(): Promise<VerifyReport> {
-    const claims = await this.#claims();
-    for (const claim of claims) await this.#session(claim);
+    await this.#allSessions();
     let stored = 0;
     for await (const _ of listAll(this.#objects, journalPrefix(this.#vpgId))) stored += 1;
     return {
       vpgId: this.#vpgId,
-      sessions: claims.length,
+      sessions: this.#read,
       sealedSessions: this.#sealed,
       batches: this.#batches,
       bytes: this.#bytes,
@@ -89,12 +91,15 @@ class Verifier {
     };
   }
 
-  async #claims(): Promise<SessionClaim[]> {
+  async #allSessions(): Promise<void> {
     try {
-      return await readSessionClaims(this.#objects, this.#vpgId);
+      for await (const claim of sessionClaims(this.#objects, this.#vpgId)) {
+        this.#read += 1;
+        await this.#session(claim);
+      }
     } catch (error) {
-      this.#note(`sessions/${this.#vpgId}/`, error);
-      return [];
+      const key = error instanceof Corrupt ? error.details["key"] : undefined;
+      this.#damage(typeof key === "string" ? key : sessionClaimPrefix(this.#vpgId), error);
     }
   }
 
@@ -111,6 +116,11 @@ class Verifier {
         this.#sealed += 1;
         break;
       }
+      const problem = header && chain.next(header, batchHash(bytes));
+      if (problem !== undefined) {
+        this.#problem(key, "Diverged", `${problem}; the session's journal ends before it`);
+        break;
+      }
       this.#batches += 1;
       this.#bytes += bytes.length;
       this.#onProgress({ batches: this.#batches, bytes: this.#bytes });
@@ -118,9 +128,7 @@ class Verifier {
         chain.skip();
         continue;
       }
-      const problem = chain.next(header, batchHash(bytes));
-      if (problem !== undefined) this.#problem(key, "Corrupt", problem);
-      prefixSequence = header.lastSequence;
+      if (this.#whole) prefixSequence = header.lastSequence;
       this.#gather(header, volumes);
     }
     const { session, term, continues } = claim;
@@ -145,7 +153,7 @@ class Verifier {
         return "seal";
       });
     } catch (error) {
-      this.#note(key, error);
+      this.#damage(key, error);
     }
     return undefined;
   }
@@ -160,8 +168,9 @@ class Verifier {
     }
   }
 
-  #note(key: string, error: unknown): void {
+  #damage(key: string, error: unknown): void {
     if (!(error instanceof FarshoreError) || error.kind === "retryable") throw error;
+    this.#whole = false;
     this.#problem(key, error.name, error.message);
   }
 

@@ -14,8 +14,14 @@ const eventsSchema = z.array(
   z.object({ kind: z.enum(["sync-begin", "sync-end", "close", "final"]), sequence: z.int(), volume: z.int() }),
 );
 
+/**
+ * Which batch an item that stands under a sequence is of: it counts only inside the valid run. Items of before this was kept
+ * lack it and count by their sequence alone.
+ */
+export const placeSchema = z.object({ batch: z.int().min(0).default(0) });
+
 /** The item of a batch's events, under the place of the first: few, so that R12 can be applied without reading batches. */
-export const eventsRowSchema = z.object({ session: z.int(), events: eventsSchema });
+export const eventsRowSchema = placeSchema.extend({ session: z.int(), events: eventsSchema });
 
 /** The index of one batch: what a listing or a view needs to know without reading the object. */
 export const batchRowSchema = z.object({
@@ -98,12 +104,14 @@ export function rowActions(
     const { sequence, time, tag } = row.marker;
     actions.push({
       put: items.checkpoint(vpgId, session, sequence),
-      fields: { session, sequence, time, tag, validThrough, notes, pins: [] },
+      fields: { batch: row.batch, session, sequence, time, tag, validThrough, notes, pins: [] },
+      if: { absent: true },
     });
   }
   const [first] = row.events;
   if (first !== undefined) {
-    actions.push({ put: items.event(vpgId, session, first.sequence), fields: { session, events: row.events } });
+    const fields = { batch: row.batch, session, events: row.events };
+    actions.push({ put: items.event(vpgId, session, first.sequence), fields, if: { absent: true } });
   }
   return actions;
 }

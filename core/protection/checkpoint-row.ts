@@ -3,8 +3,9 @@ import type { CheckpointView } from "#core/api/site-api.ts";
 import { formatPosition, type Position } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import type { TableItem } from "#core/ports.ts";
+import { placeSchema } from "./batch-row.ts";
 
-export const checkpointRowSchema = z.object({
+export const checkpointRowSchema = placeSchema.extend({
   session: z.int().min(1),
   sequence: z.int().min(1),
   /** Source clock, ms since the epoch. */

@@ -82,7 +82,7 @@ export class CheckpointScan {
   async #listed(item: Parameters<typeof rowOfItem>[0]): Promise<ListedCheckpoint | undefined> {
     const row = rowOfItem(item);
     const known = this.#sessions.get(row.session);
-    if (known === undefined) return undefined;
+    if (known === undefined || row.batch >= known.progress.batches) return undefined;
     const timeline = await this.#timeline(known);
     if (timeline.checkpointOf(row) === undefined) return undefined;
     return viewOfRow(row, known.state.claim.term);
@@ -92,7 +92,7 @@ export class CheckpointScan {
     const { claim } = state;
     const made = this.#timelines.get(claim.session);
     if (made !== undefined) return made;
-    const facts = await this.#facts(claim.session);
+    const facts = await this.#facts(claim.session, progress.batches);
     // What the session begins with is settled by its claim (`startOf`), so that no older session has to be read.
     const session = { session: claim.session, term: claim.term, continues: false, volumes: startOf(claim).syncing };
     const timeline = new SyncTimeline([{ ...session, prefixSequence: progress.lastSequence }], facts);
@@ -100,7 +100,7 @@ export class CheckpointScan {
     return timeline;
   }
 
-  async #facts(session: number): Promise<readonly SyncFact[]> {
+  async #facts(session: number, batches: number): Promise<readonly SyncFact[]> {
     const { pk } = items.event(this.#vpgId, session, 0);
     const facts: SyncFact[] = [];
     let cursor: string | undefined;
@@ -109,6 +109,7 @@ export class CheckpointScan {
       const page = await this.#site.table.query(pk, cursor === undefined ? range : { ...range, cursor });
       for (const item of page.items) {
         const row = checkStored(eventsRowSchema, item.fields, "an event's item");
+        if (row.batch >= batches) continue;
         for (const { kind, sequence, volume } of row.events) {
           if (kind !== "final") facts.push({ kind, session, sequence, volume: kind === "close" ? null : volume });
         }

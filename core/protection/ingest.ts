@@ -7,7 +7,7 @@ import { batchHash } from "#core/journal/hash.ts";
 import { batchKey } from "#core/journal/keys.ts";
 import { verifyBatch } from "#core/journal/verify-batch.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { rowActions, rowOf } from "./batch-row.ts";
+import { rowOf } from "./batch-row.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import {
   cachedSession,
@@ -54,7 +54,7 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
   if (problem !== undefined) throw diverged(sent, `batch ${batch} ${problem}`);
   const created = await create(site, state, sent);
   const validThrough = beganAt - Math.max(0, sent.ageMs);
-  await recordRow(site, rowActions(vpgId, session, row, validThrough));
+  await recordRow(site, vpgId, session, row, validThrough);
   return { batch, sha256: row.sha256, duplicate: created === "exists" };
 }
 

@@ -1,8 +1,7 @@
 import type { Id } from "#core/ids.ts";
-import { readConcurrency } from "#core/journal/limits.ts";
 import { formatPosition } from "#core/journal/position.ts";
 import type { SessionClaim } from "#core/journal/session-claim.ts";
-import { loadedAhead, unbrokenRun } from "#core/journal/session-walk.ts";
+import { readValidRun } from "#core/journal/valid-run.ts";
 import type { TableAction } from "#core/ports.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { Site } from "#core/site.ts";
@@ -25,25 +24,19 @@ export async function rebuildSession(
   notes: Notes,
 ): Promise<SessionProgress> {
   const stored = new StoredBatches(site.objects, vpgId);
-  const places = unbrokenRun(site.objects, claim);
   let progress = startOf(claim);
   let actions: TableAction[] = [];
-  for await (const { loaded } of loadedAhead(places, readConcurrency, (place) => stored.object(place))) {
-    const { object, hash } = await loaded;
-    if (object.kind === "seal") {
-      progress = { ...progress, end: "sealed" };
-      break;
-    }
-    const row = rowOf(object.header, hash);
+  const end = await readValidRun(site.objects, stored, claim, async (_, header, hash) => {
+    const row = rowOf(header, hash);
     progress = advance(progress, row);
-    if (progress.end === "broken") break;
     const more = actionsOf(site.clock.now(), vpgId, claim.session, row, notes);
     if (actions.length + more.length > actionsMost) {
       await site.table.transact(actions);
       actions = [];
     }
     actions.push(...more);
-  }
+  });
+  progress = { ...progress, end: end.kind };
   if (actions.length > 0) await site.table.transact(actions);
   await site.table.transact([sessionAction(claim, vpgId, progress)]);
   return progress;

@@ -1,7 +1,7 @@
 import { Corrupt } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { annotationPrefix, parseAnnotationKey, parseDefinitionKey } from "#core/journal/keys.ts";
-import { readSessionClaims } from "#core/journal/session-walk.ts";
+import { sessionClaims } from "#core/journal/session-walk.ts";
 import { parseStored, tableFields } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Site } from "#core/site.ts";
@@ -66,8 +66,11 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
   const notes = await readNotes(site, vpgId);
   let batches = 0;
   let checkpoints = 0;
-  const claims = await readSessionClaims(site.objects, vpgId);
-  for (const claim of claims) {
+  let sessions = 0;
+  let lastSession = 0;
+  for await (const claim of sessionClaims(site.objects, vpgId)) {
+    sessions += 1;
+    lastSession = claim.session;
     const progress = await rebuildSession(site, vpgId, claim, notes);
     batches += progress.batches;
     checkpoints += progress.checkpoints;
@@ -79,7 +82,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     role,
     operationId: null,
     openTests: [],
-    lastSession: claims.at(-1)?.session ?? 0,
+    lastSession,
     opening: [],
     paused: false,
     deleted,
@@ -92,7 +95,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     // Ascending by id, so of two VPGs of one name the newer has it: it was made when the table had lost the other.
     ...(deleted ? [] : [{ put: items.vpgName(name), fields: { vpgId } } as const]),
   ]);
-  return { vpgId, name, deleted, term: term.n, role, sessions: claims.length, batches, checkpoints };
+  return { vpgId, name, deleted, term: term.n, role, sessions, batches, checkpoints };
 }
 
 async function readNotes(site: BareSite, vpgId: Id): Promise<Notes> {

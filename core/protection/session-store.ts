@@ -7,12 +7,13 @@ import type { VolumeBounds } from "#core/journal/verify-batch.ts";
 import { checkStored, tableFields } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
-import { type BatchRow, batchRowSchema, rowActions, rowOf } from "./batch-row.ts";
+import { type BatchRow, batchRowSchema, placeSchema, rowActions, rowOf } from "./batch-row.ts";
 import { ChainGuard } from "./chain-guard.ts";
 import { batchText, items, ordinalText } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { readStored } from "./read-object.ts";
 import { advance, progressSchema, type SessionProgress, startOf } from "./session-progress.ts";
+import { tryAgain } from "./try-again.ts";
 
 /** A session as this process knows it: its claim never changes, its progress only grows. */
 export interface SessionState {
@@ -149,20 +150,53 @@ async function mendNext(site: Site, state: SessionState, progress: SessionProgre
   if (stored === undefined) return progress;
   if (stored.kind === "seal") return { ...progress, end: "sealed" };
   const row = rowOf(stored.header, stored.hash);
+  const next = advance(progress, row);
+  if (next.end === "broken") return next;
   const now = site.clock.now();
-  await recordRow(site, rowActions(vpgId, claim.session, row, Math.min(row.marker?.time ?? now, now)));
-  return advance(progress, row);
+  await recordRow(site, vpgId, claim.session, row, Math.min(row.marker?.time ?? now, now));
+  return next;
 }
 
-/** Writes a batch's items; that somebody else did so first is as good. */
-export async function recordRow(site: Site, actions: readonly TableAction[]): Promise<"recorded" | "was-there"> {
+/**
+ * Writes a batch's items; that somebody else did so first is as good. Two batches claim one place of a checkpoint or an event
+ * only when one of them breaks the chain, which no single process may know of: sequences grow along the valid run, so the
+ * lower number has the place and the higher one is void.
+ */
+export async function recordRow(
+  site: Site,
+  vpgId: Id,
+  session: number,
+  row: BatchRow,
+  validThrough: number,
+): Promise<void> {
+  const actions = rowActions(vpgId, session, row, validThrough);
   try {
     await site.table.transact(actions);
-    return "recorded";
+    return;
   } catch (error) {
-    if (error instanceof ConditionFailed) return "was-there";
-    throw error;
+    if (!(error instanceof ConditionFailed)) throw error;
+    if (error.details["index"] === 0) return;
   }
+  await tryAgain(`batch ${row.batch} of session ${session}`, async () => {
+    const settled = await settlePlaces(site, row.batch, actions);
+    if (settled !== undefined) await site.table.transact(settled);
+  });
+}
+
+/** The same actions, to be written over what higher numbers hold; undefined when a lower one, or the batch itself, holds a place. */
+async function settlePlaces(
+  site: Site,
+  batch: number,
+  actions: readonly TableAction[],
+): Promise<readonly TableAction[] | undefined> {
+  const settled: TableAction[] = [];
+  for (const [index, action] of actions.entries()) {
+    const holder = index > 0 && "put" in action ? await site.table.get(action.put) : undefined;
+    if (holder !== undefined && checkStored(placeSchema, holder.fields, "a batch's item").batch <= batch)
+      return undefined;
+    settled.push(holder === undefined ? action : { ...action, if: { rev: holder.rev } });
+  }
+  return settled;
 }
 
 /** Keeps the progress with the session's item every so often, so that a new process doesn't fold from the beginning. */

@@ -1,6 +1,6 @@
 import { Corrupt, MalformedBatch } from "#core/errors.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
-import { decodePrefix, type JournalObject } from "#core/journal/decode.ts";
+import { decodeObject, decodePrefix, type JournalObject } from "#core/journal/decode.ts";
 import { headerLength } from "#core/journal/fixed-header.ts";
 import { batchHash } from "#core/journal/hash.ts";
 import { batchKey } from "#core/journal/keys.ts";
@@ -41,6 +41,12 @@ export class StoredBatches {
     if (prefix.length === place.size) return { object, hash: batchHash(prefix) };
     const range = { offset: place.size - hashBytes, length: hashBytes };
     return { object, hash: await this.#objects.get(this.keyOf(place), range) };
+  }
+
+  /** Reads the whole object and compares its SHA-256 with the one it ends with. Throws `Corrupt`. */
+  async assertWhole(place: StoredPlace): Promise<void> {
+    const bytes = await this.whole(place);
+    storedAs(this.keyOf(place), () => decodeObject(bytes));
   }
 
   /** The stored bytes of a frame. */

@@ -180,7 +180,7 @@ describe("a disk that fails, delays, reorders or forgets unflushed writes never 
     await machine.processes.stop("gateway", "SIGTERM");
 
     const checkpoints = await machine.listed();
-    const offline = await offlineCheckpoints(site.dataDir, servedVpg);
+    const { checkpoints: offline } = await offlineCheckpoints(site.dataDir, servedVpg);
     expect(
       offline.map((row) => row.id),
       repeat,
