@@ -1,7 +1,6 @@
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { createLog } from "#adapters/embedded/log.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
-import type { Heartbeat } from "#core/api/gateway-api.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
@@ -103,7 +102,7 @@ class Gateway implements RunningGateway {
       site: parts.site,
       clock,
       log: parts.log,
-      sample: (): Heartbeat => ({
+      sample: () => ({
         version,
         sampledAt: clock.now(),
         processId,

@@ -56,6 +56,11 @@ export const heartbeatSchema = z.strictObject({
   version: z.string().max(40),
   /** The gateway's clock when the state below was sampled; shows the skew, decides nothing. */
   sampledAt: z.int(),
+  /**
+   * Not after the site's time when the state below was sampled: `siteTime` of the last answer, and what passed here since it
+   * came. Null before the first answer; absent from older gateways.
+   */
+  siteTime: z.int().nullable().optional(),
   /** One life of the process. */
   processId: idSchema,
   streams: z.array(streamStateSchema).max(100),

@@ -27,12 +27,13 @@ export async function acceptHeartbeat(site: Site, caller: Caller, heartbeat: Hea
     ...{ version, processId, streams, attachedOperations },
   };
   await site.table.transact([{ put: items.gateway(gatewayId), fields: tableFields(fields) }]);
+  const knownAt = sampledBy(heartbeat, receivedAt);
   const replies: HeartbeatReply["streams"] = [];
   for (const stream of streams) {
     const vpg = await findVpg(site, stream.vpgId);
     const own = vpg?.definition.sourceGatewayId === gatewayId ? vpg : undefined;
     replies.push(vpg === undefined ? await unknownStanding(site, stream) : standing(stream, own));
-    if (own !== undefined) await extendIdle(site, own, stream, receivedAt);
+    if (own !== undefined && knownAt !== null) await extendIdle(site, own, stream, knownAt);
   }
   const commands = await pendingCommands(site, gatewayId);
   const busy = commands.length > 0 || (await hasOperation(site, gatewayId));
@@ -64,10 +65,19 @@ function standing(stream: StreamState, vpg: VpgRecord | undefined): HeartbeatRep
 }
 
 /**
- * An idle VPG makes no batches: its newest checkpoint still equals the source when nothing came after its marker, nothing is
- * in flight and nothing is syncing. Then its age counts from now.
+ * An instant of the site's clock at which the heartbeat's state had not been sampled yet or just was, however long it was on
+ * its way; null when none is known. An older gateway says nothing of it and is taken to be without delay.
  */
-async function extendIdle(site: Site, vpg: VpgRecord, stream: StreamState, receivedAt: number): Promise<void> {
+function sampledBy({ siteTime }: Heartbeat, receivedAt: number): number | null {
+  if (siteTime === undefined) return receivedAt;
+  return siteTime === null ? null : Math.min(siteTime, receivedAt);
+}
+
+/**
+ * An idle VPG makes no batches: its newest checkpoint still equals the source when nothing came after its marker, nothing is
+ * in flight and nothing is syncing. Then its age counts from when that was seen.
+ */
+async function extendIdle(site: Site, vpg: VpgRecord, stream: StreamState, knownAt: number): Promise<void> {
   const { session, lastSequence, acknowledgedSequence, idle, mode } = stream;
   const still = idle && mode === "replicating" && lastSequence > 0 && lastSequence === acknowledgedSequence;
   if (!still || session !== vpg.lastSession || vpg.role !== "Journal" || vpg.paused) return;
@@ -75,7 +85,7 @@ async function extendIdle(site: Site, vpg: VpgRecord, stream: StreamState, recei
   const { newest, end, syncing } = progress;
   if (end !== "open" || syncing.length > 0 || newest?.sequence !== lastSequence) return;
   if (progress.lastSequence !== lastSequence) return;
-  await extendCheckpoint(site, vpg.vpgId, { session, sequence: lastSequence }, receivedAt);
+  await extendCheckpoint(site, vpg.vpgId, { session, sequence: lastSequence }, knownAt);
 }
 
 /** Someone waits for this gateway's part of an operation or a test. */

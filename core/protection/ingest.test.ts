@@ -180,6 +180,26 @@ describe("acceptHeartbeat", () => {
     expect(reply).toMatchObject({ nextHeartbeatMs: 5000, streams: [{ fenced: false, paused: false, deleted: false }] });
   });
 
+  it("extends it only up to when its state was surely sampled, however late a heartbeat comes", async () => {
+    const context = await opened();
+    const { site, vpg, source, stream } = context;
+    await ingestBatch(site, source, stream.checkpoint(noon));
+    const first = site.clock.now();
+    const { heartbeatSchema } = await import("#core/api/gateway-api.ts");
+    const at = { lastSequence: stream.sequence, acknowledgedSequence: stream.sequence };
+    const send = (siteTime: number | null) =>
+      acceptHeartbeat(site, source, heartbeatSchema.parse({ ...beat(vpg.vpgId, at), siteTime }));
+    await site.clock.advance(20_000);
+    await send(null);
+    expect(await validThrough(context)).toBe(first);
+    await send(first + 5000);
+    expect(await validThrough(context)).toBe(first + 5000);
+    await send(first + 60_000);
+    expect(await validThrough(context)).toBe(first + 20_000);
+    await send(first + 5000);
+    expect(await validThrough(context)).toBe(first + 20_000);
+  });
+
   it("tells a stream of an older session that it is fenced, and a stranger that there is nothing", async () => {
     const { site, vpg, source, recovery } = await opened();
     const { heartbeatSchema } = await import("#core/api/gateway-api.ts");

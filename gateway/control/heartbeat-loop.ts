@@ -6,10 +6,10 @@ import { busyHeartbeatMs, heartbeatMsMax, heartbeatMsMin } from "../limits.ts";
 import type { HeartbeatAnswer, SiteClient } from "./site-client.ts";
 
 export interface HeartbeatParts {
-  readonly site: SiteClient;
+  readonly site: Pick<SiteClient, "heartbeat">;
   readonly clock: Clock;
   readonly log: Log;
-  readonly sample: () => Heartbeat;
+  readonly sample: () => Omit<Heartbeat, "siteTime">;
   /** `number` counts the heartbeats of this process from 1; `sent` is the one that is answered. */
   readonly answered: (answer: HeartbeatAnswer, number: number, sent: Heartbeat) => void;
   /** Report every second. */
@@ -22,6 +22,8 @@ export class HeartbeatLoop {
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
   #reachable: boolean | undefined;
+  /** The site's clock in its last answer, and the monotonic clock when that came: it was no later then at the site. */
+  #answer: { readonly siteTime: number; readonly cameAt: number } | undefined;
 
   constructor(parts: HeartbeatParts) {
     this.#parts = parts;
@@ -52,12 +54,23 @@ export class HeartbeatLoop {
     }
   }
 
+  /** Not after the site's time now; null before its first answer. */
+  #siteTime(): number | null {
+    if (this.#answer === undefined) return null;
+    const { siteTime, cameAt } = this.#answer;
+    return siteTime + Math.floor(this.#parts.clock.monotonic() - cameAt);
+  }
+
   /** Returns the pause that the site asks for. */
   async #beat(number: number): Promise<number> {
-    const { site, log, sample, answered } = this.#parts;
+    const { site, clock, log, sample, answered } = this.#parts;
     try {
-      const sent = sample();
+      const siteTime = this.#siteTime();
+      const sent = { ...sample(), siteTime };
       const answer = await site.heartbeat(sent, this.#stop.signal);
+      // An answer that overtook the stop: whoever would be told is closing.
+      if (this.#stop.signal.aborted) return 0;
+      this.#answer = { siteTime: answer.siteTime, cameAt: clock.monotonic() };
       if (this.#reachable === false) log.info("site.reachable");
       this.#reachable = true;
       answered(answer, number, sent);
