@@ -14,7 +14,7 @@ import { items } from "./items.ts";
 import { openSession } from "./open-session.ts";
 import { rebuildTable } from "./rebuild.ts";
 import { assertTableCurrent } from "./terms.ts";
-import { createToken } from "./tokens.ts";
+import { authenticateToken, createToken } from "./tokens.ts";
 import { findByRef, getVpg, listVpgs, updateVpg } from "./vpg-store.ts";
 
 const noon = Date.UTC(2030, 0, 1, 12);
@@ -160,6 +160,27 @@ describe("killed after any write", () => {
         expect(again.token).not.toBe(first.token);
       },
     );
+  });
+});
+
+describe("a token that is made again, killed after any write", () => {
+  it("is refused after a rebuild whenever it was refused before it", async () => {
+    const seen = new Set<boolean>();
+    const known = (site: Site, token: string) => authenticateToken(site, token).then(Boolean, () => false);
+    await afterEveryWrite(
+      (site) => createToken(site, { name: "gw", role: "gateway" }, operator),
+      (site) => createToken(site, { name: "gw", role: "gateway" }, operator),
+      async (site, first) => {
+        const before = await known(site, first.token);
+        seen.add(before);
+        const rebuilt = makeSite({ objects: site.objects, table: new SqliteTable(":memory:") });
+        await rebuildTable(rebuilt);
+        if (!before) expect(await known(rebuilt, first.token)).toBe(false);
+        const again = await createToken(rebuilt, { name: "gw", role: "gateway" }, operator);
+        expect(again.gatewayId).toBe(first.gatewayId);
+      },
+    );
+    expect(seen).toEqual(new Set([true, false]));
   });
 });
 

@@ -46,8 +46,6 @@ export async function createToken(
 ): Promise<NewToken> {
   const token = prefix + Buffer.from(site.random.bytes(32)).toString("base64url");
   const record = await tryAgain(`the token ${input.name}`, () => replaceToken(site, input, caller, token));
-  // After the table: a token that the bucket doesn't know yet is only lost by a rebuild, and can be made again.
-  await site.objects.put(bucketKeys.token(input.name), jsonBytes(record));
   site.log.info("token-created", { name: input.name, role: input.role, initiatedBy: callerText(caller) });
   return { name: input.name, role: input.role, gatewayId: record.gatewayId, token };
 }
@@ -76,6 +74,9 @@ async function replaceToken(
   if (before !== undefined) actions.push({ delete: items.token(before.sha256) });
   if (gatewayId !== null && before !== undefined)
     actions.push({ put: items.gatewayAdoption(gatewayId), fields: { by } });
+  // Before the table: killed in between, a rebuild knows neither the new token, which nobody has, nor the one before; the other
+  // way round it would bring back a token that had ended.
+  await site.objects.put(bucketKeys.token(name), jsonBytes(record));
   await site.table.transact(actions);
   return record;
 }
