@@ -214,6 +214,22 @@ describe("recovery half", () => {
     await expect(runCommand(half, commands.stop)).rejects.toThrow('give [hooks.db] kill = ["true"]');
   });
 
+  it("doesn't call stopped what it lost the records of: the status hook knows, or a person", async () => {
+    await runCommand(half, commands.attach);
+    await runCommand(half, commands.boot);
+    await half.close();
+    await rm(path.join(folder, "recovery"), { recursive: true });
+    half = await start();
+    await expect(runCommand(half, commands.stop)).rejects.toThrow("its status hook says running");
+    hooks.set("db", recordingHooks("db", ["status"]));
+    await expect(runCommand(half, commands.stop)).rejects.toThrow('give [hooks.db] status = ["false"]');
+    hooks.set("db", recordingHooks("db"));
+    await rm(path.join(folder, "db.runs"));
+    expect(await runCommand(half, commands.stop)).toEqual({ stopped: [] });
+    expect(await runCommand(half, commands.detach)).toEqual({});
+    expect(await hookLog()).toHaveLength(1);
+  });
+
   it("detaches: drops the clients and removes everything at once, or when the time has come", async () => {
     const { exports } = await runCommand(half, commands.attach);
     const nbd = await client(exports, 1);

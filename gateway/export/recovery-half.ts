@@ -148,10 +148,15 @@ class Recovery implements RecoveryHalf {
     return { ...(await this.#vms.boot(body.vms, operation)) };
   }
 
-  /** VMs of an operation that isn't attached here were never booted here. */
+  /** VMs of an operation whose volumes are not attached were not booted, or are stopped; one without a record may be lost. */
   async #stop(body: Body<"stop-vms">, context: CommandContext): Promise<Record<string, unknown>> {
     const operation = await this.#hookOperation(body.operationId, context);
-    return operation === undefined ? { stopped: [] } : { ...(await this.#vms.stop(body.vms, operation)) };
+    if (operation !== undefined) return { ...(await this.#vms.stop(body.vms, operation)) };
+    if ((await this.#folder(body.operationId).attachBody()) === undefined) {
+      const facts = { ...body, checkpointId: "", volumes: [] };
+      await this.#vms.assertStopped(body.vms, { body: facts, exports: {}, signal: context.signal });
+    }
+    return { stopped: [] };
   }
 
   async #detach(body: Body<"detach-volumes">): Promise<Record<string, unknown>> {

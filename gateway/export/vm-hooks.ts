@@ -15,13 +15,17 @@ export interface VmHooksOptions {
   readonly clock: Clock;
 }
 
-/** An operation as its hooks see it. */
-export interface HookOperation {
-  readonly folder: OperationFolder;
-  readonly body: AttachBody;
+/** What a hook is told. */
+interface HookFacts {
+  readonly body: Pick<AttachBody, "vpgName" | "operationId" | "mode" | "checkpointId" | "volumes">;
   /** Volume number → NBD URI. */
   readonly exports: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
+}
+
+/** An operation as its hooks see it. */
+export interface HookOperation extends HookFacts {
+  readonly folder: OperationFolder;
 }
 
 type Action = "boot" | "shutdown" | "kill" | "status";
@@ -58,6 +62,24 @@ export class RecoveredVms {
       stopped.push(vm);
     });
     return { stopped: vms.filter((vm) => stopped.includes(vm)) };
+  }
+
+  /**
+   * For an operation of which nothing is left here: only its VMs' status hooks know whether they run. One that runs is not stopped, since
+   * it may be another operation's. Throws `CommandFailed` unless every VM that this gateway could have booted is stopped.
+   */
+  async assertStopped(vms: readonly string[], facts: HookFacts): Promise<void> {
+    await this.#each(vms, async (vm) => {
+      if (this.#options.hooks.get(vm)?.boot === undefined) return;
+      const state = await this.#status(vm, facts);
+      if (state === "stopped") return;
+      const lost = `nothing is left here of operation ${facts.body.operationId}, so this gateway can't know whether ${vm} runs`;
+      const remedy =
+        this.#options.hooks.get(vm)?.status === undefined
+          ? `see that it is stopped, then give [hooks.${vm}] status = ["false"]`
+          : `its status hook says ${state}: see that it is stopped`;
+      throw new CommandFailed(`${lost}; ${remedy}`, { vm });
+    });
   }
 
   async #bootOne(vm: string, operation: HookOperation): Promise<void> {
@@ -111,13 +133,13 @@ export class RecoveredVms {
   }
 
   /** "unknown" also when there is no status hook. */
-  async #status(vm: string, operation: HookOperation): Promise<"running" | "stopped" | "unknown"> {
-    const result = await this.#run(vm, "status", operation);
+  async #status(vm: string, facts: HookFacts): Promise<"running" | "stopped" | "unknown"> {
+    const result = await this.#run(vm, "status", facts);
     return result === undefined ? "unknown" : vmState(result);
   }
 
   /** Undefined when the VM has no such hook. */
-  async #run(vm: string, action: Action, { body, exports, signal }: HookOperation): Promise<HookResult | undefined> {
+  async #run(vm: string, action: Action, { body, exports, signal }: HookFacts): Promise<HookResult | undefined> {
     const hooks = this.#options.hooks.get(vm);
     const argv = hooks?.[action];
     if (hooks === undefined || argv === undefined) return undefined;
