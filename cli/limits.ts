@@ -6,8 +6,6 @@ export const cliLimits = {
   pollMs: 500,
   /** Items of one page of a list. */
   pageItems: 1000,
-  /** A configuration file larger than this is not one. */
-  configBytes: 1_048_576,
   /** Tagging waits this long for the gateway to put the marker and the site to list it. */
   tagWaitMs: 60_000,
 } as const;

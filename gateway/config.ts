@@ -1,7 +1,8 @@
-import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
+import { namedFileBytesMax } from "#adapters/embedded/limits.ts";
+import { readBounded } from "#adapters/embedded/read-bounded.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
@@ -229,14 +230,7 @@ function tokenOfFile(file: ConfigFile, path: string, absolute: (path: string) =>
   return token;
 }
 
-function readText(path: string, what: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
-    throw new InvalidInput(`${what} ${path} can't be read (${code})`, { path }, { cause });
-  }
-}
+const readText = (path: string, what: string): string => readBounded(path, what, namedFileBytesMax).toString("utf8");
 
 function parseFile(source: string, path: string): ConfigFile {
   let raw: unknown;

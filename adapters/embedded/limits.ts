@@ -13,6 +13,9 @@ export const readNowBytesMax = 65_536;
 /** Age after which a temporary file is nobody's, even if a process has its number: no put takes an hour. */
 export const temporaryAgeMsMax = 3_600_000;
 
+/** A configuration, token or certificate file larger than this is none. */
+export const namedFileBytesMax = 1_048_576;
+
 /** How long a statement waits for another process's transaction before it is `Transient`. */
 export const tableBusyMs = 5_000;
 /** Bytes of JSON in one page of a query: as DynamoDB does, so that callers follow the cursor and memory is bounded. */

@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DirectoryInUse } from "#core/errors.ts";
-import { errorCode, fileTrouble } from "./file-errors.ts";
+import { errorCode } from "./file-errors.ts";
+import { makeFolders } from "./make-folders.ts";
 import { sqliteTrouble } from "./sqlite.ts";
 
 export interface ProcessLock {
@@ -17,17 +18,13 @@ const held = new Set<DatabaseSync>();
 const sqliteBusy = 5;
 
 /**
- * Takes the directory for this process alone, or throws `DirectoryInUse` with the holder's pid and purpose. The lock is the
+ * Takes the directory, made if absent, for this process alone, or throws `DirectoryInUse` with the holder's pid and purpose. The lock is the
  * kernel's (SQLite's file lock on `<dir>/lock`), so it ends with the process even by SIGKILL, and no stale file can hold it.
  * Nothing else may open `lock`: closing any descriptor of it would drop this process's lock. `lock.json` beside it names
  * the holder for people; it is not the lock.
  */
 export function acquireLock(directory: string, purpose: string): ProcessLock {
-  try {
-    mkdirSync(directory, { recursive: true });
-  } catch (error) {
-    throw fileTrouble(error, `Directory ${directory}`);
-  }
+  makeFolders(directory, 0o700);
   const holderPath = join(directory, "lock.json");
   const database = new DatabaseSync(join(directory, "lock"), { timeout: 0 });
   try {

@@ -1,6 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { makeFolders } from "#adapters/embedded/make-folders.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { contextOf } from "../context.ts";
 import { examples } from "../examples.ts";
@@ -13,7 +14,7 @@ export function registerInit(program: Command): void {
     .description("Write commented example files: a VPG, its source gateway and its recovery gateway.")
     .action((dir: string, _options: unknown, command: Command) => {
       const { output } = contextOf(command);
-      mkdirSync(dir, { recursive: true });
+      makeFolders(dir);
       const written = Object.entries(examples).map(([name, text]) => {
         const file = join(dir, name);
         try {

@@ -1,6 +1,6 @@
-import { readFileSync, statSync } from "node:fs";
 import type { Command } from "commander";
-import { Corrupt, InvalidInput } from "#core/errors.ts";
+import { readBounded } from "#adapters/embedded/read-bounded.ts";
+import { Corrupt } from "#core/errors.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { objectBytesMax } from "#core/journal/limits.ts";
@@ -69,9 +69,7 @@ function plainBatch(header: BatchHeader): object {
 }
 
 function dump(output: Output, file: string): void {
-  const size = statSync(file, { throwIfNoEntry: false })?.size;
-  if (size === undefined || size > objectBytesMax) throw new InvalidInput(`${file} is not a journal object`);
-  const decoded = decodeObject(readFileSync(file));
+  const decoded = decodeObject(readBounded(file, "The journal object", objectBytesMax));
   if (decoded.kind === "seal") {
     const plain = { kind: "seal", ...decoded.seal };
     result(output, plain, () =>

@@ -1,8 +1,9 @@
-import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Context } from "aws-lambda";
+import { namedFileBytesMax } from "#adapters/embedded/limits.ts";
+import { readBounded } from "#adapters/embedded/read-bounded.ts";
 import { InvalidInput, Transient } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import type { Site } from "#core/site.ts";
@@ -79,7 +80,8 @@ function listenerOf(tls: TlsFiles | undefined, listener: RequestListener): Serve
   if (tls === undefined) return createServer(options, listener);
   const { cert, key } = tls;
   try {
-    const pem = { cert: readFileSync(cert), key: readFileSync(key) };
+    const read = (file: string) => readBounded(file, "The file", namedFileBytesMax);
+    const pem = { cert: read(cert), key: read(key) };
     return createTlsServer({ ...options, minVersion: "TLSv1.2", ...pem }, listener);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);

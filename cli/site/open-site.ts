@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { FileObjects } from "#adapters/embedded/objects.ts";
@@ -22,7 +21,6 @@ export interface OpenedSite {
  * `DirectoryInUse` otherwise. The first opening gives the site its identity; later ones must bring the same name.
  */
 export async function openSite(dataDir: string, name: string, log: Log): Promise<OpenedSite> {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const lock = acquireLock(dataDir, "site");
   try {
     const [clock, random] = [new SystemClock(), new SystemRandom()];

@@ -1,5 +1,6 @@
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import path from "node:path";
+import { makeFolders } from "#adapters/embedded/make-folders.ts";
 
 /** Makes the names in a folder durable. */
 export async function syncFolder(folder: string): Promise<void> {
@@ -13,7 +14,7 @@ export async function syncFolder(folder: string): Promise<void> {
 
 /** Makes a folder, and its name durable in its parent; parents that lack are made too. */
 export async function makeFolderDurable(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true });
+  const first = makeFolders(folder);
   if (first === undefined) return;
   // Each folder that is new needs its name synced in the one above it.
   for (let made = folder; made.length >= first.length; made = path.dirname(made)) await syncFolder(path.dirname(made));

@@ -1,7 +1,8 @@
 /** Binding a server to a Unix socket path that only its owner may open, and that a dead process may have left behind. */
-import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, lstatSync, renameSync, rmSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { dirname, join } from "node:path";
+import { makeFolders } from "#adapters/embedded/make-folders.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { socketPathBytesMax } from "./limits.ts";
 
@@ -24,7 +25,7 @@ export async function bindUnixSocket(server: Server, path: string): Promise<void
       { cause },
     );
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolders(dirname(path), 0o700);
   } catch (cause) {
     throw refused(cause);
   }

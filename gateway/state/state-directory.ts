@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { FolderSync } from "#adapters/embedded/folder-sync.ts";
@@ -20,9 +20,8 @@ export class StateDirectory {
     this.#lock = lock;
   }
 
-  /** Throws `DirectoryInUse` while another process holds it. */
+  /** Throws `DirectoryInUse` while another process holds it, `InvalidInput` where no directory can be. */
   static async open(path: string): Promise<StateDirectory> {
-    await mkdir(path, { recursive: true, mode: 0o700 });
     return new StateDirectory(path, acquireLock(path, "farshore gateway"));
   }
 
