@@ -74,7 +74,7 @@ export class DuplicateGateway extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;
 }
-/** Another process holds this data or state directory; `details.pid` is its number. */
+/** Another process holds this data or state directory, or this disk; `details.pid` is its number. */
 export class DirectoryInUse extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;

@@ -48,3 +48,26 @@ it("refuses one file under two names: the journal of each would miss what the ot
     rmSync(folder, { recursive: true });
   }
 });
+
+it("refuses a disk that another gateway serves, under whatever link, until that one has closed it", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "farshore-disks-"));
+  const [path, alias] = [join(folder, "data.img"), join(folder, "alias.img")];
+  writeFileSync(path, Buffer.alloc(2 ** 20));
+  symlinkSync(path, alias);
+  const server = new NbdServer({ log: new QuietLog() });
+  const open = (name: string) =>
+    SourceDisks.open("shop", server, [{ vmName: "db", name: "data", path: name, sectorBytes: 512 }]);
+  try {
+    const first = await open(path);
+    expect(first.unlocked).toEqual([]);
+    await expect(open(alias)).rejects.toMatchObject({
+      name: "DirectoryInUse",
+      message: expect.stringContaining(`data.img is in use by farshore gateway (process ${process.pid})`),
+    });
+    await first.close();
+    await (await open(alias)).close();
+  } finally {
+    await server.close();
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -1,6 +1,8 @@
+import type { ProcessLock } from "#adapters/embedded/process-lock.ts";
 import { InvalidInput } from "#core/errors.ts";
 import type { SourceVolumeConfig } from "../config.ts";
 import type { BlockDevice } from "../disk/block-device.ts";
+import { lockDisk } from "../disk/disk-lock.ts";
 import { FileDevice } from "../disk/file-device.ts";
 import { TappedDevice } from "../disk/tapped-device.ts";
 import type { NbdServer } from "../nbd/server.ts";
@@ -19,6 +21,7 @@ export class SourceDisks {
   readonly #server: NbdServer;
   readonly #volumes: readonly SourceVolumeConfig[];
   readonly #inner: readonly BlockDevice[];
+  readonly #locks: readonly (ProcessLock | undefined)[];
   #tapped: readonly TappedDevice[] = [];
   #exported: "absent" | "read-write" | "read-only" = "absent";
   /** The change of the exports that the next one waits for. */
@@ -29,14 +32,19 @@ export class SourceDisks {
     server: NbdServer,
     volumes: readonly SourceVolumeConfig[],
     inner: readonly BlockDevice[],
+    locks: readonly (ProcessLock | undefined)[],
   ) {
     this.#vpgName = vpgName;
     this.#server = server;
     this.#volumes = volumes;
     this.#inner = inner;
+    this.#locks = locks;
   }
 
-  /** Throws what the disk throws, and `InvalidInput` when two volumes are one disk, with all others closed again. */
+  /**
+   * Throws what the disk throws, `InvalidInput` when two volumes are one disk, `DirectoryInUse` when another gateway serves one,
+   * with all others closed again.
+   */
   static async open(
     vpgName: string,
     server: NbdServer,
@@ -44,14 +52,22 @@ export class SourceDisks {
     openDisk: OpenDisk = openFile,
   ): Promise<SourceDisks> {
     const inner: BlockDevice[] = [];
+    const locks: (ProcessLock | undefined)[] = [];
     try {
       for (const volume of volumes) inner.push(openDisk(volume));
       await refuseAliases(volumes);
+      for (const { path } of volumes) locks.push(lockDisk(path));
     } catch (error) {
+      for (const lock of locks) lock?.release();
       await Promise.allSettled(inner.map((disk) => disk.close()));
       throw error;
     }
-    return new SourceDisks(vpgName, server, volumes, inner);
+    return new SourceDisks(vpgName, server, volumes, inner, locks);
+  }
+
+  /** Paths of the disks that nothing keeps another gateway from serving too. */
+  get unlocked(): readonly string[] {
+    return this.#volumes.filter((_, index) => this.#locks[index] === undefined).map(({ path }) => path);
   }
 
   get sizes(): readonly number[] {
@@ -118,7 +134,11 @@ export class SourceDisks {
 
   async close(): Promise<void> {
     await this.exportAs("absent");
-    await Promise.all(this.#inner.map((disk) => disk.close()));
+    try {
+      await Promise.all(this.#inner.map((disk) => disk.close()));
+    } finally {
+      for (const lock of this.#locks) lock?.release();
+    }
   }
 
   #nameOf(volume: SourceVolumeConfig): string {

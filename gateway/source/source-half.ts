@@ -118,6 +118,7 @@ export class SourceHalf {
     const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
     const server = new NbdServer({ log });
     const disks = await SourceDisks.open(config.vpg, server, config.volumes, options.openDisk);
+    if (disks.unlocked.length > 0) log.warn("source.disks-not-locked", { paths: disks.unlocked });
     try {
       if (config.socket !== undefined) await server.listenUnix(config.socket);
       if (config.listen !== undefined) await server.listenTcp(config.listen.port, config.listen.host);
