@@ -146,9 +146,13 @@ function ambiguous(why: string, found: readonly ListedCheckpoint[]): AmbiguousCh
 
 /** Keeps the checkpoint (invariant 9) for an owner, such as an operation. Throws `NoCheckpoint` when it isn't listed. */
 export async function pinCheckpoint(site: Site, vpgId: Id, id: string, owner: string): Promise<void> {
-  const position = parsePosition(id);
   await resolveCheckpoint(site, vpgId, { kind: "id", id });
-  await changeRow(site, vpgId, position, (row) =>
+  await restorePin(site, vpgId, id, owner);
+}
+
+/** A pin that stood before the table was lost: it is for a checkpoint that was listed then. Throws `NoCheckpoint` without its row. */
+export async function restorePin(site: Pick<Site, "table">, vpgId: Id, id: string, owner: string): Promise<void> {
+  await changeRow(site, vpgId, parsePosition(id), (row) =>
     row.pins.includes(owner) ? undefined : { ...row, pins: [...row.pins, owner] },
   );
 }
@@ -182,7 +186,7 @@ export async function extendCheckpoint(site: Site, vpgId: Id, position: Position
 
 /** A conditional write on the checkpoint's own item, tried again when somebody came between; thinning uses the same item. */
 async function changeRow(
-  site: Site,
+  site: Pick<Site, "table">,
   vpgId: Id,
   position: Position,
   change: (row: CheckpointRow) => CheckpointRow | undefined,

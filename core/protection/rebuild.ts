@@ -35,8 +35,8 @@ export interface RebuiltSite {
 
 /**
  * Fills an empty table from the bucket alone: definitions, terms, sessions with their unbroken runs, notes, tokens. What is
- * only of today is not there: heartbeats, commands, operations under way, pauses, and until when an idle checkpoint was
- * known to be valid (its own time stands for it). Throws `Corrupt` naming the object that can't be read.
+ * only of today is not there: heartbeats, commands, operations under way and their pins, pauses, and until when an idle
+ * checkpoint was known to be valid (its own time stands for it). Throws `Corrupt` naming the object that can't be read.
  */
 export async function rebuildTable(site: BareSite): Promise<RebuiltSite> {
   const vpgs: RebuiltVpg[] = [];

@@ -54,7 +54,7 @@ async function completeMint(site: Site, operation: OperationRecord): Promise<Ope
 }
 
 /** A view may be open as long as something was attached and neither detached nor promoted; then the pin stays (invariant 9). */
-function nothingAttached(operation: Operation): boolean {
+export function nothingAttached(operation: Operation): boolean {
   const attach = operation.steps[stepNames.attachVolumes];
   if (attach === undefined || attach.state === "skipped") return true;
   return stepOk(operation, stepNames.detachVolumes) || stepOk(operation, stepNames.promoteVolumes);

@@ -1,18 +1,21 @@
-import { Corrupt } from "#core/errors.ts";
+import { Corrupt, NoCheckpoint } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { parseStored, tableFields } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { TableAction } from "#core/ports.ts";
+import { restorePin } from "#core/protection/checkpoints.ts";
 import { items } from "#core/protection/items.ts";
 import type { Operation } from "#core/protection/operation.ts";
 import type { BareSite } from "#core/protection/rebuild.ts";
+import { nothingAttached } from "./end-operation.ts";
 import { type Report, reportSchema } from "./report.ts";
 
 const allReports = "reports/";
 
 /**
- * Operations that have ended, from their reports, so that they are still listed after a rebuild. One that was under way is
- * not there: its term in the bucket says whether it was committed. Answers how many.
+ * Operations that have ended, from their reports, so that they are still listed after a rebuild, with the pins of those that
+ * left something attached. One that was under way is not there, nor is its pin: it stood in the table alone, and its term in
+ * the bucket says whether it was committed. Answers how many.
  */
 export async function rebuildOperations(site: BareSite): Promise<number> {
   const last = new Map<Id, Report>();
@@ -21,14 +24,29 @@ export async function rebuildOperations(site: BareSite): Promise<number> {
     const report = parseStored(reportSchema, await site.objects.get(key), key);
     if (report.attempt >= (last.get(report.operationId)?.attempt ?? 0)) last.set(report.operationId, report);
   }
-  for (const report of last.values()) await site.table.transact(actionsOf(report));
+  for (const report of last.values()) {
+    const operation = operationOf(report);
+    await site.table.transact(actionsOf(report, operation));
+    await restorePinOf(site, operation);
+  }
   return last.size;
 }
 
-function actionsOf(report: Report): readonly TableAction[] {
+/** A checkpoint that is gone holds none. */
+async function restorePinOf(site: BareSite, operation: Operation): Promise<void> {
+  const { vpgId, checkpointId, operationId } = operation;
+  if (checkpointId === null || nothingAttached(operation)) return;
+  try {
+    await restorePin(site, vpgId, checkpointId, operationId);
+  } catch (error) {
+    if (!(error instanceof NoCheckpoint)) throw error;
+  }
+}
+
+function actionsOf(report: Report, operation: Operation): readonly TableAction[] {
   const { operationId, vpgId, kind, decision } = report;
   const actions: TableAction[] = [
-    { put: items.operation(operationId), fields: tableFields(operationOf(report)) },
+    { put: items.operation(operationId), fields: tableFields(operation) },
     { put: items.operationIndex(operationId), fields: { vpgId, kind, open: false } },
   ];
   if (decision !== null) actions.push({ put: items.decision(operationId), fields: tableFields(decision) });
