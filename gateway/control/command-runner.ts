@@ -48,7 +48,7 @@ interface Held {
 export class CommandRunner {
   readonly #handlers: CommandHandlers;
   readonly #state: StateDirectory;
-  readonly #site: SiteClient;
+  readonly #site: CommandRunnerOptions["site"];
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #held = new Map<string, Held>();
@@ -82,8 +82,9 @@ export class CommandRunner {
     );
   }
 
-  /** The commands of an answer to heartbeat number `heartbeat`, counted from 1; unparsed, since a newer site may have newer ones. */
+  /** The commands of an answer to heartbeat number `heartbeat`, counted from 1; unparsed, since a newer site may have newer ones. None begins after the stop. */
   received(commands: readonly unknown[], heartbeat: number): void {
+    if (this.#stop.signal.aborted) return;
     this.#heartbeat = heartbeat;
     const asked = new Set<string>();
     for (const raw of commands) {
@@ -241,7 +242,7 @@ export class CommandRunner {
 export interface CommandRunnerOptions {
   readonly handlers: CommandHandlers;
   readonly state: StateDirectory;
-  readonly site: SiteClient;
+  readonly site: Pick<SiteClient, "reportCommand">;
   readonly clock: Clock;
   readonly log: Log;
 }
