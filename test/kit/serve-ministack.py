@@ -1,0 +1,155 @@
+"""
+Serves MiniStack on a free port of 127.0.0.1, for test/kit/ministack.ts. Prints {"port": N} once it answers.
+
+It ends, with the processes of its Lambda functions, when standard input closes: whoever started it can't leave it behind.
+What AWS does and this version of MiniStack doesn't, and what the deployed site can't do without, is mended here. Each
+mending refuses to go on when the code it was written for has changed.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import threading
+
+# A group of its own: the functions' processes are in it, so one signal ends them all.
+os.setpgid(0, 0)
+
+
+def end_with_standard_input():
+    while os.read(0, 4096):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+threading.Thread(target=end_with_standard_input, daemon=True).start()
+
+# The socket is bound before MiniStack is loaded, which wants to know its port. Connections inherit TCP_NODELAY from it;
+# without it an answer waits 40 ms for the client's delayed acknowledgement.
+listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+listener.bind(("127.0.0.1", 0))
+port = listener.getsockname()[1]
+os.environ["GATEWAY_PORT"] = str(port)
+os.environ["MINISTACK_HOST"] = "127.0.0.1"
+
+import ministack.app as gateway  # noqa: E402  (reads the environment above)
+from hypercorn.asyncio import serve  # noqa: E402
+from hypercorn.config import Config  # noqa: E402
+from ministack.core import iam_evaluator, lambda_runtime  # noqa: E402
+from ministack.services import lambda_svc  # noqa: E402
+
+
+def replaced_once(text, old, new):
+    if text.count(old) != 1:
+        raise SystemExit(f"this MiniStack is not the one that test/kit/serve-ministack.py mends: {old!r} is not in it once")
+    return text.replace(old, new)
+
+
+def tell_error_names():
+    """A Node function's error keeps its name (AWS: errorType), which Retry and Catch match; here all are Runtime.HandlerError."""
+    lambda_runtime._NODEJS_WORKER_SCRIPT = replaced_once(
+        lambda_runtime._NODEJS_WORKER_SCRIPT, 'trace: err.stack || ""', 'trace: err.stack || "", name: err.name'
+    )
+    thrown = threading.local()
+    invoke = lambda_runtime.Worker.invoke
+    execute = lambda_svc._execute_function_warm
+
+    def invoke_noting_name(*args, **kwargs):
+        result = invoke(*args, **kwargs)
+        thrown.name = result.get("name") if isinstance(result, dict) else None
+        return result
+
+    def execute_telling_name(*args, **kwargs):
+        thrown.name = None
+        result = execute(*args, **kwargs)
+        body = result.get("body")
+        if thrown.name and result.get("error") and body.get("errorType") == "Runtime.HandlerError":
+            body["errorType"] = thrown.name
+        return result
+
+    lambda_runtime.Worker.invoke = invoke_noting_name
+    lambda_svc._execute_function_warm = execute_telling_name
+
+
+def tell_callers():
+    """A function URL with IAM tells the function who calls (AWS: requestContext.authorizer.iam); here nothing does."""
+    build = lambda_svc._build_function_url_event
+
+    def build_with_caller(*args, **kwargs):
+        event = build(*args, **kwargs)
+        if "authorizer" in event["requestContext"]:
+            raise RuntimeError("this MiniStack names the caller itself: take the mending out of test/kit/serve-ministack.py")
+        access_key = gateway.extract_access_key_id(event["headers"], {})
+        identity = iam_evaluator.resolve_caller_identity(access_key)
+        if identity is not None:
+            event["requestContext"]["authorizer"] = {
+                "iam": {
+                    "accessKey": access_key,
+                    "accountId": identity["accountId"],
+                    "callerId": identity["userId"],
+                    "cognitoIdentity": None,
+                    "principalOrgId": None,
+                    "userArn": identity["userArn"],
+                    "userId": identity["userId"],
+                }
+            }
+        return event
+
+    lambda_svc._build_function_url_event = build_with_caller
+
+
+def give_reachable_function_urls():
+    """A function's URL is one that answers on this machine, where *.on.aws does not lead; MiniStack serves that path anyway."""
+    create = lambda_svc._create_function_url_config
+    id_of = lambda_svc._function_url_id
+    place = f"http://127.0.0.1:{port}/_aws/lambda-url/"
+
+    def create_reachable(func_name, data, qualifier):
+        status, headers, body = create(func_name, data, qualifier)
+        if status >= 400:
+            return status, headers, body
+        config = lambda_svc._function_urls[lambda_svc._url_config_key(func_name, qualifier)]
+        config["FunctionUrl"] = f"{place}{id_of(config['FunctionUrl'])}/"
+        return status, headers, json.dumps(config).encode()
+
+    lambda_svc._create_function_url_config = create_reachable
+    lambda_svc._function_url_id = lambda url: url.removeprefix(place).rstrip("/")
+
+
+def count_as_tls():
+    """Policies that refuse what comes without TLS are evaluated, and nothing here speaks it: requests count as if they had."""
+    pin = gateway.pin_request_origin
+    gateway.pin_request_origin = lambda address, _secure: pin(address, True)
+
+
+async def main():
+    config = Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.keep_alive_timeout = 75
+    config.loglevel = os.environ.get("LOG_LEVEL", "INFO")
+    server = asyncio.create_task(serve(gateway.app, config))
+    while not server.done() and not await answers():
+        await asyncio.sleep(0.02)
+    if not server.done():
+        print(json.dumps({"port": port}), flush=True)
+    await server
+
+
+async def answers():
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /_ministack/ready HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+        return b" 200 " in status
+    except OSError:
+        return False
+
+
+tell_error_names()
+tell_callers()
+give_reachable_function_urls()
+count_as_tls()
+asyncio.run(main())
