@@ -37,7 +37,8 @@ export interface ObjectInfo {
 
 /**
  * Durable objects by key (`[a-z0-9/._-]`, no empty or dot segments, at most 512 characters; otherwise `InvalidInput`).
- * Strongly consistent. An object is whole and durable before `put` returns; nothing half-written is ever visible.
+ * Strongly consistent. An object is whole and durable before `put` returns; nothing half-written is ever visible. Whether a
+ * key may be a folder of another is the store's matter (`InvalidInput` where it may not), so no caller makes such keys.
  */
 export interface Objects {
   /** The bytes, or a range cut to the object's end. Throws `NotFound`. */

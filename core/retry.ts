@@ -9,6 +9,8 @@ export interface RetryPolicy {
   readonly baseMs: number;
   /** The longest wait before any attempt. */
   readonly capMs: number;
+  /** Which errors are worth another attempt; by default those that are retryable. */
+  readonly retries?: (error: unknown) => boolean;
 }
 
 /**
@@ -29,7 +31,7 @@ export async function retry<T>(
     try {
       return await fn(attempt);
     } catch (error) {
-      if (attempt >= policy.attemptsMax || !isRetryable(error)) throw error;
+      if (attempt >= policy.attemptsMax || !(policy.retries ?? isRetryable)(error)) throw error;
     }
     const boundMs = Math.min(policy.capMs, policy.baseMs * 2 ** (attempt - 1));
     await clock.sleep(fraction(random) * boundMs, signal);

@@ -132,6 +132,23 @@ export function equalValues(left: TableValue, right: TableValue): boolean {
   );
 }
 
+/** A query's cursor: behind which sort key it goes on. */
+export function encodeCursor(sk: string): string {
+  return Buffer.from(sk).toString("base64url");
+}
+
+/** Throws `InvalidInput` for what no query gave. */
+export function decodeCursor(cursor: string): string {
+  const sk = Buffer.from(cursor, "base64url").toString();
+  if (sk === "" || encodeCursor(sk) !== cursor) throw new InvalidInput("The cursor is not one that a query gave.");
+  return sk;
+}
+
+/** The order of sort keys: by their UTF-8 bytes, which is not that of JavaScript's strings. */
+export function compareSortKeys(left: string, right: string): number {
+  return Buffer.compare(Buffer.from(left), Buffer.from(right));
+}
+
 function isList(value: TableValue): value is readonly TableValue[] {
   return Array.isArray(value);
 }

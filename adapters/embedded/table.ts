@@ -1,11 +1,14 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { Corrupt, FarshoreError, InvalidInput } from "#core/errors.ts";
+import { Corrupt, FarshoreError } from "#core/errors.ts";
 import type { Table, TableAction, TableFields, TableItem, TableKey } from "#core/ports.ts";
 import {
   assertActions,
   assertCondition,
   assertKeyPart,
   assertTableKey,
+  compareSortKeys,
+  decodeCursor,
+  encodeCursor,
   encodeFields,
   keyOfAction,
   partitionKeyBytesMax,
@@ -201,24 +204,10 @@ function parseFields(json: string): TableFields {
 /** SQLite sorts every blob after every text. */
 const afterAllText = new Uint8Array(0);
 
-function byBytes(left: string, right: string): number {
-  return Buffer.compare(Buffer.from(left), Buffer.from(right));
-}
-
 function later(left: string, right: string): string {
-  return byBytes(left, right) < 0 ? right : left;
+  return compareSortKeys(left, right) < 0 ? right : left;
 }
 
 function earlier(left: string | undefined, right: string): string {
-  return left !== undefined && byBytes(left, right) < 0 ? left : right;
-}
-
-function encodeCursor(sk: string): string {
-  return Buffer.from(sk).toString("base64url");
-}
-
-function decodeCursor(cursor: string): string {
-  const sk = Buffer.from(cursor, "base64url").toString();
-  if (sk === "" || encodeCursor(sk) !== cursor) throw new InvalidInput("The cursor is not one that a query gave.");
-  return sk;
+  return left !== undefined && compareSortKeys(left, right) < 0 ? left : right;
 }

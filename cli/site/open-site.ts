@@ -6,8 +6,8 @@ import { SystemRandom } from "#adapters/embedded/random.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import type { Log } from "#core/ports.ts";
+import { claimIdentity } from "#core/protection/identity.ts";
 import type { Site } from "#core/site.ts";
-import { claimIdentity } from "./identity.ts";
 import { invokeTask, machines } from "./machines.ts";
 
 export interface OpenedSite {

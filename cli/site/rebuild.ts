@@ -6,9 +6,9 @@ import { acquireLock } from "#adapters/embedded/process-lock.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { InvalidInput, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import { readIdentity } from "#core/protection/identity.ts";
 import { type RebuiltVpg, rebuildTable } from "#core/protection/rebuild.ts";
 import { rebuildOperations } from "#core/recovery/rebuild-operations.ts";
-import { readIdentity } from "./identity.ts";
 
 export interface RebuiltDirectory {
   readonly siteId: Id;

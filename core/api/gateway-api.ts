@@ -111,6 +111,8 @@ export const openSessionReplySchema = z.object({
   configRevision: z.int(),
   checkpointIntervalMs: z.int(),
   volumes: z.array(z.object({ vmName: z.string(), ...volumeSchema.shape })),
+  /** The URL that this session's batches go to, where it isn't the one that the gateway calls: on AWS. */
+  batchesUrl: z.url({ protocol: /^https?$/ }).optional(),
 });
 export type OpenSessionReply = z.infer<typeof openSessionReplySchema>;
 

@@ -23,14 +23,28 @@ import { syncProgressSchema } from "./gateway-api.ts";
  *   POST   /operations/ID/decision                     [operator] decideSchema → {decision: decisionSchema}
  *   POST   /operations/ID/retry                        [operator] → operationViewSchema
  *   GET    /reports/ID                                 [viewer] the report (core/protection/report.ts)
- *   POST   /tokens                                     [operator] createTokenSchema → {name, role, gatewayId, token}; the token is shown once
+ *   POST   /tokens                                     [operator] createTokenSchema → createdTokenSchema
  *   GET    /vpgs/REF/batches, /vpgs/REF/objects/KEY    [operator] as in gateway-api: reads for views
  */
 
 export const roles = ["viewer", "operator", "approver", "gateway"] as const;
 export type TokenRole = (typeof roles)[number];
 
-export const createTokenSchema = z.strictObject({ name: nameSchema, role: z.enum(roles) });
+export const createTokenSchema = z.strictObject({
+  name: nameSchema,
+  role: z.enum(roles),
+  /** ARN of the IAM role or user to know by this name, at a site on AWS, which has no tokens. */
+  iamRole: z.string().max(2048).optional(),
+});
+
+/** Either has a token, shown this once, or an IAM role. */
+export const createdTokenSchema = z.object({
+  name: z.string(),
+  role: z.string(),
+  gatewayId: z.string().nullable(),
+  token: z.string().optional(),
+  iamRole: z.string().optional(),
+});
 
 export const createVpgSchema = z.strictObject({
   name: nameSchema,

@@ -44,4 +44,5 @@ export const items = {
   gatewayAdoption: (gatewayId: Id): TableKey => ({ pk: "gateway-adoption", sk: gatewayId }),
   tokenName: (name: string): TableKey => ({ pk: "token-name", sk: name }),
   token: (sha256Hex: string): TableKey => ({ pk: "token", sk: sha256Hex }),
+  principal: (arn: string): TableKey => ({ pk: "principal", sk: arn }),
 } as const;

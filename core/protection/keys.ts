@@ -6,7 +6,7 @@ export const bucketKeys = {
   definitions: "vpgs/",
   /** One for every VPG that was deleted; its journal stays until retention takes it. */
   deletedVpg: (vpgId: Id): string => `deleted-vpgs/${vpgId}.json`,
-  /** Token hashes with their names and roles, so that gateways and people are still known after a rebuild. */
+  /** Token hashes and IAM roles with their names, so that gateways and people are still known after a rebuild. */
   tokens: "tokens/",
   token: (name: string): string => `tokens/${name}.json`,
 } as const;

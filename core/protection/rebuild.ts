@@ -6,12 +6,12 @@ import { parseStored, tableFields } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Site } from "#core/site.ts";
 import { annotationSchema } from "./annotation.ts";
+import { credentialActions, credentialSchema } from "./credentials.ts";
 import { definitionSchema, type VpgDefinition } from "./definition.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
 import { type Notes, rebuildSession } from "./rebuild-session.ts";
 import { highestTerm, roleIn } from "./terms.ts";
-import { tokenActions, tokenRecordSchema } from "./tokens.ts";
 import { fieldsOf, type VpgFields } from "./vpg-record.ts";
 
 /** What a rebuild works with: nothing runs meanwhile. */
@@ -113,10 +113,10 @@ async function readNotes(site: BareSite, vpgId: Id): Promise<Notes> {
 async function rebuildTokens(site: BareSite): Promise<number> {
   let count = 0;
   for await (const { key } of listAll(site.objects, bucketKeys.tokens)) {
-    const record = parseStored(tokenRecordSchema, await site.objects.get(key), key);
+    const record = parseStored(credentialSchema, await site.objects.get(key), key);
     await site.table.transact([
       { put: items.tokenName(record.name), fields: tableFields(record) },
-      ...tokenActions(record),
+      ...credentialActions(record),
     ]);
     count += 1;
   }

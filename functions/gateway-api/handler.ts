@@ -13,6 +13,7 @@ import { httpHandler } from "../shared/http-handler.ts";
 import { getBatches, getObject } from "../shared/journal-routes.ts";
 import { httpLimits } from "../shared/limits.ts";
 import type { Call, Route } from "../shared/router.ts";
+import { configuredHost } from "../shared/site.ts";
 
 /** What gateways ask of a site beside sending batches (core/api/gateway-api.ts). No token but a gateway's may call it. */
 const routes: readonly Omit<Route, "role">[] = [
@@ -38,7 +39,8 @@ async function postReport(call: Call): Promise<HttpResult> {
 }
 
 async function postSession(call: Call): Promise<HttpResult> {
-  return json(await openSession(call.site, call.caller, parseInput(openSessionSchema, body(call))));
+  const opened = await openSession(call.site, call.caller, parseInput(openSessionSchema, body(call)));
+  return json({ ...opened, batchesUrl: configuredHost().ingestUrl });
 }
 
 async function postHashes(call: Call): Promise<HttpResult> {

@@ -12,6 +12,8 @@ export interface HttpEvent extends Pick<APIGatewayProxyEventV2, "rawPath" | "raw
     /** When the request began, before its body came; ms since the epoch. */
     readonly timeEpoch: number;
     readonly http: { readonly method: string };
+    /** Who signed the request, where a function URL checked that; believed on a host that says so, and nowhere else. */
+    readonly authorizer?: { readonly iam?: { readonly userArn: string } | undefined } | undefined;
   };
 }
 

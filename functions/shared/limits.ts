@@ -6,9 +6,9 @@ export const httpLimits = {
   jsonBytesMax: 1024 * 1024,
   /** The one body that is not JSON: a batch object. */
   batchBytesMax: objectBytesMax,
-  /** How long a gateway's token is believed without looking it up. */
-  tokenRememberedMs: 5000,
-  tokensRemembered: 1000,
+  /** How long a gateway is believed to be who it was without looking it up: longer than the usual time between two batches. */
+  callerRememberedMs: 60_000,
+  callersRemembered: 1000,
   /** A function may take this long, as on Lambda. */
   functionTimeMs: 900_000,
   pathCharactersMax: 2048,

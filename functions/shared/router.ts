@@ -3,7 +3,7 @@ import type { Caller, Site } from "#core/site.ts";
 import { assertRole, authenticate, type LeastRole } from "./authenticate.ts";
 import type { HttpEvent, HttpResult } from "./http.ts";
 import { httpLimits } from "./limits.ts";
-import { configuredSite } from "./site.ts";
+import { configuredHost } from "./site.ts";
 
 export interface Call {
   readonly site: Site;
@@ -32,8 +32,9 @@ export function dispatcher(routes: readonly Route[]): (event: HttpEvent) => Prom
   return async (event) => {
     if (event.rawPath.length > httpLimits.pathCharactersMax) throw new InvalidInput("the path is too long");
     if (event.rawQueryString.length > httpLimits.queryCharactersMax) throw new InvalidInput("the query is too long");
-    const site = configuredSite();
-    const caller = await authenticate(site, event);
+    const host = configuredHost();
+    const { site } = host;
+    const caller = await authenticate(host, event);
     const { method } = event.requestContext.http;
     const matching = compiled.filter(({ pattern }) => pattern.test(event.rawPath));
     const route = matching.find((one) => one.method === method);

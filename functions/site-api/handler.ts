@@ -1,9 +1,11 @@
 import { createTokenSchema, createVpgSchema } from "#core/api/site-api.ts";
+import { InvalidInput } from "#core/errors.ts";
 import { parseInput } from "#core/json.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { failoverCheck } from "#core/protection/failover-check.ts";
 import { listGateways } from "#core/protection/gateway-store.ts";
+import { registerPrincipal } from "#core/protection/principals.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { getVpg, listVpgs, pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
@@ -13,6 +15,7 @@ import { httpHandler } from "../shared/http-handler.ts";
 import { getBatches, getObject } from "../shared/journal-routes.ts";
 import { httpLimits } from "../shared/limits.ts";
 import type { Call, Route } from "../shared/router.ts";
+import { configuredHost } from "../shared/site.ts";
 import { getCheckpoints, getCommandState, getResolved, postCheckpoint } from "./checkpoint-routes.ts";
 import { getOperation, getOperations, getReport, postDecision, postOperation, postRetry } from "./operation-routes.ts";
 
@@ -75,9 +78,18 @@ async function getFailoverCheck({ site, param }: Call): Promise<HttpResult> {
   return json(await failoverCheck(site, await getVpg(site, param("ref"))));
 }
 
+/** A token where callers show tokens, an IAM role where requests are signed: the other would open nothing. */
 async function postToken({ site, caller, event }: Call): Promise<HttpResult> {
-  const input = parseInput(createTokenSchema, bodyJson(event, httpLimits.jsonBytesMax));
-  return json(await createToken(site, input, caller), 201);
+  const { iamRole, ...input } = parseInput(createTokenSchema, bodyJson(event, httpLimits.jsonBytesMax));
+  const signed = configuredHost().authentication.kind === "iam";
+  if (signed !== (iamRole !== undefined)) {
+    const need = signed
+      ? "knows callers by IAM: name theirs with --iam-role ARN"
+      : "knows callers by tokens: leave --iam-role out";
+    throw new InvalidInput(`this site ${need}`, { field: "iamRole" });
+  }
+  if (iamRole === undefined) return json(await createToken(site, input, caller), 201);
+  return json(await registerPrincipal(site, { ...input, iamRole }, caller), 201);
 }
 
 export const handler = httpHandler(

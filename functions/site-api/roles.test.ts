@@ -7,6 +7,7 @@ import { makeSite, operator, protect, type TestSite, twoVolumes } from "../../te
 import { handler as gatewayApi } from "../gateway-api/handler.ts";
 import { handler as ingestBatch } from "../ingest-batch/handler.ts";
 import type { HttpHandler } from "../shared/http-handler.ts";
+import { httpLimits } from "../shared/limits.ts";
 import { runWithSite } from "../shared/site.ts";
 import { handler as siteApi } from "./handler.ts";
 
@@ -230,7 +231,7 @@ describe("tokens", () => {
     expect((await call(gatewayApi, "POST", "/gateway/v1/heartbeat", first.token, heartbeat)).status).toBe(200);
     const second = await createToken(site, { name: "gw-new", role: "gateway" }, operator);
     expect(second.gatewayId).toBe(first.gatewayId);
-    await site.clock.advance(5001);
+    await site.clock.advance(httpLimits.callerRememberedMs + 1);
     expect((await call(gatewayApi, "POST", "/gateway/v1/heartbeat", first.token, heartbeat)).status).toBe(401);
     expect((await call(gatewayApi, "POST", "/gateway/v1/heartbeat", second.token, heartbeat)).status).toBe(200);
   });

@@ -6,6 +6,8 @@ export interface ObjectsUnderTest {
   readonly objects: Objects;
   /** Another client of the same bucket, where there can be one; by default the same. */
   readonly other?: Objects;
+  /** Keys are mere names, as in S3: one may be a folder of another. */
+  readonly flat?: boolean;
   dispose?(): Promise<void>;
 }
 
@@ -225,12 +227,16 @@ export function objectsContract(name: string, make: () => Promise<ObjectsUnderTe
         for (const key of keys) expect(text(await objects.get(key)), key).toBe(key);
         expect((await objects.list("")).map(({ key }) => key)).toEqual([...keys].sort());
       });
-      it("refuses a key that is a folder of another, and one below an object", async () => {
+      it("refuses a key that is a folder of another, and one below an object, or else holds both", async () => {
         await objects.put("a/b/c", bytes("x"));
+        const keys = ["a", "a/b", "a/b/c/d", "a/b/c/d/e"];
         for (const options of [{}, { ifAbsent: true }])
-          for (const key of ["a", "a/b", "a/b/c/d", "a/b/c/d/e"])
+          for (const key of tested.flat === true ? [] : keys)
             await expect(objects.put(key, bytes("y"), options), key).rejects.toMatchObject({ name: "InvalidInput" });
-        expect((await objects.list("")).map(({ key }) => key)).toEqual(["a/b/c"]);
+        if (tested.flat === true) for (const key of keys) await objects.put(key, bytes(key));
+        const held = tested.flat === true ? ["a/b/c", ...keys].sort() : ["a/b/c"];
+        expect((await objects.list("")).map(({ key }) => key)).toEqual(held);
+        for (const key of held) expect(text(await objects.get(key)), key).toBe(key === "a/b/c" ? "x" : key);
       });
     });
   });

@@ -1,9 +1,10 @@
 import type { Random } from "#core/ports.ts";
+import { payloadBytesMax } from "#core/workflow-rules.ts";
 import { runtimeFailure, StatesFailure } from "./failure.ts";
 import type { Frame } from "./frame.ts";
 import type { Json, JsonObject } from "./json.ts";
 import { jsonBytes } from "./json.ts";
-import { PAYLOAD_BYTES_MAX, SECONDS_MAX } from "./limits.ts";
+import { SECONDS_MAX } from "./limits.ts";
 import { placeAt, readAt, type Scope, selectAt } from "./paths.ts";
 import type { Seconds, State } from "./states.ts";
 import { fill, type Template } from "./template.ts";
@@ -13,7 +14,7 @@ type Filtered = Exclude<State, { type: "Fail" }>;
 
 /** States.DataLimitExceeded for a value over the payload bound. */
 export function sizeFailure(name: string, value: Json): StatesFailure | undefined {
-  if (jsonBytes(value) <= PAYLOAD_BYTES_MAX) return undefined;
+  if (jsonBytes(value) <= payloadBytesMax) return undefined;
   const reason = `The state/task '${name}' returned a result with a size exceeding the maximum number of bytes service limit.`;
   return new StatesFailure("States.DataLimitExceeded", reason);
 }

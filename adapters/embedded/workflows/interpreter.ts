@@ -1,11 +1,12 @@
-import { ExecutionAlreadyExists, InvalidInput, NotFound, TaskTimedOut, Transient } from "#core/errors.ts";
+import { ExecutionAlreadyExists, NotFound, TaskTimedOut, Transient } from "#core/errors.ts";
 import type { Clock, ExecutionDescription, ExecutionStatus, Log, Random, Workflows } from "#core/ports.ts";
+import { assertExecutionName, parsePayload } from "#core/workflow-rules.ts";
 import { parseMachine, substitute } from "./definition.ts";
 import { Execution } from "./execution.ts";
 import { event, type Frame, type HistoryEvent, type Outcome } from "./frame.ts";
-import { type Json, parseJson } from "./json.ts";
+import { parseJson } from "./json.ts";
 import { type Host, Ledger } from "./ledger.ts";
-import { CLOSE_GRACE_MS, INTERRUPTED_REST_MS, NAME_LENGTH_MAX, PAYLOAD_BYTES_MAX } from "./limits.ts";
+import { CLOSE_GRACE_MS, INTERRUPTED_REST_MS } from "./limits.ts";
 import type { Machine } from "./states.ts";
 import { describeRow, type ExecutionRow, WorkflowStore } from "./store.ts";
 import { callFunction, type Invoke, type OpenToken } from "./task.ts";
@@ -28,8 +29,6 @@ export interface EmbeddedWorkflowsOptions {
   /** Told of every event right after it is durable. When it throws, the interpreter halts there as if the process had died. */
   readonly onTransition?: (execution: { machine: string; name: string }, event: HistoryEvent) => void;
 }
-
-const NAME = new RegExp(`^[A-Za-z0-9_.-]{1,${NAME_LENGTH_MAX}}$`);
 
 /**
  * `Workflows` for the embedded site: runs Amazon States Language documents as Step Functions Standard does, on one SQLite
@@ -72,8 +71,8 @@ export class EmbeddedWorkflows implements Workflows {
     this.#check();
     const source = this.#machines.get(machine);
     if (source === undefined) throw new NotFound(`there is no state machine ${machine}`, { machine });
-    if (!NAME.test(name)) throw new InvalidInput(`an execution's name must match ${NAME.source}: ${name}`, { name });
-    const data = parseData(input, "input");
+    assertExecutionName(name);
+    const data = parsePayload(input, "input");
     const known = this.#store.find(machine, name);
     if (known !== undefined) {
       if (known.status === "RUNNING" && known.input === input) return;
@@ -113,7 +112,7 @@ export class EmbeddedWorkflows implements Workflows {
   }
 
   async succeed(taskToken: string, output: string): Promise<void> {
-    this.#answer(taskToken, { result: parseData(output, "output") });
+    this.#answer(taskToken, { result: parsePayload(output, "output") });
   }
 
   async fail(taskToken: string, error: string, cause: string): Promise<void> {
@@ -246,17 +245,5 @@ export class EmbeddedWorkflows implements Workflows {
       this.#halt();
       throw error;
     }
-  }
-}
-
-/** JSON text within the payload bound; throws `InvalidInput`. */
-function parseData(text: string, what: string): Json {
-  if (Buffer.byteLength(text) > PAYLOAD_BYTES_MAX) {
-    throw new InvalidInput(`the ${what} is larger than ${PAYLOAD_BYTES_MAX} bytes`);
-  }
-  try {
-    return parseJson(text);
-  } catch (error) {
-    throw new InvalidInput(`the ${what} is not JSON`, {}, { cause: error });
   }
 }

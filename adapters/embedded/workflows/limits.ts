@@ -1,11 +1,7 @@
-/** UTF-8 bytes a payload, an input or an output may have; Step Functions' own bound ("Quotas", AWS Step Functions guide). */
-export const PAYLOAD_BYTES_MAX = 262_144;
+/** Bounds of the interpreter; those of every execution are in core/workflow-rules.ts. */
 
 /** Events of one execution; at this number Step Functions fails it. */
 export const HISTORY_EVENTS_MAX = 25_000;
-
-/** Characters of an execution's name. */
-export const NAME_LENGTH_MAX = 80;
 
 /** Characters of a state's name. */
 export const STATE_NAME_LENGTH_MAX = 80;

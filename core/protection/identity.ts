@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { InvalidInput } from "#core/errors.ts";
+import { InvalidInput, NotFound } from "#core/errors.ts";
 import { type Id, idSchema, nameSchema, newId } from "#core/ids.ts";
 import { siteKey } from "#core/journal/keys.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
@@ -24,12 +24,25 @@ export async function claimIdentity(
   name: string,
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): Promise<SiteIdentity> {
+  const stands = (await identityIn(objects)) ?? (await makeIdentity(objects, name, clock, random));
+  if (stands.name !== name) {
+    throw new InvalidInput(`this bucket belongs to the site "${stands.name}", not "${name}"`, { field: "name" });
+  }
+  return stands;
+}
+
+async function makeIdentity(objects: Objects, name: string, clock: Clock, random: Random): Promise<SiteIdentity> {
   const siteId: Id = newId(clock, random);
   const identity = identitySchema.parse({ formatVersion: 1, siteId, name, createdAt: clock.now() });
   await objects.put(siteKey, jsonBytes(identity), { ifAbsent: true });
-  const stands = await readIdentity(objects);
-  if (stands.name !== name) {
-    throw new InvalidInput(`this directory belongs to the site "${stands.name}", not "${name}"`, { field: "name" });
+  return readIdentity(objects);
+}
+
+async function identityIn(objects: Objects): Promise<SiteIdentity | undefined> {
+  try {
+    return await readIdentity(objects);
+  } catch (error) {
+    if (error instanceof NotFound) return undefined;
+    throw error;
   }
-  return stands;
 }
