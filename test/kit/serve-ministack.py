@@ -37,7 +37,7 @@ os.environ["MINISTACK_HOST"] = "127.0.0.1"
 import ministack.app as gateway  # noqa: E402  (reads the environment above)
 from hypercorn.asyncio import serve  # noqa: E402
 from hypercorn.config import Config  # noqa: E402
-from ministack.core import iam_evaluator, lambda_runtime  # noqa: E402
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime  # noqa: E402
 from ministack.services import lambda_svc  # noqa: E402
 
 
@@ -124,6 +124,31 @@ def count_as_tls():
     gateway.pin_request_origin = lambda address, _secure: pin(address, True)
 
 
+def tell_conditions_of_puts():
+    """Bucket policies can ask for If-None-Match by two keys of a request that MiniStack leaves unset."""
+    context_of = iam_actions.s3_service_context
+
+    def context_with_conditions(iam_action, query_params, path="", headers=None):
+        context = context_of(iam_action, query_params, path, headers)
+        if iam_action == "s3:PutObject":
+            for name in ("if-none-match", "if-match"):
+                if (headers or {}).get(name):
+                    context[f"s3:{name}"] = headers[name]
+            part = "uploads" in (query_params or {}) or "partNumber" in (query_params or {})
+            context["s3:ObjectCreationOperation"] = "false" if part else "true"
+        return context
+
+    iam_actions.s3_service_context = context_with_conditions
+
+
+def wait_less_for_logs():
+    """A function that logs nothing is answered for after 5 ms of silence, not 50."""
+    drain = lambda_runtime.Worker._drain_stderr_bounded
+    if drain.__defaults__ != (0.05, 0.005, 0.25):
+        raise SystemExit("this MiniStack waits otherwise for a function's log: look at test/kit/serve-ministack.py")
+    drain.__defaults__ = (0.005, 0.005, 0.25)
+
+
 async def main():
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
@@ -152,4 +177,6 @@ tell_error_names()
 tell_callers()
 give_reachable_function_urls()
 count_as_tls()
+tell_conditions_of_puts()
+wait_less_for_logs()
 asyncio.run(main())
