@@ -15,32 +15,22 @@ export type OpenOutcome =
   /** Nobody was asked: no answer. */
   | { readonly kind: "unreachable"; readonly error: FarshoreError };
 
+export interface SessionOpenerOptions {
+  readonly vpgName: string;
+  readonly site: SiteClient;
+  readonly state: SourceState;
+  readonly disks: SourceDisks;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
 /** Opens sessions (R4): each is the run grant of R17 too, asked for before anything is served read-write. */
 export class SessionOpener {
-  readonly #vpgName: string;
-  readonly #site: SiteClient;
-  readonly #state: SourceState;
-  readonly #disks: SourceDisks;
-  readonly #clock: Clock;
-  readonly #random: Random;
-  readonly #log: Log;
+  readonly #options: SessionOpenerOptions;
 
-  constructor(options: {
-    readonly vpgName: string;
-    readonly site: SiteClient;
-    readonly state: SourceState;
-    readonly disks: SourceDisks;
-    readonly clock: Clock;
-    readonly random: Random;
-    readonly log: Log;
-  }) {
-    this.#vpgName = options.vpgName;
-    this.#site = options.site;
-    this.#state = options.state;
-    this.#disks = options.disks;
-    this.#clock = options.clock;
-    this.#random = options.random;
-    this.#log = options.log;
+  constructor(options: SessionOpenerOptions) {
+    this.#options = options;
   }
 
   /**
@@ -51,7 +41,7 @@ export class SessionOpener {
     try {
       const vpgId = await this.#vpgId(signal);
       const reply = await this.#ask(vpgId, untouched, signal);
-      await this.#state.save({
+      await this.#options.state.save({
         vpgId,
         term: reply.term,
         session: reply.session,
@@ -65,33 +55,35 @@ export class SessionOpener {
       signal.throwIfAborted();
       if (error instanceof Transient) return { kind: "unreachable", error };
       // The state directory's trouble (a full disk) is told as such, and tried again; nothing is served on its account.
-      return { kind: "refused", error: fileTrouble(error, `State directory of ${this.#vpgName}`) };
+      return { kind: "refused", error: fileTrouble(error, `State directory of ${this.#options.vpgName}`) };
     }
   }
 
   async #vpgId(signal: AbortSignal): Promise<Id> {
-    const { vpgId } = await this.#site.definition(this.#vpgName, signal);
-    const known = this.#state.facts.vpgId;
+    const { vpgName, site, state, log } = this.#options;
+    const { vpgId } = await site.definition(vpgName, signal);
+    const known = state.facts.vpgId;
     if (known !== null && known !== vpgId) {
       // The name was given to a new VPG: nothing this directory knows is about that one.
-      this.#log.warn("source.vpg-replaced", { vpg: this.#vpgName, before: known, now: vpgId });
-      await this.#state.forget();
+      log.warn("source.vpg-replaced", { vpg: vpgName, before: known, now: vpgId });
+      await state.forget();
     }
     return vpgId;
   }
 
   async #ask(vpgId: Id, untouched: boolean, signal: AbortSignal): Promise<OpenSessionReply> {
-    const nonce = this.#state.facts.pendingNonce ?? newId(this.#clock, this.#random);
-    await this.#state.save({ vpgId, pendingNonce: nonce });
-    const { facts } = this.#state;
+    const { state, disks, clock, random } = this.#options;
+    const nonce = state.facts.pendingNonce ?? newId(clock, random);
+    await state.save({ vpgId, pendingNonce: nonce });
+    const { facts } = state;
     const ask = {
       vpgId,
       nonce,
       lastSession: facts.session,
       acknowledgedBatch: facts.acknowledgedBatch,
-      cleanlyClosed: untouched && facts.clean && sameDisks(facts.disks, await this.#disks.identify()),
+      cleanlyClosed: untouched && facts.clean && sameDisks(facts.disks, await disks.identify()),
       acceptRegression: false,
-      volumes: this.#disks.offered,
+      volumes: disks.offered,
     };
     const reply = await this.#opened(ask, signal);
     // The answer to an earlier ask whose reply was lost: what it says of the disks was true then, and may not be now.
@@ -99,12 +91,13 @@ export class SessionOpener {
   }
 
   async #opened(ask: OpenSession, signal: AbortSignal): Promise<OpenSessionReply> {
+    const { site, log } = this.#options;
     try {
-      return await this.#site.openSession(ask, signal);
+      return await site.openSession(ask, signal);
     } catch (error) {
       if (!(error instanceof FarshoreError) || error.name !== "RecoverySiteRegressed") throw error;
-      this.#log.warn("source.site-regressed", { error });
-      return await this.#site.openSession({ ...ask, acceptRegression: true }, signal);
+      log.warn("source.site-regressed", { error });
+      return await site.openSession({ ...ask, acceptRegression: true }, signal);
     }
   }
 }
