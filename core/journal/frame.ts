@@ -1,27 +1,43 @@
-import { constants, crc32, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { crc32 } from "node:zlib";
 import { Corrupt, type MalformedBatch } from "#core/errors.ts";
 import type { BatchHeader, CompressedFrame, FrameInfo } from "./batch.ts";
 import { frameBytesMax } from "./limits.ts";
 import { malformed } from "./malformed.ts";
+import { compressBound, type ZstdCoder, zstdCompressor, zstdDecompressor } from "./zstd.ts";
 
 /** Node takes level -1 for "unset" and compresses at 3; -5 is real, and the fastest worth its size. */
 export type FrameLevel = "zstd1" | "zstd-5" | "raw";
 
-const levels = { zstd1: 1, "zstd-5": -5 } as const;
+/** One of each a thread; their contexts are made at the first frame. */
+const compressors: Readonly<Record<Exclude<FrameLevel, "raw">, ZstdCoder>> = {
+  zstd1: zstdCompressor(1),
+  "zstd-5": zstdCompressor(-5),
+};
+const decompressor = zstdDecompressor();
 
-/** Compresses one frame of 1 to 256 KiB; kept raw when that is not larger. Deterministic for a zstd version. */
-export function compressFrame(raw: Uint8Array, level: FrameLevel): CompressedFrame {
+/** Memory that any frame can be decoded into. */
+export const decodedFrameRoom = frameBytesMax + 1;
+
+/** Memory that any frame can be compressed into. */
+export const compressedFrameRoom = compressBound(frameBytesMax);
+
+/**
+ * Compresses one frame of 1 to 256 KiB into the start of `room`, which has `compressedFrameRoom` bytes; one that doesn't shrink is stored
+ * raw, and `raw` itself is given back. Deterministic for a zstd version.
+ */
+export function compressFrame(
+  raw: Uint8Array,
+  level: FrameLevel,
+  room = new Uint8Array(compressedFrameRoom),
+): CompressedFrame {
   if (raw.length === 0 || raw.length > frameBytesMax) {
     throw new RangeError(`a frame has 1 to ${frameBytesMax} bytes, not ${raw.length}`);
   }
   if (level !== "raw") {
-    const bytes = zstdCompressSync(raw, {
-      // One output buffer as large as the input: what does not fit would be stored raw anyway.
-      chunkSize: Math.max(raw.length, 1024),
-      pledgedSrcSize: raw.length,
-      params: { [constants.ZSTD_c_compressionLevel]: levels[level] },
-    });
-    if (bytes.length < raw.length) return { codec: "zstd", bytes, crc32: crc32(bytes), rawLength: raw.length };
+    const length = compressors[level].code(raw, room);
+    if (length === undefined) throw new TypeError("zstd did not compress");
+    const bytes = room.subarray(0, length);
+    if (length < raw.length) return { codec: "zstd", bytes, crc32: crc32(bytes), rawLength: raw.length };
   }
   return { codec: "raw", bytes: raw, crc32: crc32(raw), rawLength: raw.length };
 }
@@ -31,34 +47,37 @@ export type FrameOrigin = "received" | "stored";
 
 /**
  * The raw bytes of frame `index`, checked: CRC32 of the stored bytes, one whole zstd frame that declares exactly the raw
- * length (so a bomb is refused before any output is allocated), nothing before or behind it.
+ * length (so a bomb is refused before any output is allocated), nothing before or behind it. They alias `stored` when the frame is raw, else `room`, which has at least a byte more than the frame.
  */
 export function decodeFrame(
   header: Pick<BatchHeader, "frames">,
   index: number,
   stored: Uint8Array,
   origin: FrameOrigin = "stored",
+  room?: Uint8Array,
 ): Uint8Array {
   const info = header.frames[index];
   if (info === undefined) throw new RangeError(`no frame ${index}`);
   if (stored.length !== info.storedLength) throw bad(origin, "frames.storedLength", "is not what was read", index);
   if (crc32(stored) !== info.crc32) throw bad(origin, "frames.crc32", "does not match the stored bytes", index);
   if (info.codec === "raw") return stored;
-  return decompress(info, stored, index, origin);
+  return decompress(info, stored, index, origin, room ?? Buffer.allocUnsafeSlow(info.rawLength + 1));
 }
 
-function decompress(info: FrameInfo, stored: Uint8Array, index: number, origin: FrameOrigin): Uint8Array {
+function decompress(
+  info: FrameInfo,
+  stored: Uint8Array,
+  index: number,
+  origin: FrameOrigin,
+  room: Uint8Array,
+): Uint8Array {
   if (!isSingleZstdFrame(stored, info.rawLength)) {
     throw bad(origin, "frames.zstd", "is not one single-segment zstd frame of the raw length", index);
   }
-  let raw: Uint8Array;
-  try {
-    raw = zstdDecompressSync(stored, { maxOutputLength: info.rawLength, chunkSize: Math.max(info.rawLength, 64) });
-  } catch (cause) {
-    throw bad(origin, "frames.zstd", "does not decompress", index, cause);
-  }
-  if (raw.length !== info.rawLength) throw bad(origin, "frames.rawLength", "is not the decompressed length", index);
-  return raw;
+  const length = decompressor.code(stored, room.subarray(0, info.rawLength + 1));
+  if (length === undefined) throw bad(origin, "frames.zstd", "does not decompress", index);
+  if (length !== info.rawLength) throw bad(origin, "frames.rawLength", "is not the decompressed length", index);
+  return room.subarray(0, length);
 }
 
 /**
@@ -88,13 +107,7 @@ function isSingleZstdFrame(bytes: Uint8Array, rawLength: number): boolean {
   }
 }
 
-function bad(
-  origin: FrameOrigin,
-  field: string,
-  message: string,
-  index: number,
-  cause?: unknown,
-): Corrupt | MalformedBatch {
+function bad(origin: FrameOrigin, field: string, message: string, index: number): Corrupt | MalformedBatch {
   if (origin === "received") return malformed(field, message, index);
-  return new Corrupt(`stored frame ${index}: ${field} ${message}`, { field, index }, { cause });
+  return new Corrupt(`stored frame ${index}: ${field} ${message}`, { field, index });
 }

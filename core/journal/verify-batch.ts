@@ -1,6 +1,6 @@
 import type { BatchHeader, BatchPlace, ExtentColumns } from "./batch.ts";
 import { decodeObject } from "./decode.ts";
-import { decodeFrame } from "./frame.ts";
+import { decodedFrameRoom, decodeFrame } from "./frame.ts";
 import { malformed } from "./malformed.ts";
 
 export interface VolumeBounds {
@@ -29,10 +29,13 @@ export function verifyBatch(bytes: Uint8Array, bounds: BatchBounds): BatchHeader
   }
   checkBounds(header, bounds.volumes);
   for (const [index, frame] of header.frames.entries()) {
-    decodeFrame(header, index, bytes.subarray(frame.start, frame.start + frame.storedLength), "received");
+    decodeFrame(header, index, bytes.subarray(frame.start, frame.start + frame.storedLength), "received", decoded);
   }
   return header;
 }
+
+/** Frames are decoded here one after the other only to see that they can be. */
+const decoded = new Uint8Array(decodedFrameRoom);
 
 function checkBounds(header: BatchHeader, before: ReadonlyMap<number, VolumeBounds>): void {
   const volumes = new Map(before);

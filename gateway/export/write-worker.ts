@@ -1,13 +1,15 @@
 /** Entry of a thread that decodes frames and writes them into a file that the main thread opened. */
 import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import { decodeFrame } from "#core/journal/frame.ts";
+import { decodedFrameRoom, decodeFrame } from "#core/journal/frame.ts";
 import type { FromWriteWorker, ToWriteWorker } from "./frame-writer.ts";
 import { zeroRuns } from "./zero-runs.ts";
 
 const port = parentPort;
 if (port === null) throw new TypeError("the write worker runs as a worker thread only");
 const { fd }: { readonly fd: number } = workerData;
+/** Written before the next frame is decoded. */
+const decoded = Buffer.allocUnsafeSlow(decodedFrameRoom);
 
 port.on("message", (message: ToWriteWorker) => {
   port.postMessage(written(message));
@@ -15,7 +17,7 @@ port.on("message", (message: ToWriteWorker) => {
 
 function written({ info, stored, runs }: ToWriteWorker): FromWriteWorker {
   try {
-    const raw = decodeFrame({ frames: [info] }, 0, stored);
+    const raw = decodeFrame({ frames: [info] }, 0, stored, "stored", decoded);
     let dataBytes = 0;
     for (let at = 0; at < runs.length; at += 3) {
       const [offset = 0, length = 0, frameOffset = 0] = runs.subarray(at, at + 3);

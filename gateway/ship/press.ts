@@ -1,6 +1,6 @@
 import { encodeBatch } from "#core/journal/encode.ts";
 import type { FrameLevel } from "#core/journal/frame.ts";
-import { packExtents } from "#core/journal/pack.ts";
+import { PackingRoom, packExtents } from "#core/journal/pack.ts";
 import { fastLevelQueueBytes, rawLevelQueueBytes } from "../limits.ts";
 import { extentsOf, type SealedSegment } from "../tap/segment.ts";
 
@@ -18,6 +18,9 @@ export function levelFor(queuedBytes: number): FrameLevel {
   return queuedBytes > fastLevelQueueBytes ? "zstd-5" : "zstd1";
 }
 
+/** One a thread; a batch copies out of it. */
+const room = new PackingRoom();
+
 /** The batch object of a segment. Blocks its thread for some 15 ms at 4 MiB; the segment's buffers are free afterwards. */
 export function pressSegment(
   place: SessionPlace,
@@ -26,7 +29,7 @@ export function pressSegment(
   level: FrameLevel,
 ): Uint8Array {
   const payload = new Uint8Array(segment.buffers.payload, 0, segment.payloadBytes);
-  const { extents, frames } = packExtents(extentsOf(segment), payload, level);
+  const { extents, frames } = packExtents(extentsOf(segment), payload, level, room);
   return encodeBatch({
     vpgId: place.vpgId,
     term: place.term,
