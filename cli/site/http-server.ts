@@ -4,16 +4,17 @@ import type { AddressInfo } from "node:net";
 import type { Context } from "aws-lambda";
 import { namedFileBytesMax } from "#adapters/embedded/limits.ts";
 import { readBounded } from "#adapters/embedded/read-bounded.ts";
-import { InvalidInput, Transient } from "#core/errors.ts";
+import { InvalidInput } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import type { Site } from "#core/site.ts";
 import { errorReply } from "../../functions/shared/error-reply.ts";
-import { type HttpEvent, type HttpResult, tooLarge } from "../../functions/shared/http.ts";
+import type { HttpEvent, HttpResult } from "../../functions/shared/http.ts";
 import type { HttpHandler } from "../../functions/shared/http-handler.ts";
 import { runWithSite } from "../../functions/shared/site.ts";
 import { lambdaContext } from "./lambda-context.ts";
 import { siteLimits as limits } from "./limits.ts";
 import type { ListenAddress } from "./listen-address.ts";
+import { BodyMemory, RequestBody } from "./request-body.ts";
 
 /** Which function serves a path; the first prefix that fits. */
 export interface Mount {
@@ -42,9 +43,9 @@ export async function startHttpServer(
   address: ListenAddress,
   tls: TlsFiles | undefined,
 ): Promise<HttpServer> {
-  const bodies = new BodyBudget();
+  const memory = new BodyMemory();
   const server = listenerOf(tls, (request, response) => {
-    serve(site, mounts, request, response, bodies).catch((error: unknown) => {
+    serve(site, mounts, request, response, memory).catch((error: unknown) => {
       // Reached when the connection broke while the answer was written: nobody is left to tell.
       site.log.debug("response-not-sent", { error });
       response.destroy();
@@ -57,22 +58,6 @@ export async function startHttpServer(
   const port = await listen(server, address);
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   return { url: `${tls === undefined ? "http" : "https"}://${host}:${port}`, close: () => close(server) };
-}
-
-/** Bytes of bodies in memory, of all requests together. */
-class BodyBudget {
-  #bytes = 0;
-
-  /** Throws `Transient` when that is too much; the caller gives back what it took. */
-  take(bytes: number): void {
-    if (this.#bytes + bytes > limits.bodiesBytesMax)
-      throw new Transient("the site has too much to take in; come again");
-    this.#bytes += bytes;
-  }
-
-  give(bytes: number): void {
-    this.#bytes -= bytes;
-  }
 }
 
 function listenerOf(tls: TlsFiles | undefined, listener: RequestListener): Server {
@@ -114,10 +99,10 @@ async function serve(
   mounts: readonly Mount[],
   request: IncomingMessage,
   response: ServerResponse,
-  bodies: BodyBudget,
+  memory: BodyMemory,
 ): Promise<void> {
   const requestId = newId(site.clock, site.random);
-  const result = await answer(site, mounts, request, requestId, bodies);
+  const result = await answer(site, mounts, request, requestId, memory);
   const { statusCode = 200, headers = {}, body = "", isBase64Encoded } = result;
   const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
   response.writeHead(statusCode, {
@@ -135,15 +120,15 @@ async function answer(
   mounts: readonly Mount[],
   request: IncomingMessage,
   requestId: string,
-  bodies: BodyBudget,
+  memory: BodyMemory,
 ): Promise<HttpResult> {
   const [rawPath = "/", rawQueryString = ""] = (request.url ?? "/").split(/\?(.*)/s);
   const mount = mounts.find(({ prefix }) => rawPath.startsWith(prefix)) ?? mounts.at(-1);
   if (mount === undefined) throw new TypeError("a server without functions");
-  const parts: Buffer[] = [];
+  const body = new RequestBody(memory);
   const timeEpoch = site.clock.now();
   try {
-    const bytes = await readBody(request, mount.bodyBytesMax, parts, bodies);
+    const bytes = await body.read(request, mount.bodyBytesMax);
     const event: HttpEvent = {
       rawPath,
       rawQueryString,
@@ -157,35 +142,13 @@ async function answer(
   } catch (error) {
     return errorReply(error, requestId);
   } finally {
-    bodies.give(bytesOf(parts));
+    body.release();
   }
 }
-
-const bytesOf = (parts: readonly Buffer[]): number => parts.reduce((sum, part) => sum + part.length, 0);
 
 function headersOf(request: IncomingMessage): Record<string, string> {
   const entries = Object.entries(request.headers).flatMap(([name, value]) =>
     value === undefined ? [] : [[name, Array.isArray(value) ? value.join(",") : value] as const],
   );
   return Object.fromEntries(entries);
-}
-
-/** The whole body, refused by its announced length before it is read, and by its true length while. */
-async function readBody(
-  request: IncomingMessage,
-  bytesMax: number,
-  parts: Buffer[],
-  bodies: BodyBudget,
-): Promise<Buffer> {
-  if (Number(request.headers["content-length"] ?? 0) > bytesMax) throw tooLarge(bytesMax);
-  let length = 0;
-  for await (const part of request) {
-    if (!Buffer.isBuffer(part)) throw new TypeError("a body is made of buffers");
-    length += part.length;
-    if (length > bytesMax) throw tooLarge(bytesMax);
-    bodies.take(part.length);
-    parts.push(part);
-  }
-  const [only] = parts;
-  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, length);
 }

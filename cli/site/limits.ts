@@ -1,3 +1,5 @@
+import { objectBytesMax } from "#core/journal/limits.ts";
+
 /** Bounds of an embedded site's HTTP server and its housekeeping. */
 export const siteLimits = {
   /** Request headers: a token, an age, and what proxies add. */
@@ -12,6 +14,12 @@ export const siteLimits = {
   connectionsMax: 600,
   /** Bodies held in memory at the same time; further requests are told to come again. */
   bodiesBytesMax: 512 * 1024 * 1024,
+  /** A body up to this comes in one piece and needs no buffer of its own. */
+  singlePieceBytes: 64 * 1024,
+  /** Size of the buffers that longer bodies share in turn: a batch. */
+  pooledBodyBytes: objectBytesMax,
+  /** How many are kept between requests: the batches that one gateway has in flight. */
+  pooledBodiesMax: 16,
   /** Requests under way get this long at a clean stop. */
   closeGraceMs: 10_000,
   /** How often operations are compared with their executions; on AWS a schedule does it every minute. */

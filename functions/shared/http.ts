@@ -4,7 +4,7 @@ import { InvalidInput } from "#core/errors.ts";
 /** What the functions read of a function URL's event; the embedded site makes the same of a request. */
 export interface HttpEvent extends Pick<APIGatewayProxyEventV2, "rawPath" | "rawQueryString" | "headers"> {
   readonly body?: string | undefined;
-  /** The body from a host of the same process, in place of `body`: base64 both ways and its garbage are a third of what a batch costs. */
+  /** The body from a host of the same process, in place of `body`: base64 both ways and its garbage are a third of what a batch costs. The host's memory: not to be used once the reply is made. */
   readonly bytes?: Uint8Array | undefined;
   readonly isBase64Encoded: boolean;
   readonly requestContext: {
