@@ -55,6 +55,7 @@ export async function makeSite(folder: string, sizeBytes: number): Promise<Bench
     clock,
     random,
     log: createLog({ level: "warn" }),
+    notify: { publish: async () => undefined },
   };
   const { gatewayId } = await createToken(site, { name: "source", role: "gateway" }, operator);
   const gateway: Caller = { name: "source", role: "gateway", gatewayId };

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { InvalidInput } from "#core/errors.ts";
+import { nameSchema } from "#core/ids.ts";
 import { type Output, standardOutput } from "./output.ts";
 import { SiteClient } from "./site-client.ts";
 
@@ -14,21 +15,29 @@ interface GlobalOptions {
 export interface Context {
   readonly output: Output;
   readonly yes: boolean;
+  /** What `--site` names when it is no URL, for the commands that are about a protected site. */
+  readonly protectedSite?: string;
   client(): SiteClient;
 }
 
-export function contextOf(command: Command): Context {
+export const defaultSite = "http://127.0.0.1:7700";
+
+/** With `takes.protectedSite`, `--site NAME` is the protected site, and the site to talk to is the environment's or the default. */
+export function contextOf(command: Command, takes: { readonly protectedSite?: true } = {}): Context {
   const options = command.optsWithGlobals<GlobalOptions>();
+  const named = takes.protectedSite === true && nameSchema.safeParse(options.site).success;
+  const url = named ? (process.env["FARSHORE_SITE"] ?? defaultSite) : options.site;
   return {
     output: standardOutput(options.json === true),
     yes: options.yes === true,
+    ...(named ? { protectedSite: options.site } : {}),
     client() {
       if (options.token === undefined || options.token === "") {
         throw new InvalidInput(
           "no token: set FARSHORE_TOKEN (or give --token, which other users of this machine can see)",
         );
       }
-      return new SiteClient(options.site, options.token);
+      return new SiteClient(url, options.token);
     },
   };
 }

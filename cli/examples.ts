@@ -29,6 +29,22 @@ boot_group = 1                      # group 1 boots first
 # [[boot_group]]                    # wait after a group before the next boots
 # number = 1
 # delay = "30s"
+
+[trigger]                           # what happens when the source is silent (docs/triggers.md)
+policy = "notify"                   # off, notify, approve (an approver says yes), automatic
+minimum_duration = "5m"             # silence that this site itself saw, without a break
+# cool_down = "1h"                  # after an incident, before the next
+# approval_expiry = "4h"
+# priority = 50                     # 1 starts first when a whole site is failed over
+# depends_on = []                   # VPGs that must be up before this one
+# confirm_by = []                   # sources of events that spare the rest of minimum_duration
+# alarms = []                       # CloudWatch alarms that raise suspicion
+# regions = []                      # AWS regions of the source, for AWS Health
+# automatic needs one of the two, for a source that is only cut off goes on serving its VMs:
+# self_fence = true                 # its gateway has on_fenced = "read-only" or "stop", start_without_grant = "never"
+# accept_two_copies = "why it can be borne that two copies run"
+# shutdown = "none"                 # or "force", with grace = "2m"
+# commit_policy = "none"            # or "commit", "rollback", with commit_after = "1h"
 `,
   "source-gateway.toml": `# The gateway at the protected site: VMs write to its NBD exports, it writes to the disks below and replicates.
 # FARSHORE_TOKEN=... farshore gateway run --config source-gateway.toml

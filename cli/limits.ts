@@ -4,6 +4,8 @@ export const cliLimits = {
   requestMs: 30_000,
   /** How often a watched operation is asked about. */
   pollMs: 500,
+  /** How often a whole site's failover is asked to go on. */
+  sitePollMs: 2000,
   /** Items of one page of a list. */
   pageItems: 1000,
   /** Tagging waits this long for the gateway to put the marker and the site to list it. */

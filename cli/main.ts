@@ -2,9 +2,12 @@
 import { type Command, CommanderError, Option, program } from "commander";
 import { FarshoreError } from "#core/errors.ts";
 import { version } from "#core/version.ts";
+import { registerApproval } from "./commands/approval.ts";
 import { registerCheckpoint } from "./commands/checkpoint.ts";
+import { registerEvent } from "./commands/event.ts";
 import { registerFailover } from "./commands/failover.ts";
 import { registerGateway } from "./commands/gateway.ts";
+import { registerIncident } from "./commands/incident.ts";
 import { registerInit } from "./commands/init.ts";
 import { registerJournal } from "./commands/journal.ts";
 import { registerOperation } from "./commands/operation.ts";
@@ -14,6 +17,7 @@ import { registerStatus } from "./commands/status.ts";
 import { registerToken } from "./commands/token.ts";
 import { registerView } from "./commands/view.ts";
 import { registerVpg } from "./commands/vpg.ts";
+import { defaultSite } from "./context.ts";
 import { exitCodes, exitText, toExitCode } from "./exit.ts";
 
 /** Exit status and bad usage alike on every command, however deep. */
@@ -28,7 +32,7 @@ program
   .name("farshore")
   .description("Continuous block-level disaster recovery with an any-second journal.")
   .version(version)
-  .addOption(new Option("--site <url>", "the site to talk to").env("FARSHORE_SITE").default("http://127.0.0.1:7700"))
+  .addOption(new Option("--site <url>", "the site to talk to").env("FARSHORE_SITE").default(defaultSite))
   .addOption(
     new Option("--token <token>", "who you are; better by the variable, which others cannot see").env("FARSHORE_TOKEN"),
   )
@@ -46,6 +50,9 @@ for (const register of [
   registerFailover,
   registerOperation,
   registerReport,
+  registerEvent,
+  registerIncident,
+  registerApproval,
   registerView,
   registerJournal,
 ]) {

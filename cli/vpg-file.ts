@@ -5,6 +5,7 @@ import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { parseBytes, parseDuration } from "#core/units.ts";
 import { readToml } from "./read-toml.ts";
+import { parseSelector } from "./selector.ts";
 
 /** A units parser as a zod transform: its message becomes the key's. */
 const parsedBy = (parse: (text: string) => number) =>
@@ -18,6 +19,26 @@ const parsedBy = (parse: (text: string) => number) =>
   });
 const duration = parsedBy(parseDuration);
 const bytes = parsedBy(parseBytes);
+
+const triggerSchema = z.strictObject({
+  policy: z.string().optional(),
+  minimum_duration: duration.optional(),
+  cool_down: duration.optional(),
+  approval_expiry: duration.optional(),
+  priority: z.int().optional(),
+  depends_on: z.array(z.string()).optional(),
+  quorum: z.string().optional(),
+  confirm_by: z.array(z.string()).optional(),
+  alarms: z.array(z.string()).optional(),
+  regions: z.array(z.string()).optional(),
+  self_fence: z.boolean().optional(),
+  accept_two_copies: z.string().optional(),
+  shutdown: z.string().optional(),
+  grace: duration.optional(),
+  commit_policy: z.enum(["none", "commit", "rollback"]).optional(),
+  commit_after: duration.optional(),
+  checkpoint: z.string().optional(),
+});
 
 const fileSchema = z.strictObject({
   name: nameSchema,
@@ -42,7 +63,31 @@ const fileSchema = z.strictObject({
     }),
   ),
   boot_group: z.array(z.strictObject({ number: z.int(), delay: duration })).default([]),
+  trigger: triggerSchema.optional(),
 });
+
+/** The table `[trigger]`; what it leaves out is the site's to fill in. */
+function triggerOf(read: z.infer<typeof triggerSchema>): unknown {
+  const { shutdown, grace, commit_policy: action, commit_after: afterMs, checkpoint } = read;
+  return {
+    policy: read.policy,
+    minimumDurationMs: read.minimum_duration,
+    coolDownMs: read.cool_down,
+    approvalExpiryMs: read.approval_expiry,
+    priority: read.priority,
+    dependsOn: read.depends_on,
+    quorum: read.quorum,
+    confirmBy: read.confirm_by,
+    alarms: read.alarms,
+    regions: read.regions,
+    selfFence: read.self_fence,
+    acceptTwoCopies: read.accept_two_copies,
+    shutdown:
+      shutdown === undefined && grace === undefined ? undefined : { policy: shutdown ?? "none", graceMs: grace ?? 0 },
+    commitPolicy: action === undefined ? undefined : { action, ...(afterMs === undefined ? {} : { afterMs }) },
+    checkpoint: checkpoint === undefined ? undefined : parseSelector(checkpoint),
+  };
+}
 
 /** Reads the file of `farshore vpg create`. Throws `InvalidInput` that names the file and the key. */
 export function readVpgFile(file: string): CreateVpg {
@@ -61,6 +106,7 @@ export function readVpgFile(file: string): CreateVpg {
       bootGroup: vm.boot_group,
       volumes: vm.volume.map((volume) => ({ name: volume.name, sizeBytes: volume.size, sectorBytes: volume.sector })),
     })),
+    trigger: read.trigger && triggerOf(read.trigger),
     bootDelays: read.boot_group.map((group) => ({ bootGroup: group.number, delayMs: group.delay })),
   });
   if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`);

@@ -164,6 +164,16 @@ export class UnsupportedFormat extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;
 }
+/** An approval was asked for and given too late; a person may still start the failover. */
+export class ApprovalExpired extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
+/** The source was heard again before a triggered failover started; nothing is left to approve. */
+export class SourceRecovered extends FarshoreError {
+  readonly kind = "conflict";
+  readonly status = 409;
+}
 /** A bound of limits.ts was reached. */
 export class LimitExceeded extends FarshoreError {
   readonly kind = "operator";
@@ -203,6 +213,8 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   TaskTimedOut,
   InvalidDefinition,
   UnsupportedFormat,
+  ApprovalExpired,
+  SourceRecovered,
   LimitExceeded,
 ];
 

@@ -129,3 +129,19 @@ export interface Workflows {
   fail(taskToken: string, error: string, cause: string): Promise<void>;
   heartbeat(taskToken: string): Promise<void>;
 }
+
+/** What people are to be told. `noticeId` is the same when it is told again, so that a receiver can drop the copy. */
+export interface Notice {
+  readonly noticeId: string;
+  /** As in core/trigger/incident.ts: "unreachable", "approval-waits", … */
+  readonly kind: string;
+  readonly siteName: string;
+  readonly vpgName: string;
+  readonly incidentId: string;
+  readonly text: string;
+}
+
+/** Reaches people: at least once, or throws and is asked again. */
+export interface Notify {
+  publish(notice: Notice): Promise<void>;
+}

@@ -1,5 +1,5 @@
 import type { Id } from "./ids.ts";
-import type { Clock, Log, Objects, Random, Table, Workflows } from "./ports.ts";
+import type { Clock, Log, Notify, Objects, Random, Table, Workflows } from "./ports.ts";
 
 /** Everything the rules of one site work with. A site needs nothing of any other site (invariant 3). */
 export interface Site {
@@ -11,12 +11,14 @@ export interface Site {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly notify: Notify;
 }
 
 /** Who asks, as the edge authenticated it; `initiatedBy` in every record is `<role>:<name>`. */
 export interface Caller {
   readonly name: string;
-  readonly role: "viewer" | "operator" | "approver" | "gateway";
+  /** "trigger" is no token's: an incident that starts its failover, `name` being its id. */
+  readonly role: "viewer" | "operator" | "approver" | "gateway" | "trigger";
   /** Of a gateway's token only. */
   readonly gatewayId: Id | null;
 }

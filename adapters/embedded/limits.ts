@@ -20,3 +20,6 @@ export const namedFileBytesMax = 1_048_576;
 export const tableBusyMs = 5_000;
 /** Bytes of JSON in one page of a query: as DynamoDB does, so that callers follow the cursor and memory is bounded. */
 export const queryPageBytesMax = 1_048_576;
+
+/** A program that tells people has this long; then the notice counts as not told. */
+export const notifyCommandMs = 30_000;

@@ -19,6 +19,7 @@ import { operationExitCode, printOperation, watchOperation } from "../operation-
 import { columns, result, timeText } from "../output.ts";
 import { parseSelector } from "../selector.ts";
 import type { SiteClient } from "../site-client.ts";
+import { failOverWholeSite, planOfSite } from "../site-failover.ts";
 
 interface LiveFlags {
   readonly checkpoint: string;
@@ -26,6 +27,7 @@ interface LiveFlags {
   readonly grace: string;
   readonly commitPolicy: "none" | "commit" | "rollback";
   readonly commitAfter?: string;
+  readonly concurrency?: number;
   readonly dryRun?: true;
   readonly wait?: true;
 }
@@ -79,6 +81,11 @@ async function start(
   const shown = wait === undefined ? started : await watchOperation(context.output, client, started.operationId);
   result(context.output, shown, () => printOperation(context.output, shown));
   if (wait !== undefined) process.exitCode = operationExitCode(shown, wait.for);
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,3}$/.test(text)) throw new InvalidInput(`"${text}" is not a whole number`);
+  return Number(text);
 }
 
 const requestId = () => ulid().toLowerCase() as StartOperation["requestId"];
@@ -163,7 +170,7 @@ export function registerFailover(program: Command): void {
 
   failover
     .command("live")
-    .argument("<vpg>", "name or id")
+    .argument("[vpg]", "name or id; without it --site NAME says whose VPGs are all failed over")
     .option("--checkpoint <which>", "latest, an id, a time with zone, or tag:TEXT", "latest")
     .addOption(
       new Option(
@@ -180,16 +187,30 @@ export function registerFailover(program: Command): void {
         .default("none"),
     )
     .option("--commit-after <time>", "when the commit policy acts; 0 at once")
-    .option("--dry-run", "only say what would happen (= failover check)")
+    .option("--concurrency <n>", "of a whole site: VPGs brought up at the same time", wholeNumber)
+    .option("--dry-run", "only say what would happen: failover check, or the order of a whole site")
     .option("--wait", "follow the operation until it has ended or waits for a decision")
-    .description("Bring the VPG up at the recovery site; nothing is final before commit.")
+    .description(
+      "Bring the VPG, or all VPGs of a protected site, up at the recovery site; nothing is final before commit.",
+    )
     .addHelpText(
       "after",
-      "\nExamples:\n  farshore failover live shop --wait\n  farshore failover live shop --checkpoint tag:before-upgrade --shutdown force --grace 2m\n  farshore failover live shop --commit-policy rollback --commit-after 1h\n",
+      "\nExamples:\n  farshore failover live shop --wait\n  farshore failover live shop --checkpoint tag:before-upgrade --shutdown force --grace 2m\n  farshore failover live shop --commit-policy rollback --commit-after 1h\n  farshore failover live --site paris --dry-run\n\n--site NAME is the protected site as VPGs name it; the site to talk to is then FARSHORE_SITE. It follows until each VPG is up,\nfailed or blocked (exit status 3 when not all are up); repeat it to go on after an interruption: nothing starts twice.\n",
     )
-    .action(async (vpg: string, flags: LiveFlags, command: Command) => {
-      const context = contextOf(command);
+    .action(async (vpg: string | undefined, flags: LiveFlags, command: Command) => {
+      const context = contextOf(command, { protectedSite: true });
       const options = liveOptions(flags);
+      const { protectedSite, output } = context;
+      if ((vpg === undefined) === (protectedSite === undefined)) {
+        throw new InvalidInput("name a VPG, or a protected site with --site NAME; one of the two");
+      }
+      if (protectedSite !== undefined) {
+        if (flags.dryRun === true) return planOfSite(output, context.client(), protectedSite);
+        const { concurrency } = flags;
+        const ask = { requestId: requestId(), options, ...(concurrency === undefined ? {} : { concurrency }) };
+        return failOverWholeSite(output, context.client(), protectedSite, ask);
+      }
+      if (vpg === undefined) return;
       if (flags.dryRun === true) return check(context, vpg);
       const wanted = flags.commitPolicy === "rollback" ? "any" : "Completed";
       const ask = { kind: "failover-live", requestId: requestId(), options } as const;

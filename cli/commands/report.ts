@@ -12,6 +12,7 @@ function print(output: Output, report: Report): void {
     ],
     ["Outcome", report.phase],
     ["By", report.initiatedBy],
+    ["Because", report.incident === null ? "-" : report.incident.reason],
     ["From / to", `${timeText(report.startedAt)} / ${timeText(report.endedAt)}`],
     ["Checkpoint", report.checkpointId === null ? "-" : `${report.checkpointId} ${timeText(report.checkpointTime)}`],
     ["RTO", report.rtoMs === null ? "-" : formatDuration(report.rtoMs)],
@@ -20,6 +21,7 @@ function print(output: Output, report: Report): void {
     ["Notes", report.decision?.notes === undefined || report.decision.notes === "" ? "-" : report.decision.notes],
     ["Error", report.error === null ? "-" : `${report.error.name}: ${report.error.message}`],
   ]);
+  for (const line of report.incident?.evidence ?? []) output.line(`Evidence: ${line}`);
   output.line("");
   columns(
     output,

@@ -11,6 +11,7 @@ interface ServeOptions {
   readonly listen: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly notifyCommand?: string;
 }
 
 export function registerSite(program: Command): void {
@@ -27,6 +28,10 @@ export function registerSite(program: Command): void {
     )
     .option("--tls-cert <file>", "certificate chain, PEM")
     .option("--tls-key <file>", "private key, PEM")
+    .option(
+      "--notify-command <program>",
+      "run for each notice to people, which it gets as JSON on its standard input; without it they stand in the log",
+    )
     .description("Serve a site from a data directory until stopped.")
     .addHelpText(
       "after",
@@ -44,6 +49,7 @@ export function registerSite(program: Command): void {
         dataDir: options.data,
         name: name.data,
         listen: options.listen,
+        ...(options.notifyCommand === undefined ? {} : { notifyCommand: options.notifyCommand }),
         ...(options.tlsCert !== undefined && options.tlsKey !== undefined
           ? { tls: { cert: options.tlsCert, key: options.tlsKey } }
           : {}),

@@ -9,6 +9,7 @@ export function statusExitCode(status: StatusReply): 0 | 1 | 2 {
   const bad = status.vpgs.some((vpg) => ["NotMeetingSLA", "RpoNotMeetingSLA"].includes(vpg.status));
   if (bad) return 2;
   const warning =
+    status.alerts.length > 0 ||
     status.vpgs.some((vpg) => vpg.status !== "MeetingSLA" && vpg.status !== "Recovered") ||
     status.gateways.some((gateway) => !gateway.connected);
   return warning ? 1 : 0;
@@ -65,6 +66,14 @@ export function registerStatus(program: Command): void {
             gateway.version ?? "-",
           ]),
         );
+        if (status.alerts.length > 0) {
+          output.line("");
+          columns(
+            output,
+            ["ALERT", "WHAT", "RUNBOOK"],
+            status.alerts.map(({ alertId, text, runbook }) => [alertId, text, runbook]),
+          );
+        }
         const open = status.operations.filter((operation) => operation.endedAt === null);
         if (open.length === 0) return;
         output.line("");

@@ -10,6 +10,11 @@ import { rpoText } from "./status.ts";
 
 const listSchema = z.object({ vpgs: z.array(vpgViewSchema) });
 
+function sourceText({ suspicion: { reachability, silentSince, hints } }: VpgView): string {
+  const since = silentSince === null ? [] : [`silent since ${timeText(silentSince)}`];
+  return [reachability, ...since, ...hints].join("; ");
+}
+
 function printVpg(output: Output, vpg: VpgView): void {
   fields(output, [
     ["VPG", `${vpg.name} (${vpg.vpgId})`],
@@ -38,6 +43,8 @@ function printVpg(output: Output, vpg: VpgView): void {
       "Written / shipped / journal",
       [vpg.writtenBytes, vpg.shippedBytes, vpg.journalBytes].map(formatBytes).join(" / "),
     ],
+    ["Source", sourceText(vpg)],
+    ["Trigger", `${vpg.suspicion.policy}, incident ${vpg.suspicion.incidentId ?? "-"}`],
     ["Operation", vpg.operationId ?? "-"],
     ["Open tests", vpg.openTests.length === 0 ? "-" : vpg.openTests.join(" ")],
   ]);

@@ -24,4 +24,6 @@ export const siteLimits = {
   closeGraceMs: 10_000,
   /** How often operations are compared with their executions; on AWS a schedule does it every minute. */
   reconcileEveryMs: 5000,
+  /** How often sources are looked after: once a heartbeat. */
+  monitorEveryMs: 5000,
 } as const;

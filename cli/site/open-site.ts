@@ -5,7 +5,7 @@ import { acquireLock } from "#adapters/embedded/process-lock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
-import type { Log } from "#core/ports.ts";
+import type { Log, Notify } from "#core/ports.ts";
 import { claimIdentity } from "#core/protection/identity.ts";
 import type { Site } from "#core/site.ts";
 import { invokeTask, machines } from "./machines.ts";
@@ -20,7 +20,7 @@ export interface OpenedSite {
  * Opens a data directory: `objects/` (the bucket), `table.sqlite`, `workflows.sqlite`. One process at a time: throws
  * `DirectoryInUse` otherwise. The first opening gives the site its identity; later ones must bring the same name.
  */
-export async function openSite(dataDir: string, name: string, log: Log): Promise<OpenedSite> {
+export async function openSite(dataDir: string, name: string, log: Log, notify: Notify): Promise<OpenedSite> {
   const lock = acquireLock(dataDir, "site");
   try {
     const [clock, random] = [new SystemClock(), new SystemRandom()];
@@ -35,7 +35,7 @@ export async function openSite(dataDir: string, name: string, log: Log): Promise
       machines,
       invoke: (functionName, payload) => invokeTask(site, functionName, payload),
     });
-    const site: Site = { siteId, siteName: name, objects, table, workflows, clock, random, log };
+    const site: Site = { siteId, siteName: name, objects, table, workflows, clock, random, log, notify };
     const close = async () => {
       await workflows.close();
       table.close();

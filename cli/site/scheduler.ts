@@ -1,7 +1,15 @@
 import type { Log } from "#core/ports.ts";
 
-/** Runs `work` again and again with `everyMs` between an end and the next start; stops at once or after the run under way. */
-export function schedule(work: () => Promise<unknown>, everyMs: number, log: Log): { stop(): Promise<void> } {
+/**
+ * Runs `work` again and again with `everyMs` between an end and the next start; stops at once or after the run under way.
+ * A run that fails is logged as `<name>-failed`.
+ */
+export function schedule(
+  name: string,
+  work: () => Promise<unknown>,
+  everyMs: number,
+  log: Log,
+): { stop(): Promise<void> } {
   const stopped = Promise.withResolvers<void>();
   let stopping = false;
   const pause = () =>
@@ -18,7 +26,7 @@ export function schedule(work: () => Promise<unknown>, everyMs: number, log: Log
         await work();
       } catch (error) {
         // The next round looks at everything anew; this is where the round's trouble is told.
-        log.error("reconcile-failed", { error });
+        log.error(`${name}-failed`, { error });
       }
       await pause();
     }

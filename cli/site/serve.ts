@@ -1,4 +1,5 @@
 import { createLog } from "#adapters/embedded/log.ts";
+import { LogNotify } from "#adapters/embedded/notify.ts";
 import { type Id, newId } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
 import { handler as gatewayApi } from "../../functions/gateway-api/handler.ts";
@@ -6,7 +7,9 @@ import { handler as ingestBatch } from "../../functions/ingest-batch/handler.ts"
 import { handler as reconcile } from "../../functions/reconciler/handler.ts";
 import { httpLimits } from "../../functions/shared/limits.ts";
 import { runWithSite } from "../../functions/shared/site.ts";
+import type { TaskHandler } from "../../functions/shared/task-handler.ts";
 import { handler as siteApi } from "../../functions/site-api/handler.ts";
+import { handler as watchSources } from "../../functions/site-monitor/handler.ts";
 import { type Mount, startHttpServer, type TlsFiles } from "./http-server.ts";
 import { lambdaContext } from "./lambda-context.ts";
 import { siteLimits } from "./limits.ts";
@@ -22,6 +25,8 @@ export interface ServeOptions {
   readonly listen: string;
   readonly tls?: TlsFiles;
   readonly log?: Log;
+  /** A program that is told what people should know (adapters/embedded/notify.ts). */
+  readonly notifyCommand?: string;
 }
 
 export interface ServedSite {
@@ -47,21 +52,23 @@ const mounts: readonly Mount[] = [
 /** An embedded site: the functions and state machines of a deployed one, over files and SQLite in `dataDir`, in this process. */
 export async function serveSite(options: ServeOptions): Promise<ServedSite> {
   const { dataDir, name, tls, log = createLog({ fields: { site: name } }) } = options;
+  const notify = new LogNotify(log, options.notifyCommand);
   const address = parseListen(options.listen);
   if (tls === undefined) assertLoopback(address);
-  const { site, workflows, close } = await openSite(dataDir, name, log);
+  const { site, workflows, close } = await openSite(dataDir, name, log, notify);
   try {
     const operatorTokenFile = await ensureOperatorToken(site, dataDir);
     const server = await startHttpServer(site, mounts, address, tls);
     const resumed = await workflows.resume();
-    const reconciling = schedule(
-      () => {
-        const context = lambdaContext("reconciler", newId(site.clock, site.random));
-        return runWithSite(site, () => reconcile({}, context));
-      },
-      siteLimits.reconcileEveryMs,
-      log,
-    );
+    const call = (name: string, handler: TaskHandler<unknown>, input: unknown) => () => {
+      const context = lambdaContext(name, newId(site.clock, site.random));
+      return runWithSite(site, () => handler(input, context));
+    };
+    const { reconcileEveryMs, monitorEveryMs: everyMs } = siteLimits;
+    const schedules = [
+      schedule("reconcile", call("reconciler", reconcile, {}), reconcileEveryMs, log),
+      schedule("monitor", call("site-monitor", watchSources, { everyMs }), everyMs, log),
+    ];
     log.info("site-serves", { url: server.url, siteId: site.siteId, resumed });
     return {
       url: server.url,
@@ -69,7 +76,7 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
       operatorTokenFile,
       async close() {
         await server.close();
-        await reconciling.stop();
+        await Promise.all(schedules.map((running) => running.stop()));
         await close();
       },
     };

@@ -2,7 +2,9 @@ import { z } from "zod";
 import { idSchema, nameSchema } from "#core/ids.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { decisionSchema, liveOptionsSchema, operationSchema, testOptionsSchema } from "#core/protection/operation.ts";
+import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { syncProgressSchema } from "./gateway-api.ts";
+import { alertSchema, suspicionSchema } from "./trigger-api.ts";
 
 /**
  * What people and the CLI say to a site. All paths start with `/v1`; REF is a VPG's name or id. Role in brackets: the least that may.
@@ -24,6 +26,7 @@ import { syncProgressSchema } from "./gateway-api.ts";
  *   POST   /operations/ID/retry                        [operator] → operationViewSchema
  *   GET    /reports/ID                                 [viewer] the report (core/protection/report.ts)
  *   POST   /tokens                                     [operator] createTokenSchema → createdTokenSchema
+ *   What starts failovers (events, incidents, approvals, whole sites) is in trigger-api.ts.
  *   GET    /vpgs/REF/batches, /vpgs/REF/objects/KEY    [operator] as in gateway-api: reads for views
  */
 
@@ -81,6 +84,7 @@ export const createVpgSchema = z.strictObject({
   bootDelays: z
     .array(z.strictObject({ bootGroup: z.int().min(1), delayMs: z.int().min(0).max(limits.bootDelayMsMax) }))
     .default([]),
+  trigger: triggerPolicySchema.prefault({}),
 });
 export type CreateVpg = z.infer<typeof createVpgSchema>;
 
@@ -127,6 +131,7 @@ export const vpgViewSchema = z.object({
   oldestCheckpoint: checkpointSchema.nullable(),
   operationId: idSchema.nullable(),
   openTests: z.array(idSchema),
+  suspicion: suspicionSchema,
   /** Shipped and not yet acknowledged, by the last heartbeat. */
   backlogBytes: z.int(),
   lagMs: z.int(),
@@ -196,5 +201,6 @@ export const statusReplySchema = z.object({
   vpgs: z.array(vpgViewSchema),
   gateways: z.array(gatewayViewSchema),
   operations: z.array(operationViewSchema),
+  alerts: z.array(alertSchema),
 });
 export type StatusReply = z.infer<typeof statusReplySchema>;

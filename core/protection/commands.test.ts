@@ -42,6 +42,7 @@ function world(spent = false) {
     clock: { now: () => now, monotonic: () => now, sleep: async () => {} },
     random: { bytes: (length) => new Uint8Array(length) },
     log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
+    notify: { publish: async () => undefined },
   };
   const pass = (ms: number) => {
     now += ms;

@@ -4,13 +4,15 @@ import { type Id, idSchema, newId } from "#core/ids.ts";
 import { definitionKey } from "#core/journal/keys.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
+import { candidateOf, checkDependencies } from "#core/trigger/order.ts";
+import { checkPolicy } from "#core/trigger/policy.ts";
 import { definitionSchema, type VpgDefinition } from "./definition.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { mintTerm } from "./terms.ts";
 import { tryAgain } from "./try-again.ts";
 import { fieldsOf, type VpgFields, type VpgRecord } from "./vpg-record.ts";
-import { findVpg } from "./vpg-store.ts";
+import { findVpg, listVpgs } from "./vpg-store.ts";
 
 /**
  * Makes a VPG: its name is reserved, then its definition and term 1 stand in the bucket, then the table shows it. Cut off
@@ -18,6 +20,12 @@ import { findVpg } from "./vpg-store.ts";
  */
 export async function createVpg(site: Site, input: CreateVpg, caller: Caller): Promise<VpgRecord> {
   checkNames(input);
+  checkPolicy(input.trigger, input.compute);
+  const known = (await listVpgs(site)).filter(({ definition }) => definition.name !== input.name);
+  checkDependencies(
+    candidateOf(input),
+    known.map(({ definition }) => candidateOf(definition)),
+  );
   const source = await gatewayNamed(site, input.sourceGateway);
   const recovery = input.recoveryGateway === null ? null : await gatewayNamed(site, input.recoveryGateway);
   const vpgId = await reserveName(site, input.name);
@@ -37,6 +45,7 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     historyMs: input.historyMs,
     vms: numbered(input.vms),
     bootDelays: input.bootDelays,
+    trigger: input.trigger,
   });
   await writeDefinition(site, definition);
   const fields: VpgFields = {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { idSchema, nameSchema } from "#core/ids.ts";
+import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { protectionLimits as limits } from "./limits.ts";
 
 export const volumeSchema = z.strictObject({
@@ -41,6 +42,8 @@ export const definitionSchema = z.strictObject({
   bootDelays: z.array(
     z.strictObject({ bootGroup: z.int().min(1), delayMs: z.int().min(0).max(limits.bootDelayMsMax) }),
   ),
+  /** Absent in definitions that are older than triggers. */
+  trigger: triggerPolicySchema.prefault({}),
 });
 export type VpgDefinition = z.infer<typeof definitionSchema>;
 

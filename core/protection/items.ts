@@ -42,6 +42,15 @@ export const items = {
   commandIndex: (commandId: string): TableKey => ({ pk: "commands", sk: commandId }),
   /** There when a person made the gateway's token again: its next open is accepted whatever session it last knew. */
   gatewayAdoption: (gatewayId: Id): TableKey => ({ pk: "gateway-adoption", sk: gatewayId }),
+  /** What the monitor knows of a VPG's source (core/trigger/watch.ts). */
+  watch: (vpgId: Id): TableKey => ({ pk: "watch", sk: vpgId }),
+  /** By id, a ULID, so by time. */
+  incident: (incidentId: Id): TableKey => ({ pk: "incident", sk: incidentId }),
+  /** The outbox: what people were not told yet. */
+  notice: (noticeId: string): TableKey => ({ pk: "notice", sk: noticeId }),
+  siteFailover: (siteFailoverId: Id): TableKey => ({ pk: "site-failover", sk: siteFailoverId }),
+  /** Names the site failover under way of a protected site. */
+  openSiteFailover: (protectedSite: string): TableKey => ({ pk: "site-failover-open", sk: protectedSite }),
   tokenName: (name: string): TableKey => ({ pk: "token-name", sk: name }),
   token: (sha256Hex: string): TableKey => ({ pk: "token", sk: sha256Hex }),
   principal: (arn: string): TableKey => ({ pk: "principal", sk: arn }),

@@ -83,6 +83,13 @@ export const lostTailSchema = z.strictObject({
 });
 export type LostTail = z.infer<typeof lostTailSchema>;
 
+/** The incident that started an operation. */
+export const operationIncidentSchema = z.strictObject({
+  incidentId: idSchema,
+  reason: z.string(),
+  evidence: z.array(z.string()),
+});
+
 /** One run of a workflow: the table item `operation#<id>`. Steps are the workflow's idempotency record and the report's body. */
 export const operationSchema = z.strictObject({
   operationId: idSchema,
@@ -94,6 +101,8 @@ export const operationSchema = z.strictObject({
   live: liveOptionsSchema.nullable(),
   test: testOptionsSchema.nullable(),
   initiatedBy: z.string(),
+  /** Null when a person started it; absent in records that are older than triggers. */
+  incident: operationIncidentSchema.nullable().default(null),
   createdAt: z.int(),
   endedAt: z.int().nullable(),
   term: z.int().min(1),

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { TokenRole } from "#core/api/site-api.ts";
 import { Unauthenticated } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Caller, Site } from "#core/site.ts";
@@ -20,7 +21,7 @@ const sha256Hex = (token: string): string => createHash("sha256").update(token).
 /** A new token under a name; the name's token or IAM role before ends (`giveCredential`). Throws `InvalidInput`. */
 export async function createToken(
   site: Site,
-  input: { readonly name: string; readonly role: Caller["role"] },
+  input: { readonly name: string; readonly role: TokenRole },
   caller: Caller,
 ): Promise<NewToken> {
   const token = prefix + Buffer.from(site.random.bytes(32)).toString("base64url");

@@ -1,5 +1,6 @@
 import type { CheckpointView, VpgView } from "#core/api/site-api.ts";
 import type { Site } from "#core/site.ts";
+import { suspicionOf } from "#core/trigger/suspicion.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
 import { findGateway, isConnected, streamOf } from "./gateway-store.ts";
@@ -65,6 +66,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     oldestCheckpoint: oldest ? checkpointView(oldest) : null,
     operationId: vpg.operationId,
     openTests: vpg.openTests,
+    suspicion: await suspicionOf(site, vpg),
     backlogBytes: stream?.backlogBytes ?? 0,
     lagMs: stream?.lagMs ?? 0,
     mode,

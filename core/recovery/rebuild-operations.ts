@@ -55,11 +55,11 @@ function actionsOf(report: Report, operation: Operation): readonly TableAction[]
 
 /** The options it was asked with and its wake-ups are not in the report, and nobody needs them any more. */
 function operationOf(report: Report): Operation {
-  const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, endedAt } = report;
+  const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt } = report;
   const { checkpointId, checkpointTime, term, lostTail, error, rtoMs } = report;
   const steps = report.steps.map(({ step, durationMs: _, ...record }) => [step, record] as const);
   return {
-    ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, endedAt },
+    ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt },
     ...{ checkpointId, checkpointTime, term, lostTail, error, rtoMs },
     createdAt: report.startedAt,
     live: null,

@@ -3,15 +3,26 @@ import { listGateways } from "#core/protection/gateway-store.ts";
 import { listVpgs } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import type { Site } from "#core/site.ts";
+import { alertOf, openIncidents } from "#core/trigger/suspicion.ts";
 import { version } from "#core/version.ts";
 import { listOperations } from "./operation-view.ts";
 
 /** Everything `farshore status` shows of a site. */
 export async function siteStatus(site: Site): Promise<StatusReply> {
-  const vpgs = await listVpgs(site);
+  const vpgs = await Promise.all((await listVpgs(site)).map((vpg) => vpgView(site, vpg)));
+  const now = site.clock.now();
+  const incidents = await openIncidents(
+    site,
+    vpgs.map(({ suspicion }) => suspicion),
+  );
+  const alerts = vpgs.flatMap(({ name, vpgId, suspicion }) => {
+    const incident = incidents.find((one) => one.vpgId === vpgId);
+    return alertOf(name, suspicion, incident, now) ?? [];
+  });
   return {
-    site: { siteId: site.siteId, name: site.siteName, time: site.clock.now(), version },
-    vpgs: await Promise.all(vpgs.map((vpg) => vpgView(site, vpg))),
+    site: { siteId: site.siteId, name: site.siteName, time: now, version },
+    vpgs,
+    alerts,
     gateways: [...(await listGateways(site))],
     operations: [...(await listOperations(site, { open: true }))],
   };

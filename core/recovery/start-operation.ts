@@ -9,6 +9,7 @@ import {
   Transient,
 } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import type { TableAction } from "#core/ports.ts";
 import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
@@ -18,19 +19,28 @@ import { getVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { executionName, findOperation, hasEnded, operationFields } from "./operation-store.ts";
 
+/** What an incident adds to the failover that it starts. */
+export interface Trigger {
+  readonly incident: NonNullable<Operation["incident"]>;
+  /** Written or checked in the very transaction that makes the operation: it starts on what still is so, or not at all. */
+  readonly actions: readonly TableAction[];
+}
+
 /**
  * Starts a failover or a test. The request's id becomes the operation's, so the same request again answers with the same
  * operation, whatever became of it. Refused at once: `ComputeNotConfigured`, `OperationInProgress` (a live one runs),
- * `LimitExceeded` (tests), `TableBehindBucket`, `NoCheckpoint`, `AmbiguousCheckpoint`, `InvalidInput` (not protected here).
+ * `LimitExceeded` (tests), `TableBehindBucket`, `NoCheckpoint`, `AmbiguousCheckpoint`, `InvalidInput` (not protected here),
+ * `ConditionFailed` (an action of the trigger).
  */
 export async function startOperation(
   site: Site,
   caller: Caller,
   vpg: VpgRecord,
   ask: StartOperation,
+  trigger?: Trigger,
 ): Promise<Operation> {
   const known = await findOperation(site, ask.requestId);
-  const operation = known ?? (await createOperation(site, caller, vpg, ask));
+  const operation = known ?? (await createOperation(site, caller, vpg, ask, trigger));
   if (operation.vpgId !== vpg.vpgId || operation.kind !== ask.kind) {
     throw new InvalidInput(`request ${ask.requestId} was for another operation; use a new id`, {
       requestId: ask.requestId,
@@ -50,23 +60,33 @@ export async function startExecution(site: Site, operation: Operation): Promise<
   }
 }
 
-async function createOperation(site: Site, caller: Caller, vpg: VpgRecord, ask: StartOperation): Promise<Operation> {
+async function createOperation(
+  site: Site,
+  caller: Caller,
+  vpg: VpgRecord,
+  ask: StartOperation,
+  trigger?: Trigger,
+): Promise<Operation> {
   for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
     const record = await getVpg(site, vpg.vpgId);
     assertMayStart(record, ask.kind);
     await assertTableCurrent(site, record);
     const checkpoint = await resolveCheckpoint(site, record.vpgId, ask.options.checkpoint);
-    const operation = newOperation(site, caller, record, ask, { id: checkpoint.id, time: checkpoint.time });
+    const made = newOperation(site, caller, record, ask, { id: checkpoint.id, time: checkpoint.time });
+    const operation = { ...made, incident: trigger?.incident ?? null };
     const { operationId, vpgId, kind } = operation;
+    const own: readonly TableAction[] = [
+      { put: items.operation(operationId), fields: operationFields(operation), if: { absent: true } },
+      { put: items.operationIndex(operationId), fields: { vpgId, kind, open: true } },
+    ];
     try {
-      await updateVpg(site, record, holdBy(record, operation), [
-        { put: items.operation(operationId), fields: operationFields(operation), if: { absent: true } },
-        { put: items.operationIndex(operationId), fields: { vpgId, kind, open: true } },
-      ]);
+      await updateVpg(site, record, holdBy(record, operation), [...own, ...(trigger?.actions ?? [])]);
     } catch (error) {
       if (!(error instanceof ConditionFailed)) throw error;
       const raced = await findOperation(site, ask.requestId);
       if (raced !== undefined) return raced;
+      // What the trigger rests on is no longer so; the VPG's own item is the first action, and may be tried again.
+      if (Number(error.details["index"]) > own.length) throw error;
       continue;
     }
     site.log.info("operation-started", { operationId, vpgId, kind, initiatedBy: operation.initiatedBy });
@@ -134,6 +154,7 @@ function newOperation(
     live: ask.kind === "failover-live" ? ask.options : null,
     test: ask.kind === "failover-test" ? ask.options : null,
     initiatedBy: callerText(caller),
+    incident: null,
     createdAt: site.clock.now(),
     endedAt: null,
     term: vpg.term,

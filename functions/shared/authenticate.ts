@@ -43,12 +43,13 @@ async function remembered(site: Site, name: string, lookUp: () => Promise<Caller
   return caller;
 }
 
-/** The least role that may do something; operator includes viewer and approver, approver includes viewer. */
-export type LeastRole = "viewer" | "operator" | "gateway";
+/** The least role that may do something. Everybody but a gateway is a viewer too; who operates does not approve: two people. */
+export type LeastRole = "viewer" | "operator" | "approver" | "gateway";
 
 const allowed: Readonly<Record<LeastRole, readonly Caller["role"][]>> = {
   viewer: ["viewer", "approver", "operator"],
   operator: ["operator"],
+  approver: ["approver"],
   gateway: ["gateway"],
 };
 

@@ -18,6 +18,14 @@ import type { Call, Route } from "../shared/router.ts";
 import { configuredHost } from "../shared/site.ts";
 import { getCheckpoints, getCommandState, getResolved, postCheckpoint } from "./checkpoint-routes.ts";
 import { getOperation, getOperations, getReport, postDecision, postOperation, postRetry } from "./operation-routes.ts";
+import {
+  getIncidents,
+  getOneIncident,
+  getSitePlan,
+  postApproval,
+  postEvent,
+  postSiteFailover,
+} from "./trigger-routes.ts";
 
 /** What people and the command line ask of a site (core/api/site-api.ts). A gateway's token may call none of it. */
 const routes: readonly Route[] = [
@@ -45,6 +53,12 @@ const routes: readonly Route[] = [
   { method: "POST", path: "/operations/{operation}/decision", role: "operator", run: postDecision },
   { method: "POST", path: "/operations/{operation}/retry", role: "operator", run: postRetry },
   { method: "GET", path: "/reports/{operation}", role: "viewer", run: getReport },
+  { method: "POST", path: "/events", role: "operator", run: postEvent },
+  { method: "GET", path: "/incidents", role: "viewer", run: getIncidents },
+  { method: "GET", path: "/incidents/{incident}", role: "viewer", run: getOneIncident },
+  { method: "POST", path: "/incidents/{incident}/approval", role: "approver", run: postApproval },
+  { method: "GET", path: "/protected-sites/{protectedSite}/failover-plan", role: "viewer", run: getSitePlan },
+  { method: "POST", path: "/protected-sites/{protectedSite}/failover", role: "operator", run: postSiteFailover },
   { method: "POST", path: "/tokens", role: "operator", run: postToken },
   { method: "GET", path: "/vpgs/{ref}/batches", role: "operator", run: getBatches },
   { method: "GET", path: "/vpgs/{ref}/objects/{key+}", role: "operator", run: getObject },

@@ -3,7 +3,7 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import type { OpenSession } from "#core/api/gateway-api.ts";
 import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
 import { type Id, idSchema, newId } from "#core/ids.ts";
-import type { Log, Objects, Table, Workflows } from "#core/ports.ts";
+import type { Log, Notify, Objects, Table, Workflows } from "#core/ports.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
@@ -12,6 +12,9 @@ import { SeededRandom } from "./seeded-random.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** People who hear nothing. */
+export const silentNotify: Notify = { publish: async () => undefined };
 
 /** A site's workflows where a test starts none. */
 export const noWorkflows: Workflows = {
@@ -43,6 +46,7 @@ export function makeSite(
     clock,
     random,
     log: silentLog,
+    notify: silentNotify,
   };
 }
 

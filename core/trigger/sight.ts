@@ -1,0 +1,94 @@
+import { NoCheckpoint } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { checkStored } from "#core/json.ts";
+import type { TableAction } from "#core/ports.ts";
+import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
+import type { VpgDefinition } from "#core/protection/definition.ts";
+import { gatewayFieldsSchema } from "#core/protection/gateway-store.ts";
+import { items } from "#core/protection/items.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
+import type { VpgRecord } from "#core/protection/vpg-record.ts";
+import type { Site } from "#core/site.ts";
+import { formatDuration } from "#core/units.ts";
+
+/** What the site itself sees of a VPG's source at one instant. */
+export interface Sight {
+  readonly heard: boolean;
+  /** One sentence a gateway, and one on the newest checkpoint. */
+  readonly seen: readonly string[];
+  /** True only as long as no source gateway was heard again. */
+  readonly stillSilent: readonly TableAction[];
+  /** Null when the recovery gateway was heard: that is also the proof that this site can be reached at all. */
+  readonly recoverySilent: string | null;
+}
+
+interface Heartbeat {
+  readonly gatewayId: Id;
+  readonly name: string;
+  readonly lastSeenAt: number | null;
+  readonly unchanged: TableAction;
+}
+
+/** The gateways whose silence counts. */
+export const sourceGatewaysOf = (definition: VpgDefinition): readonly { readonly id: Id; readonly name: string }[] => [
+  { id: definition.sourceGatewayId, name: definition.sourceGatewayName },
+];
+
+/** By the site's clock alone. A heartbeat from a little ahead is another machine's clock; from far ahead, one that jumped back. */
+export const isFresh = (at: number | null, now: number): boolean =>
+  at !== null && Math.abs(now - at) <= limits.heartbeatSilenceMs;
+
+/** Is the source heard? Missing data counts as silence; a batch that came lately counts as a heartbeat. */
+export function isHeard(beats: readonly (number | null)[], quorum: "all" | "any", now: number): boolean {
+  const silent = (at: number | null): boolean => !isFresh(at, now);
+  return quorum === "all" ? !beats.every(silent) : !beats.some(silent);
+}
+
+export async function look(site: Site, vpg: VpgRecord, now: number): Promise<Sight> {
+  const { definition } = vpg;
+  const beats = await Promise.all(sourceGatewaysOf(definition).map(({ id, name }) => heartbeat(site, id, name)));
+  const recovery =
+    definition.recoveryGatewayId === null
+      ? undefined
+      : await heartbeat(site, definition.recoveryGatewayId, definition.recoveryGatewayName ?? "");
+  const times = beats.map(({ lastSeenAt }) => lastSeenAt);
+  const beating = isHeard(times, definition.trigger.quorum, now);
+  // Only the silent pay for the second look: batches of a gateway whose heartbeats don't get through.
+  const validThrough = beating ? null : await newestInstant(site, vpg.vpgId);
+  return {
+    heard: beating || isFresh(validThrough, now),
+    seen: [...beats.map((beat) => said(beat, now)), checkpointSaid(validThrough, now)],
+    stillSilent: beats.filter(({ lastSeenAt }) => !isFresh(lastSeenAt, now)).map(({ unchanged }) => unchanged),
+    recoverySilent:
+      recovery === undefined || isFresh(recovery.lastSeenAt, now)
+        ? null
+        : `${said(recovery, now)}: nothing could be brought up, and it may be this site that is cut off`,
+  };
+}
+
+async function heartbeat(site: Site, gatewayId: Id, name: string): Promise<Heartbeat> {
+  const key = items.gateway(gatewayId);
+  const item = await site.table.get(key);
+  const stored = item && checkStored(gatewayFieldsSchema, item.fields, `gateway ${gatewayId}`);
+  const unchanged: TableAction = { check: key, if: item === undefined ? { absent: true } : { rev: item.rev } };
+  return { gatewayId, name, lastSeenAt: stored?.lastSeenAt ?? null, unchanged };
+}
+
+const said = ({ name, lastSeenAt }: Heartbeat, now: number): string =>
+  lastSeenAt === null
+    ? `gateway ${name} was never heard`
+    : `gateway ${name} was last heard ${formatDuration(Math.max(0, now - lastSeenAt))} ago`;
+
+const checkpointSaid = (validThrough: number | null, now: number): string =>
+  validThrough === null
+    ? "no checkpoint is listed"
+    : `the newest checkpoint holds until ${formatDuration(Math.max(0, now - validThrough))} ago`;
+
+async function newestInstant(site: Site, vpgId: Id): Promise<number | null> {
+  try {
+    return (await resolveCheckpoint(site, vpgId, { kind: "latest" })).validThrough;
+  } catch (error) {
+    if (error instanceof NoCheckpoint) return null;
+    throw error;
+  }
+}

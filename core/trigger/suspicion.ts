@@ -1,0 +1,52 @@
+import type { Alert, Suspicion } from "#core/api/trigger-api.ts";
+import type { VpgRecord } from "#core/protection/vpg-record.ts";
+import type { Site } from "#core/site.ts";
+import { formatDuration } from "#core/units.ts";
+import type { Incident } from "./incident.ts";
+import { findIncident, readWatch } from "./store.ts";
+import { reachabilityOf } from "./watch.ts";
+
+/** What is suspected of a VPG's source, as the monitor's last look left it. */
+export async function suspicionOf(site: Site, vpg: VpgRecord): Promise<Suspicion> {
+  const { value: watch } = await readWatch(site, vpg.vpgId);
+  const { trigger } = vpg.definition;
+  return {
+    reachability: reachabilityOf(watch, trigger),
+    silentSince: watch.silence?.since ?? null,
+    hints: watch.hints.map(({ kind, source, reason }) => `${kind} of ${source}: ${reason}`),
+    policy: trigger.policy,
+    incidentId: watch.incidentId,
+  };
+}
+
+/** The open incidents of these VPGs, and what of them wants a person. */
+export async function openIncidents(site: Site, suspicions: readonly Suspicion[]): Promise<readonly Incident[]> {
+  const incidents: Incident[] = [];
+  for (const { incidentId } of suspicions) {
+    const found = incidentId === null ? undefined : await findIncident(site, incidentId);
+    if (found !== undefined) incidents.push(found.value);
+  }
+  return incidents;
+}
+
+/** One alert a VPG: the most pressing. */
+export function alertOf(vpg: string, suspicion: Suspicion, incident: Incident | undefined, now: number): Alert | null {
+  const { reachability, silentSince, hints } = suspicion;
+  if (incident?.state === "awaiting-approval" && incident.approval !== null) {
+    const leftMs = Math.max(0, incident.approval.expiresAt - now);
+    const text = `farshore approval approve ${incident.incidentId}, within ${formatDuration(leftMs)}`;
+    return { alertId: `approval-waits:${vpg}`, runbook: "An approval waits", vpg, text };
+  }
+  if (incident?.state === "started") {
+    const text = `failover ${incident.incidentId} was started: ${incident.reason}`;
+    return { alertId: `failover-started:${vpg}`, runbook: "A trigger started a failover", vpg, text };
+  }
+  if (incident?.waitsFor != null) {
+    const text = `its failover ${incident.waitsFor}`;
+    return { alertId: `failover-waits:${vpg}`, runbook: "A triggered failover waits", vpg, text };
+  }
+  if (reachability === "reachable") return null;
+  const silence = silentSince === null ? "" : `silent for ${formatDuration(Math.max(0, now - silentSince))}`;
+  const text = [silence, ...hints].filter((part) => part !== "").join("; ");
+  return { alertId: `source-${reachability}:${vpg}`, runbook: "A source is unreachable", vpg, text };
+}
