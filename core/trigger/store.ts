@@ -44,11 +44,14 @@ export async function getIncident(site: Pick<Site, "table">, incidentId: Id): Pr
 export function putIncident(incident: Incident, before: Stored<Incident> | undefined): readonly TableAction[] {
   const { incidentId, vpgName, notices } = incident;
   const known = new Set(before?.value.notices.map(({ kind }) => kind));
-  const told = notices.filter(({ kind }) => !known.has(kind));
+  // Numbered, so that they are told in the order in which they came up.
+  const told = notices
+    .map((notice, number) => ({ ...notice, noticeId: `${incidentId}-${number}-${notice.kind}` }))
+    .filter(({ kind }) => !known.has(kind));
   return [
     { put: items.incident(incidentId), fields: tableFields(incident), if: before?.unchanged ?? { absent: true } },
-    ...told.map(({ kind, text }) => ({
-      put: items.notice(`${incidentId}-${kind}`),
+    ...told.map(({ noticeId, kind, text }) => ({
+      put: items.notice(noticeId),
       fields: { incidentId, vpgName, kind, text },
     })),
   ];
