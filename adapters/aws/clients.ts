@@ -1,4 +1,5 @@
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { EventBridgeClient } from "@aws-sdk/client-eventbridge";
 import { S3Client } from "@aws-sdk/client-s3";
 import { SFNClient } from "@aws-sdk/client-sfn";
 import { attemptsMax, connectMsMax, objectRequestMsMax, requestMsMax, socketsMax } from "./limits.ts";
@@ -7,6 +8,7 @@ export interface AwsClients {
   readonly s3: S3Client;
   readonly dynamo: DynamoDBClient;
   readonly stepFunctions: SFNClient;
+  readonly eventBridge: EventBridgeClient;
 }
 
 /** Where the clients speak to, when it isn't what the environment says: tests with a local AWS of their own. */
@@ -42,6 +44,7 @@ export function makeAwsClients(place: AwsPlace = {}): AwsClients {
     s3,
     dynamo: new DynamoDBClient(settings(place, requestMsMax)),
     stepFunctions: new SFNClient(settings(place, requestMsMax)),
+    eventBridge: new EventBridgeClient(settings(place, requestMsMax)),
   };
 }
 

@@ -39,6 +39,8 @@ const environmentSchema = z.object({
   FARSHORE_OPERATOR_ARNS: principals,
   /** Where gateways send batches; gateway-api alone needs it, and tells them. */
   FARSHORE_INGEST_URL: z.url({ protocol: /^https?$/ }).optional(),
+  /** Name or ARN of the site's own bus; site-monitor alone needs it, to tell people. */
+  FARSHORE_BUS: z.string().min(1).max(1600).optional(),
   FARSHORE_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
 });
 
@@ -50,6 +52,7 @@ export interface AwsEnvironment {
   readonly stateMachinePrefix: string;
   readonly operatorArns: readonly string[];
   readonly ingestUrl: string | undefined;
+  readonly bus: string | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
 }
 
@@ -72,6 +75,7 @@ export function readAwsEnvironment(env: Readonly<Record<string, string | undefin
     stateMachinePrefix: found.FARSHORE_STATE_MACHINE_PREFIX,
     operatorArns: found.FARSHORE_OPERATOR_ARNS,
     ingestUrl: found.FARSHORE_INGEST_URL,
+    bus: found.FARSHORE_BUS,
     logLevel: found.FARSHORE_LOG_LEVEL,
   };
 }

@@ -5,6 +5,7 @@ import { SystemRandom } from "../embedded/random.ts";
 import { awsClients } from "./clients.ts";
 import type { AwsEnvironment } from "./environment.ts";
 import { createAwsLog } from "./log.ts";
+import { EventBridgeNotify } from "./notify.ts";
 import { S3Objects } from "./objects.ts";
 import { DynamoTable } from "./table.ts";
 import { StepFunctionsWorkflows } from "./workflows.ts";
@@ -14,9 +15,9 @@ import { StepFunctionsWorkflows } from "./workflows.ts";
  * that ever runs, so each may put `site.json`. Throws what the bucket throws, and `InvalidInput` for the bucket of another site.
  */
 export async function openAwsSite(environment: AwsEnvironment): Promise<Site> {
-  const { s3, dynamo, stepFunctions } = awsClients();
+  const { s3, dynamo, stepFunctions, eventBridge } = awsClients();
   const [clock, random] = [new SystemClock(), new SystemRandom()];
-  const { bucket, bucketOwner, table, stateMachinePrefix, siteName, logLevel } = environment;
+  const { bucket, bucketOwner, table, stateMachinePrefix, bus, siteName, logLevel } = environment;
   const objects = new S3Objects({ client: s3, bucket, owner: bucketOwner, clock, random });
   const { siteId } = await claimIdentity(objects, siteName, { clock, random });
   return {
@@ -28,5 +29,6 @@ export async function openAwsSite(environment: AwsEnvironment): Promise<Site> {
     clock,
     random,
     log: createAwsLog({ level: logLevel, siteName }),
+    notify: new EventBridgeNotify({ client: eventBridge, bus }),
   };
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { roles } from "#core/api/site-api.ts";
+import { roles, type TokenRole } from "#core/api/site-api.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { idSchema, nameSchema, newId } from "#core/ids.ts";
 import { checkStored, jsonBytes, tableFields } from "#core/json.ts";
@@ -39,7 +39,7 @@ const keyOf = (proof: Proof): TableKey =>
  */
 export async function giveCredential(
   site: Site,
-  input: { readonly name: string; readonly role: Caller["role"] },
+  input: { readonly name: string; readonly role: TokenRole },
   proof: Proof,
   caller: Caller,
 ): Promise<Credential> {
@@ -56,7 +56,7 @@ export async function giveCredential(
 
 async function replace(
   site: Site,
-  { name, role }: { readonly name: string; readonly role: Caller["role"] },
+  { name, role }: { readonly name: string; readonly role: TokenRole },
   proof: Proof,
   caller: Caller,
 ): Promise<Credential> {

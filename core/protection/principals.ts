@@ -1,3 +1,4 @@
+import type { TokenRole } from "#core/api/site-api.ts";
 import { InvalidInput, Unauthenticated } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Caller, Site } from "#core/site.ts";
@@ -30,7 +31,7 @@ const roleArn = ([, partition, account, name]: readonly string[]): string =>
 
 export interface NewPrincipal {
   readonly name: string;
-  readonly role: Caller["role"];
+  readonly role: TokenRole;
   readonly gatewayId: Id | null;
   readonly iamRole: string;
 }
@@ -38,7 +39,7 @@ export interface NewPrincipal {
 /** Makes an IAM role or user known under a name, in place of the name's proof before (`giveCredential`). Throws `InvalidInput`. */
 export async function registerPrincipal(
   site: Site,
-  input: { readonly name: string; readonly role: Caller["role"]; readonly iamRole: string },
+  input: { readonly name: string; readonly role: TokenRole; readonly iamRole: string },
   caller: Caller,
 ): Promise<NewPrincipal> {
   const arn = parsePrincipal(input.iamRole)?.arn;

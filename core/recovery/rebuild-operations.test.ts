@@ -31,7 +31,7 @@ it("keeps the checkpoints of failed operations that left volumes attached, and o
     kind: "failover-live",
     phase: "Failed",
     vpgId,
-    ...{ vpgName: "shop", protectedSite: "berlin", recoverySite: "recovery", initiatedBy: "ann" },
+    ...{ vpgName: "shop", protectedSite: "berlin", recoverySite: "recovery", initiatedBy: "ann", incident: null },
     ...{ startedAt: noon, endedAt: noon, checkpointId, checkpointTime: noon, rtoMs: null, term: 1 },
     ...{ decision: null, lostTail: null, lostTailText: "", error: null, steps: ended, exports: [] },
   });

@@ -250,9 +250,9 @@ describe("killed after any call of the table or the bucket", () => {
     for (let deaths = 1; ; deaths += 1) {
       const world = await TriggerSite.make({ policy, ...quick });
       await world.look("heard");
-      await world.look("silent", 6);
+      await world.look("silent", 3);
       let killed = false;
-      for (let count = 0; count < 4; count += 1) {
+      for (let count = 0; count < 6; count += 1) {
         await world.pass(everyMs);
         await world.beat("recovery");
         const life = new Life();
