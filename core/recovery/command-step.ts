@@ -52,7 +52,9 @@ async function issue(
   const now = site.clock.now();
   // Whatever was asked of the source was asked in the first attempt: later ones only finish what was decided.
   const shutdown = await findCommand(site, commandIdOf({ ...record, attempt: 1 }, stepNames.shutdownSource));
-  const facts = { sourceConnected: isConnected(source, now), shutdownAsked: shutdown !== undefined };
+  // After a rebuild there are no commands, and the report's word stands for them.
+  const shutdownAsked = shutdown !== undefined || record.sourceWasShutDown;
+  const facts = { sourceConnected: isConnected(source, now), shutdownAsked };
   const plan = planCommand(record, vpg, step, facts);
   const phase = phaseOf(record, step);
   switch (plan.kind) {

@@ -2,53 +2,77 @@ import { expect, it } from "vitest";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { newId } from "#core/ids.ts";
 import { listCheckpoints } from "#core/protection/checkpoints.ts";
+import { pendingCommands } from "#core/protection/commands.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { Step } from "#core/protection/operation.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
-import { makeSite, openAsk, protect } from "../../test/kit/site.ts";
+import type { Site } from "#core/site.ts";
+import { makeSite, noWorkflows, openAsk, operator, protect } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
+import { beginOperation } from "./begin-operation.ts";
+import { issueStep } from "./command-step.ts";
 import { rebuildOperations } from "./rebuild-operations.ts";
 import { type Report, storeReport } from "./report.ts";
+import { retryOperation } from "./retry-operation.ts";
 import { stepNames } from "./steps.ts";
 
 const noon = Date.UTC(2030, 0, 1, 12);
 
-it("keeps the checkpoints of failed operations that left volumes attached, and of no others", async () => {
-  const site = makeSite();
+const done: Step = { state: "done", startedAt: noon, endedAt: noon, result: "", error: null };
+const steps = (...names: string[]) => names.map((step) => ({ step, ...done, durationMs: 0 }));
+const { attachVolumes, detachVolumes, powerOnSource, shutdownSource } = stepNames;
+
+async function protectedSite() {
+  const site = makeSite({ workflows: { ...noWorkflows, start: async () => undefined } });
   const { vpg, source } = await protect(site);
-  const { vpgId } = vpg;
-  const stream = new Stream(vpgId, await openSession(site, source, openAsk(site, vpgId)));
+  const stream = new Stream(vpg.vpgId, await openSession(site, source, openAsk(site, vpg.vpgId)));
   for (const sent of [stream.synced(), stream.checkpoint(noon), stream.checkpoint(noon + 1)]) {
     await ingestBatch(site, source, sent);
   }
-  const done: Step = { state: "done", startedAt: noon, endedAt: noon, result: "", error: null };
-  const steps = (...names: string[]) => names.map((step) => ({ step, ...done, durationMs: 0 }));
-  const report = (checkpointId: string, attempt: number, ended: Report["steps"]): Report => ({
+  const rebuilt: Site = { ...site, table: new SqliteTable(":memory:") };
+  const report = (checkpointId: string, ended: Report["steps"]): Report => ({
     formatVersion: 1,
     operationId: newId(site.clock, site.random),
-    attempt,
+    attempt: 1,
     kind: "failover-live",
     phase: "Failed",
-    vpgId,
-    ...{ vpgName: "shop", protectedSite: "berlin", recoverySite: "recovery", initiatedBy: "ann", incident: null },
+    vpgId: vpg.vpgId,
+    ...{ vpgName: "shop", protectedSite: "berlin", recoverySite: "recovery", initiatedBy: "ann" },
     ...{ startedAt: noon, endedAt: noon, checkpointId, checkpointTime: noon, rtoMs: null, term: 1 },
-    ...{ decision: null, lostTail: null, lostTailText: "", error: null, steps: ended, exports: [] },
+    ...{ decision: null, lostTail: null, lostTailText: "", error: null, incident: null, steps: ended, exports: [] },
   });
-  const { attachVolumes, detachVolumes } = stepNames;
-  const open = report("1-6", 1, steps(attachVolumes));
-  const closed = report("1-8", 1, steps(attachVolumes));
-  await storeReport(site, open);
+  return { site, rebuilt, vpg, report };
+}
+
+it("keeps the checkpoints of failed operations that left volumes attached, and of no others", async () => {
+  const { site, rebuilt, vpg, report } = await protectedSite();
+  const closed = report("1-8", steps(attachVolumes));
+  await storeReport(site, report("1-6", steps(attachVolumes)));
   await storeReport(site, closed);
   await storeReport(site, { ...closed, attempt: 2, steps: steps(attachVolumes, detachVolumes) });
-  await storeReport(site, report("1-99", 1, steps(attachVolumes)));
+  await storeReport(site, report("1-99", steps(attachVolumes)));
 
-  const rebuilt = { ...site, table: new SqliteTable(":memory:") };
   await rebuildTable(rebuilt);
   expect(await rebuildOperations(rebuilt)).toBe(3);
-  const { checkpoints } = await listCheckpoints(rebuilt, vpgId);
+  const { checkpoints } = await listCheckpoints(rebuilt, vpg.vpgId);
   expect(checkpoints.map(({ id, pins }) => [id, pins])).toEqual([
     ["1-8", 0],
     ["1-6", 1],
   ]);
+});
+
+it("powers a source on that the operation had shut down, when it is asked to go on", async () => {
+  const { site, rebuilt, vpg, report } = await protectedSite();
+  const decision = { decision: "rollback", by: "ann", at: noon, success: null, notes: "" } as const;
+  const failed = { ...report("1-6", steps(shutdownSource, attachVolumes)), decision };
+  await storeReport(site, failed);
+  await rebuildTable(rebuilt);
+  await rebuildOperations(rebuilt);
+  const { operationId } = failed;
+  await retryOperation(rebuilt, operator, operationId);
+  await beginOperation(rebuilt, operationId);
+  await issueStep(rebuilt, operationId, powerOnSource);
+  const commands = await pendingCommands(rebuilt, vpg.definition.sourceGatewayId);
+  expect(commands.map(({ body }) => body.kind)).toEqual(["power-on-source"]);
 });

@@ -9,6 +9,7 @@ import type { Operation } from "#core/protection/operation.ts";
 import type { BareSite } from "#core/protection/rebuild.ts";
 import { nothingAttached } from "./end-operation.ts";
 import { type Report, reportSchema } from "./report.ts";
+import { stepNames } from "./steps.ts";
 
 const allReports = "reports/";
 
@@ -57,17 +58,17 @@ function actionsOf(report: Report, operation: Operation): readonly TableAction[]
 function operationOf(report: Report): Operation {
   const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt } = report;
   const { checkpointId, checkpointTime, term, lostTail, error, rtoMs } = report;
-  const steps = report.steps.map(({ step, durationMs: _, ...record }) => [step, record] as const);
+  const steps = Object.fromEntries(report.steps.map(({ step, durationMs: _, ...record }) => [step, record]));
   return {
     ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt },
     ...{ checkpointId, checkpointTime, term, lostTail, error, rtoMs },
     createdAt: report.startedAt,
     live: null,
     test: null,
-    steps: Object.fromEntries(steps),
+    steps,
     tokens: {},
     exports: Object.fromEntries(report.exports.map(({ number, uri }) => [String(number), uri])),
     bootGroupsDone: 0,
-    sourceWasShutDown: false,
+    sourceWasShutDown: steps[stepNames.shutdownSource]?.state === "done",
   };
 }
