@@ -6,7 +6,7 @@ import { AmbiguousCheckpoint, Corrupt, InvalidInput, NoCheckpoint, NotFound } fr
 import type { Id } from "#core/ids.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { annotationPrefix, parseAnnotationKey, parseDefinitionKey } from "#core/journal/keys.ts";
-import { formatPosition, type Position } from "#core/journal/position.ts";
+import { formatPosition } from "#core/journal/position.ts";
 import type { JournalProblem } from "#core/journal/verify-journal.ts";
 import { parseStored } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
@@ -133,10 +133,7 @@ async function tagsOf(objects: Objects, vpgId: Id): Promise<ReadonlyMap<string, 
  * As the site resolves it. Throws `NoCheckpoint` or `AmbiguousCheckpoint`; of a damaged journal only an id says which one is
  * meant, for anything else it throws `Corrupt`.
  */
-export async function resolveOffline(
-  vpg: OfflineVpg,
-  selector: CheckpointSelector,
-): Promise<Position & { readonly id: string }> {
+export async function resolveOffline(vpg: OfflineVpg, selector: CheckpointSelector): Promise<Checkpoint> {
   const damage = damageOf(vpg);
   if (damage !== undefined && selector.kind !== "id") throw damage;
   const found = choose(await viewsOf(vpg), selector);

@@ -43,13 +43,14 @@ async function offlineView(directory: string, ref: string, flags: ViewFlags): Pr
       flags.volume,
       volumes.map((each) => `${each.vmName}/${each.name}`),
     );
-  const bounds = vpg.journal.volumesAt(checkpoint).get(chosen.volume);
+  const upTo = vpg.journal.positionOf(checkpoint, chosen.volume);
+  const bounds = vpg.journal.volumesAt(upTo).get(chosen.volume);
   return {
     source: vpg.journal,
     volume: chosen.volume,
     sizeBytes: bounds?.sizeBytes ?? chosen.sizeBytes,
     sectorBytes: chosen.sectorBytes,
-    upTo: checkpoint,
+    upTo,
     exportName: `${vpg.definition.name}/${flags.volume}`,
     checkpointId: checkpoint.id,
   };
@@ -70,7 +71,8 @@ async function onlineView(client: SiteClient, ref: string, flags: ViewFlags): Pr
       flags.volume,
       volumes.map((each) => each.name),
     );
-  const upTo = parsePosition(checkpoint.id);
+  const part = checkpoint.parts?.find(({ volumes: numbers }) => numbers.includes(chosen.volume));
+  const upTo = part?.position ?? parsePosition(checkpoint.id);
   const [clock, random] = [new SystemClock(), new SystemRandom()];
   const source = new HttpJournal({ routes: routesOf(client), vpgId: vpg.vpgId, upTo, clock, random });
   const { volume, sizeBytes } = chosen;

@@ -1,9 +1,10 @@
 import type { Command } from "commander";
 import { readBounded } from "#adapters/embedded/read-bounded.ts";
 import { Corrupt } from "#core/errors.ts";
-import type { BatchHeader } from "#core/journal/batch.ts";
+import type { BatchEvent, BatchHeader } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { objectBytesMax } from "#core/journal/limits.ts";
+import { formatPosition } from "#core/journal/position.ts";
 import { type VerifyReport, verifyJournal } from "#core/journal/verify-journal.ts";
 import { formatBytes } from "#core/units.ts";
 import { contextOf } from "../context.ts";
@@ -68,6 +69,19 @@ function plainBatch(header: BatchHeader): object {
   };
 }
 
+function detailOf(event: BatchEvent): string {
+  switch (event.kind) {
+    case "marker":
+      return ` ${timeText(event.time)} ${event.tag}`;
+    case "hold":
+      return ` ${timeText(event.time)}`;
+    case "barrier":
+      return ` ${timeText(event.time)} of ${event.vector.map(formatPosition).join(" ")} ${event.tag}`;
+    default:
+      return "";
+  }
+}
+
 function dump(output: Output, file: string): void {
   const decoded = decodeObject(readBounded(file, "The journal object", objectBytesMax));
   if (decoded.kind === "seal") {
@@ -92,9 +106,7 @@ function dump(output: Output, file: string): void {
       ["Frames", header.frames.map((frame) => `${frame.codec} ${frame.storedLength}/${frame.rawLength}`).join(", ")],
     ]);
     for (const event of header.events) {
-      output.line(
-        `${event.sequence}: ${event.kind}${event.kind === "marker" ? ` ${timeText(event.time)} ${event.tag}` : ""}`,
-      );
+      output.line(`${event.sequence}: ${event.kind}${detailOf(event)}`);
     }
   });
 }

@@ -49,6 +49,8 @@ export const streamStateSchema = z.strictObject({
   writes: z.int().min(0),
   writtenBytes: z.int().min(0),
   shippedBytes: z.int().min(0),
+  /** R11, of a coordinator: why its last barrier made no checkpoint; null when it did. */
+  barrierProblem: z.string().max(500).nullable().exactOptional(),
 });
 export type StreamState = z.infer<typeof streamStateSchema>;
 
@@ -113,6 +115,10 @@ export const openSessionReplySchema = z.object({
   volumes: z.array(z.object({ vmName: z.string(), ...volumeSchema.shape })),
   /** The URL that this session's batches go to, where it isn't the one that the gateway calls: on AWS. */
   batchesUrl: z.url({ protocol: /^https?$/ }).optional(),
+  /** R11, there when the VPG has several source gateways: which of them the caller is, and all, the coordinator first. */
+  barrier: z
+    .object({ gatewayId: idSchema, gateways: z.array(z.object({ gatewayId: idSchema, name: z.string() })) })
+    .exactOptional(),
 });
 export type OpenSessionReply = z.infer<typeof openSessionReplySchema>;
 

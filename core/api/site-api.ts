@@ -2,6 +2,7 @@ import { z } from "zod";
 import { idSchema, nameSchema } from "#core/ids.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { decisionSchema, liveOptionsSchema, operationSchema, testOptionsSchema } from "#core/protection/operation.ts";
+import { positionSchema } from "#core/protection/term.ts";
 import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { syncProgressSchema } from "./gateway-api.ts";
 import { alertSchema, suspicionSchema } from "./trigger-api.ts";
@@ -68,6 +69,8 @@ export const createVpgSchema = z.strictObject({
       z.strictObject({
         name: nameSchema,
         bootGroup: z.int().min(1).max(limits.bootGroupsMax).default(1),
+        /** Name of the token of the gateway that has its disks, if that is not the VPG's `sourceGateway`. */
+        sourceGateway: nameSchema.exactOptional(),
         volumes: z
           .array(
             z.strictObject({
@@ -97,6 +100,8 @@ export const checkpointSchema = z.object({
   validThrough: z.int(),
   tags: z.array(z.string()),
   pins: z.int(),
+  /** When resolved, of a VPG with several source gateways: up to where the image of each one's volumes goes. */
+  parts: z.array(z.object({ position: positionSchema, volumes: z.array(z.int()) })).exactOptional(),
 });
 export type CheckpointView = z.infer<typeof checkpointSchema>;
 
@@ -140,10 +145,28 @@ export const vpgViewSchema = z.object({
   writtenBytes: z.int(),
   shippedBytes: z.int(),
   journalBytes: z.int(),
+  /** There with several source gateways: each one's own standing, the coordinator first; a checkpoint needs all of them. */
+  sources: z
+    .array(
+      z.object({
+        gateway: z.string(),
+        connected: z.boolean(),
+        mode: z.string(),
+        session: z.int(),
+        backlogBytes: z.int(),
+        lagMs: z.int(),
+        sync: syncProgressSchema.nullable(),
+      }),
+    )
+    .exactOptional(),
+  /** Why the newest barrier of several source gateways made no checkpoint. */
+  barrierProblem: z.string().exactOptional(),
   vms: z.array(
     z.object({
       name: z.string(),
       bootGroup: z.int(),
+      /** If it is not the VPG's own. */
+      sourceGateway: z.string().exactOptional(),
       volumes: z.array(z.object({ volume: z.int(), name: z.string(), sizeBytes: z.int() })),
     }),
   ),

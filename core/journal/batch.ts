@@ -1,3 +1,5 @@
+import type { Position } from "./position.ts";
+
 /** What a batch says, apart from how it is laid out in bytes (encode.ts, decode.ts, FORMAT.md). */
 
 /** `ExtentColumns.kind` values. */
@@ -63,7 +65,34 @@ export interface CloseEvent {
   readonly sequence: number;
 }
 
-export type BatchEvent = MarkerEvent | SyncEvent | ResizeEvent | FinalEvent | CloseEvent;
+/**
+ * Of a VPG with several source gateways: acknowledgements were held when it was appended, and a barrier may name it. Alone it
+ * is no checkpoint. Always the last record of its batch.
+ */
+export interface HoldEvent {
+  readonly kind: "hold";
+  readonly sequence: number;
+  /** Source clock, milliseconds since the epoch. */
+  readonly time: number;
+}
+
+/** R11: one instant of several gateways' sessions, appended by the coordinator. Always the last record of its batch. */
+export interface BarrierEvent {
+  readonly kind: "barrier";
+  readonly sequence: number;
+  /** The coordinator's clock while all held, milliseconds since the epoch. */
+  readonly time: number;
+  /** At most 128 bytes of UTF-8; empty when untagged. */
+  readonly tag: string;
+  /** One hold of each gateway, by ascending session; the coordinator's own stands before the barrier in the same session. */
+  readonly vector: readonly Position[];
+}
+
+export type BatchEvent = MarkerEvent | SyncEvent | ResizeEvent | FinalEvent | CloseEvent | HoldEvent | BarrierEvent;
+
+/** What a batch with such an event asks of its reader. */
+export const needsBarrier = (events: readonly BatchEvent[]): boolean =>
+  events.some((event) => event.kind === "hold" || event.kind === "barrier");
 
 export type FrameCodec = "raw" | "zstd";
 

@@ -1,7 +1,13 @@
 import { pageBytes } from "#core/blocks/geometry.ts";
 import { Corrupt, InvalidInput } from "#core/errors.ts";
 import type { Objects } from "#core/ports.ts";
-import { type Checkpoint, listCheckpoints, type SessionFacts } from "#core/protection/checkpoint.ts";
+import {
+  type Checkpoint,
+  listCheckpoints,
+  positionOfVolume,
+  type SessionFacts,
+  sharedOf,
+} from "#core/protection/checkpoint.ts";
 import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { BatchHeader, ExtentColumns } from "./batch.ts";
@@ -86,6 +92,15 @@ export class BucketJournal implements JournalSource {
     return listCheckpoints(this.sessions.map(factsOf), this.facts.syncFacts, this.facts.markers);
   }
 
+  /** The position that stands for a volume in a checkpoint: with several source gateways that of its own one's session. */
+  positionOf(checkpoint: Checkpoint, volume: number): Position {
+    const volumesIn = (session: number): readonly number[] => {
+      const run = this.sessions.find(({ claim }) => claim.session === session);
+      return run?.claim.volumes.map((entry) => entry.volume) ?? [];
+    };
+    return positionOfVolume(checkpoint, volumesIn, volume);
+  }
+
   /** The session's volumes with their sizes as of the position. Throws `InvalidInput` for an unknown session. */
   volumesAt(position: Position): Map<number, VolumeBounds> {
     const run = this.sessions.find((session) => session.claim.session === position.session);
@@ -117,7 +132,9 @@ export class BucketJournal implements JournalSource {
 /** What R12 needs to know of a session. */
 export function factsOf(run: SessionRun): SessionFacts {
   const { session, term, continues, volumes } = run.claim;
-  return { session, term, continues, volumes: volumes.map((entry) => entry.volume), prefixSequence: run.lastSequence };
+  const numbers = volumes.map((entry) => entry.volume);
+  const shared = sharedOf(run.claim);
+  return { session, term, continues, volumes: numbers, prefixSequence: run.lastSequence, shared };
 }
 
 class JournalContents {

@@ -1,7 +1,15 @@
 import { sectorBytesMin } from "#core/blocks/geometry.ts";
-import type { BatchEvent, ExtentColumns, FrameCodec } from "./batch.ts";
+import type { BarrierEvent, BatchEvent, ExtentColumns, FrameCodec } from "./batch.ts";
 import { extentKinds } from "./batch.ts";
-import { frameBytesMax, safeIntegerMax, u32Max, volumeNumberMax, writeBytesMax, zeroBytesMax } from "./limits.ts";
+import {
+  componentsMax,
+  frameBytesMax,
+  safeIntegerMax,
+  u32Max,
+  volumeNumberMax,
+  writeBytesMax,
+  zeroBytesMax,
+} from "./limits.ts";
 import { malformed } from "./malformed.ts";
 
 interface FrameLengths {
@@ -16,17 +24,18 @@ interface FrameLengths {
  * - Sequences rise strictly from `firstSequence` on, and the last record has `lastSequence`.
  * - Offsets and lengths are whole sectors of 512 bytes, within the limits.
  * - Writes fill the frames in order without a hole, so that no stored byte is without meaning.
- * - A marker, final or close is the last record.
+ * - A marker, final, close, hold or barrier is the last record.
+ * - A barrier's vector ascends by session, and its own session's component stands before it.
  */
 export function checkContent(
-  range: { readonly firstSequence: number; readonly lastSequence: number },
+  range: { readonly session: number; readonly firstSequence: number; readonly lastSequence: number },
   extents: ExtentColumns,
   events: readonly BatchEvent[],
   frames: readonly FrameLengths[],
 ): void {
   checkFrameLengths(frames);
   checkExtents(extents, frames);
-  checkEvents(range.lastSequence, events);
+  checkEvents(range, events);
   checkOrder(range, extents, events);
 }
 
@@ -78,13 +87,21 @@ function checkExtents(extents: ExtentColumns, frames: readonly FrameLengths[]): 
   }
 }
 
-function checkEvents(lastSequence: number, events: readonly BatchEvent[]): void {
+const lastKinds: ReadonlySet<BatchEvent["kind"]> = new Set(["marker", "final", "close", "hold", "barrier"]);
+
+function checkEvents(
+  range: { readonly session: number; readonly lastSequence: number },
+  events: readonly BatchEvent[],
+): void {
   for (const [index, event] of events.entries()) {
     switch (event.kind) {
       case "marker":
+      case "hold":
+      case "barrier":
         if (!(Number.isInteger(event.time) && event.time >= 0 && event.time <= safeIntegerMax)) {
           throw malformed("records.time", `${event.time} is not allowed`, index);
         }
+        if (event.kind === "barrier") checkVector(range.session, event, index);
         break;
       case "resize":
         if (!(event.sizeBytes > 0 && event.sizeBytes <= safeIntegerMax && event.sizeBytes % sectorBytesMin === 0)) {
@@ -98,11 +115,26 @@ function checkEvents(lastSequence: number, events: readonly BatchEvent[]): void 
     ) {
       throw malformed("records.volume", `${event.volume} is not allowed`, index);
     }
-    const ends = event.kind === "marker" || event.kind === "final" || event.kind === "close";
-    if (ends && event.sequence !== lastSequence) {
+    if (lastKinds.has(event.kind) && event.sequence !== range.lastSequence) {
       throw malformed("records.kind", `${event.kind} is not the batch's last record`, index);
     }
   }
+}
+
+function checkVector(own: number, { sequence, vector }: BarrierEvent, index: number): void {
+  const refuse = (what: string): never => {
+    throw malformed("records.vector", what, index);
+  };
+  if (vector.length < 2 || vector.length > componentsMax) refuse(`has ${vector.length} components`);
+  let before = 0;
+  for (const component of vector) {
+    const within = (value: number, most: number): boolean => Number.isInteger(value) && value >= 1 && value <= most;
+    if (!within(component.session, u32Max) || !within(component.sequence, safeIntegerMax)) refuse("is no position");
+    if (component.session <= before) refuse("does not ascend by session");
+    before = component.session;
+  }
+  const hold = vector.find((component) => component.session === own);
+  if (hold === undefined || hold.sequence >= sequence) refuse("has no hold of its own session before it");
 }
 
 /** Walks extents and events as one list in order of sequence. */

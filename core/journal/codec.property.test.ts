@@ -2,10 +2,11 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { FarshoreError } from "#core/errors.ts";
 import { plainColumns, type SampleExtent, sampleInput, tampered, vpgId } from "../../test/kit/batches.ts";
-import { type BatchHeader, extentKinds } from "./batch.ts";
+import { type BatchEvent, type BatchHeader, extentKinds, type HoldEvent, type MarkerEvent } from "./batch.ts";
 import { decodeHeader } from "./decode.ts";
 import { encodeBatch } from "./encode.ts";
 import { decodeFrame, type FrameLevel } from "./frame.ts";
+import type { Position } from "./position.ts";
 import { verifyBatch } from "./verify-batch.ts";
 
 const sectors = 64;
@@ -39,6 +40,36 @@ function samplesOf(list: readonly Step[]): SampleExtent[] {
   });
 }
 
+type Ending = Extract<BatchEvent, { readonly kind: "marker" | "hold" | "barrier" }>;
+
+/** A component of session 1, the batch's own, and of others. */
+const vectorOf = (own: number, others: readonly number[]): Position[] =>
+  [1, ...others].map((session, index) => ({ session, sequence: index === 0 ? own : session * 2 ** 30 }));
+
+const placed = <E extends Ending>(end: E, sequence: number): E => ({ ...end, sequence });
+
+/** The last record of a batch, or none; sequence is the test's. */
+const tag = fc.string({ maxLength: 40 });
+const time = fc.nat();
+const ends = fc.oneof(
+  fc.constant(undefined),
+  fc.record<MarkerEvent>({ kind: fc.constant("marker"), sequence: fc.constant(0), time, tag }),
+  fc.record<HoldEvent>({ kind: fc.constant("hold"), sequence: fc.constant(0), time }),
+  fc
+    .record({
+      time,
+      tag,
+      others: fc.uniqueArray(fc.integer({ min: 2, max: 2 ** 20 }), { minLength: 1, maxLength: 63 }),
+    })
+    .map(({ others, ...event }): Ending => {
+      const vector = vectorOf(
+        1,
+        others.sort((left, right) => left - right),
+      );
+      return { kind: "barrier", sequence: 0, ...event, vector };
+    }),
+);
+
 /** Both volumes after every extent was applied in order. */
 function replay(samples: readonly SampleExtent[]): Uint8Array[] {
   const images = [new Uint8Array(sectors * 512), new Uint8Array(sectors * 512)];
@@ -65,14 +96,14 @@ function samplesIn(header: BatchHeader, object: Uint8Array): SampleExtent[] {
 
 it("a batch decodes to what was encoded, and coalescing never changes the image", () => {
   fc.assert(
-    fc.property(steps, fc.constantFrom<FrameLevel>("zstd1", "zstd-5", "raw"), fc.boolean(), (list, level, marked) => {
+    fc.property(steps, fc.constantFrom<FrameLevel>("zstd1", "zstd-5", "raw"), ends, (list, level, end) => {
       const samples = samplesOf(list);
       const last = samples.at(-1)?.sequence ?? 0;
       const input = sampleInput({
         firstSequence: 1,
         extents: samples,
         level,
-        events: marked ? [{ kind: "marker", sequence: last + 1, time: last, tag: `m${last}` }] : [],
+        events: end === undefined ? [] : [placed(end, last + 1)],
       });
       const object = encodeBatch(input);
       const size = { sizeBytes: sectors * 512, sectorBytes: 512 };
@@ -87,13 +118,17 @@ it("a batch decodes to what was encoded, and coalescing never changes the image"
   );
 });
 
-it("no change of bytes, whole or with its checks made right again, does more than be refused by name", () => {
+it.each<Ending>([
+  { kind: "marker", sequence: 21, time: 1, tag: "tag" },
+  { kind: "hold", sequence: 21, time: 1 },
+  { kind: "barrier", sequence: 21, time: 1, tag: "tag", vector: vectorOf(1, [3, 9]) },
+])("no change of bytes, whole or with its checks made right again, does more than be refused by name: $kind", (end) => {
   const object = encodeBatch(
     sampleInput({
       extents: samplesOf(
         Array.from({ length: 20 }, (_, at) => ({ gap: 1, volume: at % 2, sector: at, count: 4, zero: at % 5 === 0 })),
       ),
-      events: [{ kind: "marker", sequence: 21, time: 1, tag: "tag" }],
+      events: [end],
     }),
   );
   const size = { sizeBytes: sectors * 512, sectorBytes: 512 };
@@ -114,6 +149,6 @@ it("no change of bytes, whole or with its checks made right again, does more tha
         expect(error).toHaveProperty("details.field", expect.any(String));
       }
     }),
-    { numRuns: 1500 },
+    { numRuns: 800 },
   );
 });

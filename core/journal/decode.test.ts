@@ -89,7 +89,8 @@ describe("decodeHeader", () => {
     ["MalformedBatch", "kind", (view) => view.setUint8(at.kind, 3)],
     ["MalformedBatch", "firstSequence", (view) => view.setUint8(at.kind, 2)],
     ["UnsupportedFormat", "cipherSuite", (view) => view.setUint8(at.cipherSuite, 1)],
-    ["UnsupportedFormat", "criticalFlags", (view) => view.setUint32(at.criticalFlags, 1, true)],
+    ["UnsupportedFormat", "criticalFlags", (view) => view.setUint32(at.criticalFlags, 2, true)],
+    ["MalformedBatch", "criticalFlags", (view) => view.setUint32(at.criticalFlags, 1, true)],
     ["MalformedBatch", "keyId", (view) => view.setUint8(at.keyId + 15, 1)],
     ["MalformedBatch", "term", (view) => view.setUint32(at.term, 0, true)],
     ["MalformedBatch", "session", (view) => view.setUint32(at.session, 0, true)],
@@ -114,7 +115,7 @@ describe("decodeHeader", () => {
     ["MalformedBatch", "rawLength", (view) => view.setUint32(at.rawLength, 0xffff_ffff, true)],
     ["MalformedBatch", "rawLength", (view) => view.setUint32(at.rawLength, 6144, true)],
     ["MalformedBatch", "reserved", (view) => view.setUint8(fixedHeaderBytes - 1, 1)],
-    ["MalformedBatch", "records.kind", (view) => view.setUint8(record(0) + recordAt.kind, 9)],
+    ["MalformedBatch", "records.kind", (view) => view.setUint8(record(0) + recordAt.kind, 11)],
     ["MalformedBatch", "records.kind", (view) => view.setUint8(record(0) + recordAt.kind, 0)],
     ["MalformedBatch", "records.frame", (view) => view.setUint8(record(0) + recordAt.frame, 1)],
     ["MalformedBatch", "records.frame", (view) => view.setUint8(record(1) + recordAt.frame, 1)],
@@ -168,10 +169,12 @@ describe("decodeHeader", () => {
     expect(refusal(() => decodeHeader(changed))).toEqual(["MalformedBatch", "lastSequence"]);
   });
 
-  it("refuses a marker, final or close that is not last", () => {
-    for (const kind of ["marker", "close", "final"] as const) {
-      const early = { kind, sequence: 1, time: 0, tag: "", operationId, hash: new Uint8Array(32) };
-      const act = (): unknown => sampleBatch({ events: [early, { kind: "sync-begin", sequence: 2, volume: 0 }] });
+  it("refuses a marker, final, close, hold or barrier that is not last", () => {
+    for (const kind of ["marker", "close", "final", "hold", "barrier"] as const) {
+      const vector = [1, 2].map((session) => ({ session, sequence: 1 }));
+      const early = { kind, sequence: 2, time: 0, tag: "", operationId, hash: new Uint8Array(32), vector };
+      const act = (): unknown =>
+        sampleBatch({ events: [early, { kind: "sync-begin", sequence: 3, volume: 0 }], firstSequence: 1 });
       expect(refusal(act)).toEqual(["MalformedBatch", "records.kind"]);
     }
   });

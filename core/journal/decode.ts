@@ -1,11 +1,13 @@
 import type { BatchEvent, BatchHeader, ExtentColumns, FrameInfo, Seal } from "./batch.ts";
-import { cutExtentColumns, newExtentColumns } from "./batch.ts";
+import { cutExtentColumns, needsBarrier, newExtentColumns } from "./batch.ts";
 import { checkContent } from "./check-content.ts";
 import { sealReasonOf } from "./encode.ts";
 import { type FixedHeader, readFixed, readU64, requireZeros, viewOf } from "./fixed-header.ts";
 import { bytesEqual, sha256 } from "./hash.ts";
 import {
+  barrierFlag,
   codecs,
+  componentBytes,
   finalTextBytes,
   frameAt,
   frameEntryBytes,
@@ -16,9 +18,11 @@ import {
   recordKinds,
   sealTextAt,
   sealTextBytes,
+  vectorTextBytes,
 } from "./layout.ts";
-import { objectBytesMax } from "./limits.ts";
+import { objectBytesMax, tagBytesMax } from "./limits.ts";
 import { malformed } from "./malformed.ts";
+import type { Position } from "./position.ts";
 import { ulidFromBytes } from "./ulid-bytes.ts";
 
 /**
@@ -97,6 +101,9 @@ function readTables(bytes: Uint8Array, fixed: FixedHeader): BatchHeader {
   const text = bytes.subarray(textStart, textStart + fixed.textLength);
   const frames = readFrames(bytes, view, frameTable, fixed);
   const { extents, events } = readRecords(view, fixed, text);
+  if (needsBarrier(events) !== (fixed.criticalFlags === barrierFlag)) {
+    throw malformed("criticalFlags", "are not what the records ask for");
+  }
   checkContent(fixed, extents, events, frames);
   return {
     minor: fixed.minor,
@@ -179,6 +186,15 @@ function readRecords(
   return { extents: cutExtentColumns(columns, count), events };
 }
 
+const withText: ReadonlySet<number> = new Set([recordKinds.marker, recordKinds.final, recordKinds.barrier]);
+const withValue: ReadonlySet<number> = new Set([
+  recordKinds.marker,
+  recordKinds.resize,
+  recordKinds.hold,
+  recordKinds.barrier,
+]);
+const withVolume: ReadonlySet<number> = new Set([recordKinds.syncBegin, recordKinds.syncEnd, recordKinds.resize]);
+
 /** Fields an event has no use for are zero; text follows text without a hole. */
 function readEvent(
   view: DataView,
@@ -196,16 +212,16 @@ function readEvent(
   const none = (field: string, got: number): void => {
     if (got !== 0) throw malformed(`records.${field}`, "is not 0", index);
   };
-  if (code < recordKinds.marker || code > recordKinds.close)
+  if (code < recordKinds.marker || code > recordKinds.barrier)
     throw malformed("records.kind", `${code} is unknown`, index);
   none("frame", view.getUint8(place + recordAt.frame));
   if (frameOffset !== (length > 0 ? textPlace : 0)) {
     throw malformed("records.frameOffset", "is not where its text starts", index);
   }
   if (textPlace + length > text.length) throw malformed("records.length", "reaches beyond the text", index);
-  if (code !== recordKinds.marker && code !== recordKinds.final) none("length", length);
-  if (code !== recordKinds.marker && code !== recordKinds.resize) none("offset", value);
-  if (code === recordKinds.marker || code === recordKinds.final || code === recordKinds.close) none("volume", volume);
+  if (!withText.has(code)) none("length", length);
+  if (!withValue.has(code)) none("offset", value);
+  if (!withVolume.has(code)) none("volume", volume);
   const own = text.subarray(textPlace, textPlace + length);
   switch (code) {
     case recordKinds.marker:
@@ -221,14 +237,34 @@ function readEvent(
       return { kind: "final", sequence, operationId: ulidFromBytes(own), hash: own.slice(16) };
     case recordKinds.close:
       return { kind: "close", sequence };
+    case recordKinds.hold:
+      return { kind: "hold", sequence, time: value };
+    case recordKinds.barrier:
+      return { kind: "barrier", sequence, time: value, ...readVector(own, index) };
     default:
       throw malformed("records.kind", `${code} is unknown`, index);
   }
 }
 
+/** The text of a barrier; how many components there may be, and in what order, is `checkContent`'s to say. */
+function readVector(text: Uint8Array, index: number): { vector: Position[]; tag: string } {
+  const view = viewOf(text);
+  if (text.length < vectorTextBytes) throw malformed("records.vector", "is cut short", index);
+  const tagAt = vectorTextBytes + view.getUint16(0, true) * componentBytes;
+  if (tagAt > text.length) throw malformed("records.vector", "reaches beyond its text", index);
+  requireZeros(text, 2, 2, "records.vector", index);
+  const vector: Position[] = [];
+  for (let place = vectorTextBytes; place < tagAt; place += componentBytes) {
+    const sequence = readU64(view, place + 4, "records.vector", index);
+    vector.push({ session: view.getUint32(place, true), sequence });
+  }
+  return { vector, tag: tagOf(text.subarray(tagAt), index) };
+}
+
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function tagOf(bytes: Uint8Array, index: number): string {
+  if (bytes.length > tagBytesMax) throw malformed("records.tag", `is longer than ${tagBytesMax} bytes`, index);
   try {
     return utf8.decode(bytes);
   } catch {

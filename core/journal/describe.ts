@@ -3,6 +3,7 @@ import { extentKinds } from "./batch.ts";
 import { decodeObject } from "./decode.ts";
 import { decodeFrame } from "./frame.ts";
 import { batchHash } from "./hash.ts";
+import type { Position } from "./position.ts";
 
 /** One record as people read it. */
 export interface DescribedRecord {
@@ -19,6 +20,7 @@ export interface DescribedRecord {
   readonly operationId?: string;
   /** Hexadecimal. */
   readonly hash?: string;
+  readonly vector?: readonly Position[];
 }
 
 /** An object in plain values, ready for JSON or for columns. */

@@ -1,21 +1,33 @@
 import { Buffer } from "node:buffer";
-import type { BatchEvent, BatchInput, ExtentColumns, Seal, SealReason } from "./batch.ts";
+import {
+  type BarrierEvent,
+  type BatchEvent,
+  type BatchInput,
+  type ExtentColumns,
+  needsBarrier,
+  type Seal,
+  type SealReason,
+} from "./batch.ts";
 import { checkContent } from "./check-content.ts";
 import { viewOf, writeFixed, writeHeaderCrc, writeU64 } from "./fixed-header.ts";
 import { sha256 } from "./hash.ts";
 import {
+  barrierFlag,
   codecs,
+  componentBytes,
   finalTextBytes,
   fixedHeaderBytes,
   frameAt,
   frameEntryBytes,
   hashBytes,
   headerBytesOf,
+  minorOf,
   recordAt,
   recordBytes,
   recordKinds,
   sealTextAt,
   sealTextBytes,
+  vectorTextBytes,
 } from "./layout.ts";
 import { tagBytesMax } from "./limits.ts";
 import { malformed } from "./malformed.ts";
@@ -40,9 +52,11 @@ export function encodeBatch(input: BatchInput): Uint8Array {
   const headerLength = headerBytesOf(fixedHeaderBytes, recordCount, frames.length, textLength);
   const objectLength = headerLength + storedLength + hashBytes;
   const object = allocate(objectLength, headerLength);
+  const criticalFlags = needsBarrier(events) ? barrierFlag : 0;
   writeFixed(object, {
     ...input,
-    minor: 0,
+    criticalFlags,
+    minor: minorOf(criticalFlags),
     fixedLength: fixedHeaderBytes,
     kind: "batch",
     headerLength,
@@ -90,7 +104,8 @@ export function encodeSeal(seal: Seal): Uint8Array {
     term: seal.term,
     session: seal.session,
     batch: seal.batch,
-    minor: 0,
+    criticalFlags: 0,
+    minor: minorOf(0),
     fixedLength: fixedHeaderBytes,
     kind: "seal",
     headerLength,
@@ -175,6 +190,8 @@ const eventCodes: Readonly<Record<BatchEvent["kind"], number>> = {
   resize: recordKinds.resize,
   final: recordKinds.final,
   close: recordKinds.close,
+  hold: recordKinds.hold,
+  barrier: recordKinds.barrier,
 };
 
 function writeEvent(
@@ -188,7 +205,7 @@ function writeEvent(
   view.setUint8(place + recordAt.kind, eventCodes[event.kind]);
   view.setUint32(place + recordAt.sequenceDelta, delta, true);
   if ("volume" in event) view.setUint16(place + recordAt.volume, event.volume, true);
-  if (event.kind === "marker") writeU64(view, place + recordAt.offset, event.time);
+  if ("time" in event) writeU64(view, place + recordAt.offset, event.time);
   if (event.kind === "resize") writeU64(view, place + recordAt.offset, event.sizeBytes);
   if (textBytes > 0) {
     view.setUint32(place + recordAt.length, textBytes, true);
@@ -199,19 +216,37 @@ function writeEvent(
 const noText = new Uint8Array(0);
 
 function textOf(event: BatchEvent, index: number): Uint8Array {
-  if (event.kind === "marker") {
-    // A lone surrogate would be stored as U+FFFD: another tag than was asked for.
-    const bytes = new TextEncoder().encode(event.tag);
-    if (bytes.length > tagBytesMax || !event.tag.isWellFormed()) {
-      throw malformed("records.tag", `is not well-formed text of at most ${tagBytesMax} bytes`, index);
-    }
-    return bytes;
-  }
+  if (event.kind === "marker") return tagBytes(event.tag, index);
+  if (event.kind === "barrier") return barrierText(event, index);
   if (event.kind !== "final") return noText;
   if (event.hash.length !== hashBytes) throw malformed("records.hash", "is not 32 bytes", index);
   const bytes = new Uint8Array(finalTextBytes);
   bytes.set(ulidToBytes(event.operationId), 0);
   bytes.set(event.hash, 16);
+  return bytes;
+}
+
+function tagBytes(tag: string, index: number): Uint8Array {
+  // A lone surrogate would be stored as U+FFFD: another tag than was asked for.
+  const bytes = new TextEncoder().encode(tag);
+  if (bytes.length > tagBytesMax || !tag.isWellFormed()) {
+    throw malformed("records.tag", `is not well-formed text of at most ${tagBytesMax} bytes`, index);
+  }
+  return bytes;
+}
+
+function barrierText({ vector, tag }: BarrierEvent, index: number): Uint8Array {
+  const text = tagBytes(tag, index);
+  const bytes = new Uint8Array(vectorTextBytes + vector.length * componentBytes + text.length);
+  const view = viewOf(bytes);
+  view.setUint16(0, vector.length, true);
+  let place = vectorTextBytes;
+  for (const { session, sequence } of vector) {
+    view.setUint32(place, session, true);
+    writeU64(view, place + 4, sequence);
+    place += componentBytes;
+  }
+  bytes.set(text, place);
   return bytes;
 }
 

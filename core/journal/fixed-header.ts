@@ -3,6 +3,7 @@ import { UnsupportedFormat } from "#core/errors.ts";
 import type { Seal } from "./batch.ts";
 import {
   at,
+  barrierFlag,
   crcBytes,
   fixedHeaderBytes,
   hashBytes,
@@ -11,7 +12,6 @@ import {
   magic,
   objectKinds,
   versionMajor,
-  versionMinor,
 } from "./layout.ts";
 import {
   batchNumberMax,
@@ -22,6 +22,7 @@ import {
   payloadBytesMax,
   recordsMax,
   safeIntegerMax,
+  tagBytesMax,
   textBytesMax,
   u32Max,
 } from "./limits.ts";
@@ -34,6 +35,7 @@ export interface FixedHeader extends Pick<Seal, "vpgId" | "term" | "session" | "
   readonly fixedLength: number;
   readonly headerLength: number;
   readonly kind: "batch" | "seal";
+  readonly criticalFlags: number;
   readonly previousHash: Uint8Array;
   readonly configRevision: number;
   readonly firstSequence: number;
@@ -48,8 +50,8 @@ export interface FixedHeader extends Pick<Seal, "vpgId" | "term" | "session" | "
   readonly rawLength: number;
 }
 
-/** No critical flag is defined in version 1.0, so each one set means bytes this reader must not guess at. */
-const criticalFlagsKnown = 0;
+/** Any other one set means bytes that this reader must not guess at. */
+const criticalFlagsKnown = barrierFlag;
 
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -120,7 +122,8 @@ export function checkFixed(fixed: FixedHeader): void {
   within("sourceTimeLast", fixed.sourceTimeLast, 0, safeIntegerMax);
   within("recordCount", fixed.recordCount, seal ? 0 : 1, seal ? 0 : recordsMax);
   within("frameCount", fixed.frameCount, 0, seal ? 0 : framesMax);
-  within("textLength", fixed.textLength, 0, textBytesMax);
+  within("criticalFlags", fixed.criticalFlags, 0, seal ? 0 : barrierFlag);
+  within("textLength", fixed.textLength, 0, fixed.criticalFlags === barrierFlag ? textBytesMax : tagBytesMax);
   within("rawLength", fixed.rawLength, 0, seal ? 0 : payloadBytesMax);
   within("storedLength", fixed.storedLength, 0, fixed.rawLength);
   const chained = fixed.previousHash.some((byte) => byte !== 0);
@@ -141,10 +144,11 @@ export function writeFixed(bytes: Uint8Array, fixed: FixedHeader): void {
   const view = viewOf(bytes);
   bytes.set(magic, at.magic);
   view.setUint16(at.major, versionMajor, true);
-  view.setUint16(at.minor, versionMinor, true);
+  view.setUint16(at.minor, fixed.minor, true);
   view.setUint16(at.fixedLength, fixedHeaderBytes, true);
   view.setUint8(at.kind, objectKinds[fixed.kind]);
   view.setUint32(at.headerLength, fixed.headerLength, true);
+  view.setUint32(at.criticalFlags, fixed.criticalFlags, true);
   view.setUint32(at.term, fixed.term, true);
   bytes.set(ulidToBytes(fixed.vpgId), at.vpgId);
   view.setUint32(at.session, fixed.session, true);
@@ -208,6 +212,7 @@ export function readFixed(bytes: Uint8Array, expectedSize?: number): FixedHeader
     fixedLength,
     headerLength: length,
     kind: kind === objectKinds.batch ? "batch" : "seal",
+    criticalFlags: critical,
     vpgId: ulidFromBytes(bytes, at.vpgId),
     term: view.getUint32(at.term, true),
     session: view.getUint32(at.session, true),

@@ -37,6 +37,29 @@ const inputs: Readonly<Record<string, BatchInput>> = {
     events: [{ kind: "final", sequence: 900, operationId, hash: patterned(32, 9) }],
   }),
   close: sampleInput({ batch: 10, events: [{ kind: "close", sequence: 901 }] }),
+  hold: sampleInput({
+    session: 7,
+    batch: 11,
+    firstSequence: 1000,
+    extents: [{ sequence: 1000, offset: 1024, zero: 512 }],
+    events: [{ kind: "hold", sequence: 1001, time: 1_767_225_605_900 }],
+  }),
+  barrier: sampleInput({
+    session: 7,
+    batch: 12,
+    events: [
+      {
+        kind: "barrier",
+        sequence: 1002,
+        time: 1_767_225_606_000,
+        tag: "vor dem Umzug ✓",
+        vector: [
+          { session: 4, sequence: 2 ** 40 + 5 },
+          { session: 7, sequence: 1001 },
+        ],
+      },
+    ],
+  }),
 };
 
 const seal: Seal = {

@@ -5,6 +5,7 @@ export type InSession<E> = E & { readonly session: number };
 
 /** What the events of a journal come to, each kind in order of position when batches are added in that order. */
 export class JournalFacts {
+  /** Markers and barriers. */
   readonly markers: MarkerFact[] = [];
   readonly syncFacts: SyncFact[] = [];
   readonly resizes: InSession<ResizeEvent>[] = [];
@@ -19,6 +20,11 @@ export class JournalFacts {
     switch (event.kind) {
       case "marker":
         this.markers.push({ session, sequence, time: event.time, tag: event.tag });
+        break;
+      case "barrier":
+        this.markers.push({ session, sequence, time: event.time, tag: event.tag, vector: event.vector });
+        break;
+      case "hold":
         break;
       case "sync-begin":
       case "sync-end":

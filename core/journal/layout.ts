@@ -1,10 +1,14 @@
-/** Byte places and codes of the batch format, version 1.0. FORMAT.md is the contract; all integers are little endian. */
+/** Byte places and codes of the batch format, version 1.1. FORMAT.md is the contract; all integers are little endian. */
 
 /** "FSHJ", then the bytes that show a transfer which meddled with line ends or cut at Ctrl-Z. */
 export const magic = Uint8Array.of(0x46, 0x53, 0x48, 0x4a, 0x0d, 0x0a, 0x1a, 0x0a);
 
 export const versionMajor = 1;
-export const versionMinor = 0;
+
+/** Set where a batch ends with a hold or a barrier: a reader of 1.0 would take neither for what it is, and must refuse it. */
+export const barrierFlag = 1;
+/** The minor version that a batch is written as: the lowest whose readers understand it. */
+export const minorOf = (criticalFlags: number): number => (criticalFlags === 0 ? 0 : 1);
 
 export const objectKinds = { batch: 1, seal: 2 } as const;
 
@@ -75,10 +79,16 @@ export const recordKinds = {
   resize: 6,
   final: 7,
   close: 8,
+  hold: 9,
+  barrier: 10,
 } as const;
 
 /** Text of a final record: operation id (16 bytes), then a hash. */
 export const finalTextBytes = 16 + hashBytes;
+
+/** Text of a barrier: number of components u16, reserved u16, then per component session u32 and sequence u64, then the tag. */
+export const vectorTextBytes = 4;
+export const componentBytes = 12;
 
 /** Text of a seal: site id (16 bytes), reason u32, following term u32, following session u32, reserved u32. */
 export const sealTextBytes = 32;

@@ -33,8 +33,11 @@ export const recordsMax = 12_288;
 /** UTF-8 bytes of a marker's tag. */
 export const tagBytesMax = 128;
 
-/** Bytes of the text area: only the last record of a batch may have text, so the longest tag fits. */
-export const textBytesMax = 128;
+/** Components of a barrier's vector, one a source gateway: its text fits a header, and a barrier of more could hardly be held in time. */
+export const componentsMax = 64;
+
+/** Bytes of the text area: only the last record of a batch may have text, so the longest is a barrier's vector with its tag. */
+export const textBytesMax = 4 + componentsMax * 12 + tagBytesMax;
 
 /** Bytes of the fixed header that a later minor version may have; today's are 192. */
 export const fixedHeaderBytesMax = 1024;
@@ -43,7 +46,7 @@ export const fixedHeaderBytesMax = 1024;
 export const headerBytesMax = fixedHeaderBytesMax + recordsMax * 24 + framesMax * 16 + textBytesMax + 4;
 
 /**
- * A whole batch object: header, payload, SHA-256. 4,491,428 bytes, which base64 makes 5,988,572: under the 6 MiB
+ * A whole batch object: header, payload, SHA-256. 4,492,200 bytes, which base64 makes 5,989,600: under the 6 MiB
  * (6,291,456 bytes) that a function's request may have, with 300 KB left for the envelope around the body.
  */
 export const objectBytesMax = headerBytesMax + payloadBytesMax + 32;

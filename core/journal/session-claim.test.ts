@@ -38,6 +38,6 @@ describe("session claims", () => {
   it("refuse what is not JSON, too long, or of a newer version", () => {
     expect(() => decodeSessionClaim(Uint8Array.of(0xff))).toThrow(Corrupt);
     expect(() => decodeSessionClaim(new Uint8Array(300 * 1024))).toThrow(Corrupt);
-    expect(() => decodeSessionClaim(stored({ ...claim, formatVersion: 2, future: true }))).toThrow(UnsupportedFormat);
+    expect(() => decodeSessionClaim(stored({ ...claim, formatVersion: 3, future: true }))).toThrow(UnsupportedFormat);
   });
 });

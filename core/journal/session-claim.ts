@@ -1,7 +1,14 @@
 import { z } from "zod";
 import { sectorBytesMin } from "#core/blocks/geometry.ts";
 import { Corrupt, UnsupportedFormat } from "#core/errors.ts";
-import { safeIntegerMax, sessionObjectBytesMax, u32Max, volumeNumberMax, volumesPerSessionMax } from "./limits.ts";
+import {
+  componentsMax,
+  safeIntegerMax,
+  sessionObjectBytesMax,
+  u32Max,
+  volumeNumberMax,
+  volumesPerSessionMax,
+} from "./limits.ts";
 
 const ulid = z.string().regex(/^[0-7][0-9a-hjkmnp-tv-z]{25}$/);
 
@@ -17,7 +24,8 @@ export const sessionVolumeSchema = z
 /** The object `sessions/<vpg>/<ordinal>.json`: created once, never changed or deleted. */
 export const sessionClaimSchema = z
   .strictObject({
-    formatVersion: z.literal(1),
+    /** 2: of a VPG with several source gateways, and only then are `previous` and `gateways` there. */
+    formatVersion: z.union([z.literal(1), z.literal(2)]),
     vpgId: ulid,
     term: z.int().min(1).max(u32Max),
     /** Ordinal over the VPG's whole life. */
@@ -30,12 +38,33 @@ export const sessionClaimSchema = z
     configRevision: z.int().min(0).max(safeIntegerMax),
     /** The gateway vouches that its disks are as the previous session's clean end left them. */
     continues: z.boolean(),
+    /** The gateway's own volumes. */
     volumes: z.array(sessionVolumeSchema).max(volumesPerSessionMax).readonly(),
+    /** Ordinal of the gateway's session before this one, 0 for none; in version 1 that is `session` - 1. */
+    previous: z.int().min(0).max(u32Max).exactOptional(),
+    /** All source gateways of the VPG, the coordinator of its barriers first. */
+    gateways: z.array(ulid).min(2).max(componentsMax).readonly().exactOptional(),
   })
   .refine((claim) => new Set(claim.volumes.map((entry) => entry.volume)).size === claim.volumes.length, {
     message: "a volume stands twice",
   })
+  .refine(
+    (claim) => [claim.previous, claim.gateways].every((it) => (it !== undefined) === (claim.formatVersion === 2)),
+    {
+      message: "previous and gateways belong to version 2",
+    },
+  )
+  .refine((claim) => claim.previous === undefined || claim.previous < claim.session, {
+    message: "previous is not before",
+  })
+  .refine(({ gateways, gatewayId }) => gateways === undefined || isGroup(gateways, gatewayId), {
+    message: "gateways must be different ones, this one among them",
+  })
   .readonly();
+
+function isGroup(gateways: readonly string[], own: string): boolean {
+  return new Set(gateways).size === gateways.length && gateways.includes(own);
+}
 
 export type SessionClaim = z.infer<typeof sessionClaimSchema>;
 
@@ -48,7 +77,7 @@ export function encodeSessionClaim(claim: SessionClaim): Uint8Array {
 export function decodeSessionClaim(bytes: Uint8Array): SessionClaim {
   if (bytes.length > sessionObjectBytesMax) throw new Corrupt(`a session object of ${bytes.length} bytes`);
   const json = parseJson(bytes);
-  const version = z.looseObject({ formatVersion: z.int().min(2) }).safeParse(json);
+  const version = z.looseObject({ formatVersion: z.int().min(3) }).safeParse(json);
   if (version.success) {
     throw new UnsupportedFormat("a session object of a newer format: use a newer Farshore", { field: "formatVersion" });
   }

@@ -1,7 +1,7 @@
 import { Corrupt, FarshoreError } from "#core/errors.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
-import { listCheckpoints, type SessionFacts } from "#core/protection/checkpoint.ts";
+import { listCheckpoints, type SessionFacts, sharedOf } from "#core/protection/checkpoint.ts";
 import { StoredBatches, storedAs } from "#core/recovery/stored-batches.ts";
 import type { BatchHeader } from "./batch.ts";
 import { decodePrefix, decodeSeal } from "./decode.ts";
@@ -132,13 +132,8 @@ class Verifier {
       this.#gather(header, volumes);
     }
     const { session, term, continues } = claim;
-    this.#sessions.push({
-      session,
-      term,
-      continues,
-      volumes: claim.volumes.map((entry) => entry.volume),
-      prefixSequence,
-    });
+    const numbers = claim.volumes.map((entry) => entry.volume);
+    this.#sessions.push({ session, term, continues, volumes: numbers, prefixSequence, shared: sharedOf(claim) });
   }
 
   /** The header, "seal", or undefined when the object is damaged; which is noted. */

@@ -2,14 +2,16 @@ import { z } from "zod";
 import { pageOf } from "#core/blocks/geometry.ts";
 import type { Id } from "#core/ids.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
+import { componentsMax } from "#core/journal/limits.ts";
 import { tableFields } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { CheckpointRow } from "./checkpoint-row.ts";
 import { items } from "./items.ts";
+import { positionSchema } from "./term.ts";
 
 const hex = z.string().regex(/^[0-9a-f]{64}$/);
 
-/** In order of sequence; `volume` is 0 for close and final. */
+/** In order of sequence; `volume` is 0 for close and final. Holds, which are many, and resizes are left out. */
 const eventsSchema = z.array(
   z.object({ kind: z.enum(["sync-begin", "sync-end", "close", "final"]), sequence: z.int(), volume: z.int() }),
 );
@@ -19,6 +21,9 @@ const eventsSchema = z.array(
  * lack it and count by their sequence alone.
  */
 export const placeSchema = z.object({ batch: z.int().min(0).default(0) });
+
+/** Where a barrier names each gateway's session to have been held. */
+export const vectorSchema = z.array(positionSchema).max(componentsMax);
 
 /** The item of a batch's events, under the place of the first: few, so that R12 can be applied without reading batches. */
 export const eventsRowSchema = placeSchema.extend({ session: z.int(), events: eventsSchema });
@@ -34,8 +39,12 @@ export const batchRowSchema = z.object({
   previous: hex,
   /** [volume, [pages it touches, ascending]] */
   touched: z.array(z.tuple([z.int(), z.array(z.int())])),
-  /** The marker the batch ends with. */
-  marker: z.object({ sequence: z.int(), time: z.int(), tag: z.string() }).nullable(),
+  /** The marker or barrier the batch ends with. */
+  marker: z
+    .object({ sequence: z.int(), time: z.int(), tag: z.string(), vector: vectorSchema.exactOptional() })
+    .nullable(),
+  /** The batch ends with a hold. */
+  hold: z.literal(true).exactOptional(),
   events: eventsSchema,
 });
 export type BatchRow = z.infer<typeof batchRowSchema>;
@@ -47,10 +56,14 @@ export function rowOf(header: BatchHeader, hash: Uint8Array): BatchRow {
   let marker: BatchRow["marker"] = null;
   const events: BatchRow["events"] = [];
   for (const event of header.events) {
-    if (event.kind === "marker") marker = { sequence: event.sequence, time: event.time, tag: event.tag };
-    else if (event.kind === "sync-begin" || event.kind === "sync-end")
-      events.push({ kind: event.kind, sequence: event.sequence, volume: event.volume });
-    else if (event.kind !== "resize") events.push({ kind: event.kind, sequence: event.sequence, volume: 0 });
+    const { sequence } = event;
+    if (event.kind === "marker") marker = { sequence, time: event.time, tag: event.tag };
+    else if (event.kind === "barrier") {
+      const vector = event.vector.map((position) => ({ ...position }));
+      marker = { sequence, time: event.time, tag: event.tag, vector };
+    } else if (event.kind === "sync-begin" || event.kind === "sync-end")
+      events.push({ kind: event.kind, sequence, volume: event.volume });
+    else if (event.kind !== "resize" && event.kind !== "hold") events.push({ kind: event.kind, sequence, volume: 0 });
   }
   return {
     batch: header.batch,
@@ -62,6 +75,7 @@ export function rowOf(header: BatchHeader, hash: Uint8Array): BatchRow {
     previous: toHex(header.previousHash),
     touched: touchedPages(header),
     marker,
+    ...(header.events.some((event) => event.kind === "hold") ? { hold: true } : {}),
     events,
   };
 }
@@ -85,6 +99,12 @@ function touchedPages(header: BatchHeader): BatchRow["touched"] {
     .map(([number, set]) => [number, [...set].sort((left, right) => left - right)]);
 }
 
+/** Writes and zeros of the batch, coalesced ones included: its sequences without those of its events. */
+export function writesIn({ firstSequence, lastSequence, events, marker, hold }: BatchRow): number {
+  const ends = (marker === null ? 0 : 1) + (hold === true ? 1 : 0);
+  return lastSequence - firstSequence + 1 - events.length - ends;
+}
+
 /**
  * Everything the table says of a batch, all or nothing: its row, its checkpoint, its events. The row's condition comes
  * first, so that index 0 of a `ConditionFailed` means that somebody recorded the same batch before.
@@ -101,12 +121,8 @@ export function rowActions(
     { put: items.batch(vpgId, session, row.batch), fields: tableFields(row), if: { absent: true } },
   ];
   if (row.marker !== null) {
-    const { sequence, time, tag } = row.marker;
-    actions.push({
-      put: items.checkpoint(vpgId, session, sequence),
-      fields: { batch: row.batch, session, sequence, time, tag, validThrough, notes, pins: [] },
-      if: { absent: true },
-    });
+    const fields = tableFields({ batch: row.batch, session, ...row.marker, validThrough, notes, pins: [] });
+    actions.push({ put: items.checkpoint(vpgId, session, row.marker.sequence), fields, if: { absent: true } });
   }
   const [first] = row.events;
   if (first !== undefined) {

@@ -3,8 +3,9 @@ import type { CheckpointView } from "#core/api/site-api.ts";
 import { formatPosition, type Position } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import type { TableItem } from "#core/ports.ts";
-import { placeSchema } from "./batch-row.ts";
+import { placeSchema, vectorSchema } from "./batch-row.ts";
 
+/** Of a marker or a barrier. */
 export const checkpointRowSchema = placeSchema.extend({
   session: z.int().min(1),
   sequence: z.int().min(1),
@@ -12,6 +13,8 @@ export const checkpointRowSchema = placeSchema.extend({
   time: z.int(),
   /** The marker's own tag; empty when it has none. */
   tag: z.string(),
+  /** A barrier's: where each gateway's session was held. */
+  vector: vectorSchema.exactOptional(),
   validThrough: z.int(),
   /** What operations noted on it, like that it was tested. */
   notes: z.array(z.object({ operationId: z.string(), tag: z.string() })),
@@ -32,6 +35,8 @@ export const tagsOf = (row: Pick<CheckpointRow, "tag" | "notes">): string[] => [
 export interface ListedCheckpoint extends CheckpointView {
   readonly position: Position;
   readonly term: number;
+  /** Of a VPG with several source gateways: where each one's session was held. */
+  readonly vector: readonly Position[] | null;
 }
 
 export function viewOfRow(row: CheckpointRow, term: number): ListedCheckpoint {
@@ -44,5 +49,6 @@ export function viewOfRow(row: CheckpointRow, term: number): ListedCheckpoint {
     validThrough: row.validThrough,
     tags: tagsOf(row),
     pins: row.pins.length,
+    vector: row.vector ?? null,
   };
 }

@@ -2,9 +2,10 @@ import type { Id } from "#core/ids.ts";
 import type { Position } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import type { Site } from "#core/site.ts";
+import { type BarrierSummary, foldBarriers } from "./barrier-fold.ts";
 import { eventsRowSchema } from "./batch-row.ts";
-import { type SyncFact, SyncTimeline } from "./checkpoint.ts";
-import { type ListedCheckpoint, rowOfItem, viewOfRow } from "./checkpoint-row.ts";
+import { type SessionFacts, type SyncFact, SyncTimeline, sharedOf } from "./checkpoint.ts";
+import { type CheckpointRow, type ListedCheckpoint, rowOfItem, viewOfRow } from "./checkpoint-row.ts";
 import { items, ordinalText } from "./items.ts";
 import { type KnownSession, progressOfSessions } from "./session-list.ts";
 import { startOf } from "./session-progress.ts";
@@ -21,12 +22,14 @@ export interface CheckpointSummary {
   readonly journalBytes: number;
 }
 
-/** The checkpoint rows of a VPG, read under R12 with every session's unbroken run as it is now. */
+/** The checkpoint rows of a VPG, read under R12 and R11 with every session's unbroken run as it is now. */
 export class CheckpointScan {
   readonly #site: Site;
   readonly #vpgId: Id;
   readonly #sessions: ReadonlyMap<number, KnownSession>;
   readonly #timelines = new Map<number, SyncTimeline>();
+  /** With several source gateways: of all sessions together, since a barrier names several, and what it lists. */
+  #barriers: { readonly timeline: SyncTimeline; readonly summary: BarrierSummary } | undefined;
 
   private constructor(site: Site, vpgId: Id, sessions: readonly KnownSession[]) {
     this.#site = site;
@@ -35,14 +38,25 @@ export class CheckpointScan {
   }
 
   static async open(site: Site, vpgId: Id): Promise<CheckpointScan> {
-    return new CheckpointScan(site, vpgId, await progressOfSessions(site, vpgId));
+    const scan = new CheckpointScan(site, vpgId, await progressOfSessions(site, vpgId));
+    await scan.#openBarriers();
+    return scan;
+  }
+
+  async #openBarriers(): Promise<void> {
+    const known = [...this.#sessions.values()];
+    if (!known.some(({ state }) => state.claim.gateways !== undefined)) return;
+    const timeline = new SyncTimeline(known.map(factsOf), await this.#facts());
+    const isListed = (row: CheckpointRow): boolean => this.#isInRun(row) && timeline.checkpointOf(row) !== undefined;
+    const summary = await foldBarriers(this.#site, this.#vpgId, this.#sessions, isListed);
+    this.#barriers = { timeline, summary };
   }
 
   get sessions(): readonly KnownSession[] {
     return [...this.#sessions.values()];
   }
 
-  /** From the sessions' folds alone: no row is read. */
+  /** From the sessions' folds alone, or that of the barriers: no row is read. */
   summary(): CheckpointSummary {
     let total = 0;
     let journalBytes = 0;
@@ -54,7 +68,7 @@ export class CheckpointScan {
       if (progress.oldest !== null) oldest ??= placed(session, progress.oldest);
       if (progress.newest !== null) newest = placed(session, progress.newest);
     }
-    return { total, oldest, newest, journalBytes };
+    return { total, oldest, newest, ...this.#barriers?.summary, journalBytes };
   }
 
   /** The checkpoint there, if it is a valid one. */
@@ -82,35 +96,36 @@ export class CheckpointScan {
   async #listed(item: Parameters<typeof rowOfItem>[0]): Promise<ListedCheckpoint | undefined> {
     const row = rowOfItem(item);
     const known = this.#sessions.get(row.session);
-    if (known === undefined || row.batch >= known.progress.batches) return undefined;
+    if (known === undefined || !this.#isInRun(row)) return undefined;
     const timeline = await this.#timeline(known);
     if (timeline.checkpointOf(row) === undefined) return undefined;
     return viewOfRow(row, known.state.claim.term);
   }
 
+  #isInRun({ session, batch }: CheckpointRow): boolean {
+    return batch < (this.#sessions.get(session)?.progress.batches ?? 0);
+  }
+
   async #timeline({ state, progress }: KnownSession): Promise<SyncTimeline> {
-    const { claim } = state;
-    const made = this.#timelines.get(claim.session);
+    const { session } = state.claim;
+    const made = this.#barriers?.timeline ?? this.#timelines.get(session);
     if (made !== undefined) return made;
-    const facts = await this.#facts(claim.session, progress.batches);
-    // What the session begins with is settled by its claim (`startOf`), so that no older session has to be read.
-    const session = { session: claim.session, term: claim.term, continues: false, volumes: startOf(claim).syncing };
-    const timeline = new SyncTimeline([{ ...session, prefixSequence: progress.lastSequence }], facts);
-    this.#timelines.set(claim.session, timeline);
+    const facts = await this.#facts({ from: ordinalText(session), to: ordinalText(session + 1) });
+    const timeline = new SyncTimeline([factsOf({ state, progress })], facts);
+    this.#timelines.set(session, timeline);
     return timeline;
   }
 
-  async #facts(session: number, batches: number): Promise<readonly SyncFact[]> {
-    const { pk } = items.event(this.#vpgId, session, 0);
+  async #facts(range: { readonly from?: string; readonly to?: string } = {}): Promise<readonly SyncFact[]> {
+    const { pk } = items.event(this.#vpgId, 0, 0);
     const facts: SyncFact[] = [];
     let cursor: string | undefined;
     do {
-      const range = { from: ordinalText(session), to: ordinalText(session + 1) };
       const page = await this.#site.table.query(pk, cursor === undefined ? range : { ...range, cursor });
       for (const item of page.items) {
-        const row = checkStored(eventsRowSchema, item.fields, "an event's item");
-        if (row.batch >= batches) continue;
-        for (const { kind, sequence, volume } of row.events) {
+        const { batch, session, events } = checkStored(eventsRowSchema, item.fields, "an event's item");
+        if (batch >= (this.#sessions.get(session)?.progress.batches ?? 0)) continue;
+        for (const { kind, sequence, volume } of events) {
           if (kind !== "final") facts.push({ kind, session, sequence, volume: kind === "close" ? null : volume });
         }
       }
@@ -118,6 +133,13 @@ export class CheckpointScan {
     } while (cursor !== undefined);
     return facts;
   }
+}
+
+/** What the session begins with is settled by its claim (`startOf`), so that no older session has to be read. */
+function factsOf({ state, progress }: KnownSession): SessionFacts {
+  const { claim } = state;
+  const begins = { session: claim.session, term: claim.term, continues: false, volumes: startOf(claim).syncing };
+  return { ...begins, prefixSequence: progress.lastSequence, shared: sharedOf(claim) };
 }
 
 function placed(session: number, place: { readonly sequence: number; readonly time: number }): PlacedTime {

@@ -1,6 +1,7 @@
 import { comparePositions, formatPosition, type Position } from "#core/journal/position.ts";
+import type { SessionClaim } from "#core/journal/session-claim.ts";
 
-/** What R12 needs of a session, from its object and from how far its batches reach without a gap. */
+/** What R12 and R11 need of a session, from its object and from how far its batches reach without a gap. */
 export interface SessionFacts {
   readonly session: number;
   readonly term: number;
@@ -10,6 +11,23 @@ export interface SessionFacts {
   readonly volumes: readonly number[];
   /** Last sequence of the unbroken run of batches (before the seal, if any); 0 when there is none. What lies beyond does not count. */
   readonly prefixSequence: number;
+  /** There when the VPG has several source gateways: then barriers are its checkpoints, and markers are none. */
+  readonly shared?: SharedFacts | undefined;
+}
+
+export interface SharedFacts {
+  readonly gatewayId: string;
+  /** All source gateways of the VPG, the coordinator first. */
+  readonly gateways: readonly string[];
+  readonly configRevision: number;
+  /** Ordinal of the gateway's session before, 0 for none. */
+  readonly previous: number;
+}
+
+/** What a session object says beyond the VPGs of one source gateway. */
+export function sharedOf({ gatewayId, gateways, configRevision, previous }: SessionClaim): SharedFacts | undefined {
+  if (gateways === undefined || previous === undefined) return undefined;
+  return { gatewayId, gateways, configRevision, previous };
 }
 
 /** The records that change whether volumes are synced. */
@@ -19,10 +37,13 @@ export interface SyncFact extends Position {
   readonly volume: number | null;
 }
 
+/** A marker or a barrier. */
 export interface MarkerFact extends Position {
   /** Source clock, milliseconds since the epoch. */
   readonly time: number;
   readonly tag: string;
+  /** A barrier's: where each gateway's session was held. */
+  readonly vector?: readonly Position[];
 }
 
 export interface Checkpoint extends MarkerFact {
@@ -37,21 +58,29 @@ interface Step extends Position {
 }
 
 /**
- * R12, the rule of which markers are checkpoints; the site applies it to its rows and an offline reader to the bucket,
- * and both list the same. A volume is unsynced from its session's start, unless the session continues one (ordinal - 1)
- * that ended clean with all its volumes synced; from a sync-begin; until a sync-end.
+ * R12 and R11, the rule of which markers and barriers are checkpoints; the site applies it to its rows and an offline reader to
+ * the bucket, and both list the same. A volume is unsynced from its session's start, unless the session continues the one before
+ * it of its gateway and that ended clean with all its volumes synced; from a sync-begin; until a sync-end.
  */
 export class SyncTimeline {
   readonly #steps: Step[] = [];
   readonly #sessions: ReadonlyMap<number, SessionFacts>;
+  /** Of shared sessions: the one that follows it of its gateway. */
+  readonly #followers = new Map<number, number>();
 
   /** Both lists in order of position; facts beyond a session's unbroken run, or of an unknown session, are ignored. */
   constructor(sessions: readonly SessionFacts[], facts: readonly SyncFact[]) {
     this.#sessions = new Map(sessions.map((session) => [session.session, session]));
     let next = 0;
-    let previous: { session: number; endedClean: boolean } = { session: 0, endedClean: false };
+    const endedClean = new Set<number>();
+    const newest = new Map<string, number>();
     for (const session of sessions) {
-      const inherits = session.continues && previous.endedClean && previous.session === session.session - 1;
+      if (session.shared !== undefined) {
+        const before = newest.get(session.shared.gatewayId);
+        if (before !== undefined) this.#followers.set(before, session.session);
+        newest.set(session.shared.gatewayId, session.session);
+      }
+      const inherits = session.continues && endedClean.has(previousOf(session));
       let unsynced: ReadonlySet<number> = inherits ? this.#newVolumes(session) : new Set(session.volumes);
       this.#steps.push({ session: session.session, sequence: 0, unsynced });
       let closed = false;
@@ -61,11 +90,11 @@ export class SyncTimeline {
         if (fact.kind === "close") closed = fact.sequence === session.prefixSequence;
         else unsynced = this.#step(unsynced, fact);
       }
-      previous = { session: session.session, endedClean: closed && unsynced.size === 0 };
+      if (closed && unsynced.size === 0) endedClean.add(session.session);
     }
   }
 
-  /** Volumes whose image is a mixture at this position; empty where a checkpoint would be valid. */
+  /** Volumes of the position's session whose image is a mixture there; empty where a checkpoint would be valid. */
   unsyncedAt(position: Position): ReadonlySet<number> {
     let low = 0;
     let high = this.#steps.length;
@@ -78,18 +107,45 @@ export class SyncTimeline {
     return this.#steps[low - 1]?.unsynced ?? new Set();
   }
 
-  /** The marker as a checkpoint, or undefined: its whole prefix is not there, or a volume is unsynced. */
+  /** The marker as a checkpoint, or undefined: something it needs is not there, or a volume is unsynced. */
   checkpointOf(marker: MarkerFact): Checkpoint | undefined {
     const session = this.#sessions.get(marker.session);
     if (session === undefined || marker.sequence > session.prefixSequence) return undefined;
-    if (this.unsyncedAt(marker).size > 0) return undefined;
-    const { sequence, time, tag } = marker;
-    return { session: marker.session, sequence, time, tag, id: formatPosition(marker), term: session.term };
+    const { sequence, time, tag, vector } = marker;
+    if (!(vector === undefined ? this.#holds(session, marker) : this.#barrierHolds(session, marker, vector))) {
+      return undefined;
+    }
+    const place = { session: marker.session, sequence, id: formatPosition(marker), term: session.term };
+    return vector === undefined ? { ...place, time, tag } : { ...place, time, tag, vector };
+  }
+
+  #holds(session: SessionFacts, marker: Position): boolean {
+    return session.shared === undefined && this.unsyncedAt(marker).size === 0;
+  }
+
+  /**
+   * R11: the coordinator's barrier names one session of each gateway, of its own term and configuration; each reaches its
+   * component, was not followed by another of its gateway when the coordinator's began, and has all its volumes synced there.
+   */
+  #barrierHolds({ term, shared }: SessionFacts, barrier: Position, vector: readonly Position[]): boolean {
+    if (shared === undefined || shared.gatewayId !== shared.gateways[0]) return false;
+    if (vector.length !== shared.gateways.length) return false;
+    const left = new Set(shared.gateways);
+    for (const component of vector) {
+      const named = this.#sessions.get(component.session);
+      if (named?.shared === undefined || !left.delete(named.shared.gatewayId)) return false;
+      const own = named.shared.gatewayId === shared.gatewayId;
+      if (own && (component.session !== barrier.session || component.sequence >= barrier.sequence)) return false;
+      if (named.term !== term || !sameGroup(named.shared, shared)) return false;
+      if (component.sequence > named.prefixSequence || this.unsyncedAt(component).size > 0) return false;
+      if ((this.#followers.get(component.session) ?? Number.POSITIVE_INFINITY) < barrier.session) return false;
+    }
+    return true;
   }
 
   /** A volume that the clean predecessor did not have starts unsynced. */
   #newVolumes(session: SessionFacts): ReadonlySet<number> {
-    const before = new Set(this.#sessions.get(session.session - 1)?.volumes);
+    const before = new Set(this.#sessions.get(previousOf(session))?.volumes);
     return new Set(session.volumes.filter((volume) => !before.has(volume)));
   }
 
@@ -103,7 +159,13 @@ export class SyncTimeline {
   }
 }
 
-/** The valid checkpoints among the markers, in the markers' order. */
+const previousOf = ({ session, shared }: SessionFacts): number => shared?.previous ?? session - 1;
+
+function sameGroup(left: SharedFacts, right: SharedFacts): boolean {
+  return left.configRevision === right.configRevision && left.gateways.join() === right.gateways.join();
+}
+
+/** The valid checkpoints among the markers and barriers, in their order. */
 export function listCheckpoints(
   sessions: readonly SessionFacts[],
   facts: readonly SyncFact[],
@@ -111,4 +173,14 @@ export function listCheckpoints(
 ): Checkpoint[] {
   const timeline = new SyncTimeline(sessions, facts);
   return markers.flatMap((marker) => timeline.checkpointOf(marker) ?? []);
+}
+
+/** The position up to which a volume is in a checkpoint's image: that of its own gateway's session. */
+export function positionOfVolume(
+  checkpoint: Position & { readonly vector?: readonly Position[] | undefined },
+  volumesOf: (session: number) => readonly number[],
+  volume: number,
+): Position {
+  const { session, sequence, vector } = checkpoint;
+  return vector?.find((component) => volumesOf(component.session).includes(volume)) ?? { session, sequence };
 }

@@ -7,9 +7,12 @@ import type { Site } from "#core/site.ts";
 import type { Annotation } from "./annotation.ts";
 import { type CheckpointRow, type ListedCheckpoint, rowOfItem } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
+import { sourceGatewaysOf, volumesOf } from "./definition.ts";
 import { items } from "./items.ts";
 import type { CheckpointSelector } from "./operation.ts";
+import { getSession } from "./session-store.ts";
 import { tryAgain } from "./try-again.ts";
+import type { VpgRecord } from "./vpg-record.ts";
 
 export type { ListedCheckpoint } from "./checkpoint-row.ts";
 
@@ -199,6 +202,37 @@ async function changeRow(
     if (next === undefined) return;
     await site.table.transact([{ put: key, fields: tableFields(next), if: { rev: item.rev } }]);
   });
+}
+
+/** Up to where the image of some volumes goes in a checkpoint. */
+export interface CheckpointPart {
+  readonly position: Position;
+  readonly volumes: readonly number[];
+}
+
+/**
+ * What the checkpoint of that id stands for: with one source gateway one position for all volumes, with several one of each
+ * gateway's session. Throws `NoCheckpoint` when a checkpoint of several gateways is not known.
+ */
+export async function checkpointParts(site: Site, vpg: VpgRecord, id: string): Promise<readonly CheckpointPart[]> {
+  const position = parsePosition(id);
+  if (sourceGatewaysOf(vpg.definition).length === 1) {
+    return [{ position, volumes: volumesOf(vpg.definition).map(({ volume }) => volume) }];
+  }
+  const item = await site.table.get(items.checkpoint(vpg.vpgId, position.session, position.sequence));
+  const vector = item && rowOfItem(item).vector;
+  if (vector === undefined) throw new NoCheckpoint(`checkpoint ${id} is not listed (any more)`);
+  return partsOf(site, vpg.vpgId, vector);
+}
+
+/** Each component with the volumes of its session. */
+export function partsOf(site: Site, vpgId: Id, vector: readonly Position[]): Promise<readonly CheckpointPart[]> {
+  return Promise.all(
+    vector.map(async (position) => {
+      const { claim } = await getSession(site, vpgId, position.session);
+      return { position, volumes: claim.volumes.map(({ volume }) => volume) };
+    }),
+  );
 }
 
 /** For whoever lists without a page: the newest valid one, or undefined. */

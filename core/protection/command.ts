@@ -9,6 +9,8 @@ const recoveredVolume = z.strictObject({
   name: z.string(),
   sizeBytes: z.int(),
   sectorBytes: z.union([z.literal(512), z.literal(4096)]),
+  /** There with several source gateways: the position of the volume's own one in the checkpoint. */
+  upTo: positionSchema.exactOptional(),
 });
 
 const operationBase = { operationId: idSchema, vpgId: idSchema, vpgName: z.string() };
@@ -24,7 +26,7 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
     kind: z.literal("attach-volumes"),
     ...operationBase,
     mode,
-    /** The checkpoint: everything at or before this position is in the image. */
+    /** The checkpoint: everything at or before this position is in the image of a volume that has no position of its own. */
     upTo: positionSchema,
     checkpointId: z.string(),
     volumes: z.array(recoveredVolume).max(limits.volumesMax),

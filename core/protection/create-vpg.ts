@@ -6,7 +6,13 @@ import { jsonBytes, parseStored } from "#core/json.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { candidateOf, checkDependencies } from "#core/trigger/order.ts";
 import { checkPolicy } from "#core/trigger/policy.ts";
-import { definitionSchema, type VpgDefinition } from "./definition.ts";
+import {
+  definitionSchema,
+  type SourceGateway,
+  sourceGatewaysOf,
+  type VpgDefinition,
+  vmsOfGateway,
+} from "./definition.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { mintTerm } from "./terms.ts";
@@ -28,6 +34,7 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
   );
   const source = await gatewayNamed(site, input.sourceGateway);
   const recovery = input.recoveryGateway === null ? null : await gatewayNamed(site, input.recoveryGateway);
+  const vms = await capturedBy(site, input);
   const vpgId = await reserveName(site, input.name);
   const definition = definitionSchema.parse({
     formatVersion: 1,
@@ -43,10 +50,11 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     targetRpoMs: input.targetRpoMs,
     checkpointIntervalMs: input.checkpointIntervalMs,
     historyMs: input.historyMs,
-    vms: numbered(input.vms),
+    vms: numbered(vms),
     bootDelays: input.bootDelays,
     trigger: input.trigger,
   });
+  checkGateways(definition);
   await writeDefinition(site, definition);
   const fields: VpgFields = {
     definition,
@@ -55,6 +63,7 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     operationId: null,
     openTests: [],
     lastSession: 0,
+    ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions: {} } : {}),
     opening: [],
     paused: false,
     deleted: false,
@@ -80,7 +89,34 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
   return { ...fields, vpgId, rev: 1 };
 }
 
-function numbered(vms: CreateVpg["vms"]): VpgDefinition["vms"] {
+type CapturedVm = Omit<CreateVpg["vms"][number], "sourceGateway"> & { readonly sourceGateway?: SourceGateway };
+
+/** Each VM with its gateway's identity, where that is not the VPG's own. */
+async function capturedBy(site: Site, { vms, sourceGateway }: CreateVpg): Promise<readonly CapturedVm[]> {
+  const captured: CapturedVm[] = [];
+  for (const { sourceGateway: name = sourceGateway, ...vm } of vms) {
+    const own = name === sourceGateway ? {} : { sourceGateway: { gatewayId: await gatewayNamed(site, name), name } };
+    captured.push({ ...vm, ...own });
+  }
+  return captured;
+}
+
+/** Before anything of the VPG is stored. */
+function checkGateways(definition: VpgDefinition): void {
+  const gateways = sourceGatewaysOf(definition);
+  if (gateways.length > limits.sourceGatewaysMax) {
+    throw new InvalidInput(`a VPG has at most ${limits.sourceGatewaysMax} source gateways, not ${gateways.length}`, {
+      field: "vms",
+    });
+  }
+  if (vmsOfGateway(definition, definition.sourceGatewayId).length > 0) return;
+  throw new InvalidInput(
+    `no VM's disks are on the VPG's own gateway ${definition.sourceGatewayName}; name as sourceGateway one that has some`,
+    { field: "sourceGateway" },
+  );
+}
+
+function numbered(vms: readonly CapturedVm[]): VpgDefinition["vms"] {
   let volume = 0;
   return vms.map((vm) => ({
     ...vm,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { idSchema, nameSchema } from "#core/ids.ts";
+import { type Id, idSchema, nameSchema } from "#core/ids.ts";
 import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { protectionLimits as limits } from "./limits.ts";
 
@@ -16,6 +16,8 @@ export const vmSchema = z.strictObject({
   name: nameSchema,
   /** VMs of group 1 boot first; a group boots after the one before and its delay. */
   bootGroup: z.int().min(1).max(limits.bootGroupsMax),
+  /** There when the VM's disks are on another gateway than the VPG's `sourceGatewayId`. */
+  sourceGateway: z.strictObject({ gatewayId: idSchema, name: nameSchema }).exactOptional(),
   volumes: z.array(volumeSchema).min(1).max(limits.volumesMax),
 });
 export type Vm = z.infer<typeof vmSchema>;
@@ -28,6 +30,7 @@ export const definitionSchema = z.strictObject({
   name: nameSchema,
   /** Label of the protected site. */
   protectedSite: nameSchema,
+  /** Captures every VM that names no other; with several it is the coordinator of their barriers. */
   sourceGatewayId: idSchema,
   sourceGatewayName: nameSchema,
   /** The gateway that exports recovered volumes and runs hooks; null with compute "none". */
@@ -52,6 +55,32 @@ export interface VmVolume extends Volume {
   readonly vmName: string;
 }
 
-export function volumesOf(definition: VpgDefinition): readonly VmVolume[] {
-  return definition.vms.flatMap((vm) => vm.volumes.map((volume) => ({ ...volume, vmName: vm.name })));
+export function volumesOf({ vms }: Pick<VpgDefinition, "vms">): readonly VmVolume[] {
+  return vms.flatMap((vm) => vm.volumes.map((volume) => ({ ...volume, vmName: vm.name })));
+}
+
+export type SourceGateway = Required<Vm>["sourceGateway"];
+
+/** The gateway that captures a VM's disks. */
+export function gatewayOf(definition: VpgDefinition, vm: Vm): SourceGateway {
+  return vm.sourceGateway ?? { gatewayId: definition.sourceGatewayId, name: definition.sourceGatewayName };
+}
+
+/** Every source gateway once, the coordinator first. */
+export function sourceGatewaysOf(definition: VpgDefinition): readonly SourceGateway[] {
+  const { sourceGatewayId, sourceGatewayName, vms } = definition;
+  const gateways = new Map([[sourceGatewayId, { gatewayId: sourceGatewayId, name: sourceGatewayName }]]);
+  for (const { sourceGateway } of vms) {
+    if (sourceGateway !== undefined) gateways.set(sourceGateway.gatewayId, sourceGateway);
+  }
+  return [...gateways.values()];
+}
+
+export function isSourceGateway(definition: VpgDefinition, gatewayId: Id | null): gatewayId is Id {
+  return sourceGatewaysOf(definition).some((gateway) => gateway.gatewayId === gatewayId);
+}
+
+/** The VMs whose disks the gateway captures. */
+export function vmsOfGateway(definition: VpgDefinition, gatewayId: Id): readonly Vm[] {
+  return definition.vms.filter((vm) => gatewayOf(definition, vm).gatewayId === gatewayId);
 }

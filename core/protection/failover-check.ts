@@ -5,6 +5,7 @@ import type { Id } from "#core/ids.ts";
 import type { Site } from "#core/site.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import { resolveCheckpoint } from "./checkpoints.ts";
+import { sourceGatewaysOf } from "./definition.ts";
 import { findGateway, isConnected } from "./gateway-store.ts";
 import { findPhase } from "./operation-phase.ts";
 import { assertTableCurrent } from "./terms.ts";
@@ -22,7 +23,7 @@ export async function failoverCheck(site: Site, vpg: VpgRecord): Promise<Failove
   const items = [
     roleLine(vpg),
     checkpointLine(site, checkpoint),
-    await sourceLine(site, vpg),
+    ...(await sourceLines(site, vpg)),
     ...(await computeLines(site, vpg)),
     await operationLine(site, vpg),
     await tableLine(site, vpg),
@@ -61,15 +62,19 @@ function checkpointLine(site: Site, checkpoint: ListedCheckpoint | undefined): L
   return line("checkpoint", "ok", detail);
 }
 
-async function sourceLine(site: Site, { definition }: VpgRecord): Promise<Line> {
-  const connected = await gatewayConnected(site, definition.sourceGatewayId);
-  const name = definition.sourceGatewayName;
-  if (connected) return line("source", "ok", `gateway ${name} is connected; its VMs can be asked to shut down`);
-  return line(
-    "source",
-    "warning",
-    `gateway ${name} is silent: --shutdown graceful would fail; none and force go on without it, ` +
-      "and how much was lost stays unknown",
+function sourceLines(site: Site, { definition }: VpgRecord): Promise<readonly Line[]> {
+  return Promise.all(
+    sourceGatewaysOf(definition).map(async ({ gatewayId, name }) => {
+      if (await gatewayConnected(site, gatewayId)) {
+        return line("source", "ok", `gateway ${name} is connected; its VMs can be asked to shut down`);
+      }
+      return line(
+        "source",
+        "warning",
+        `gateway ${name} is silent: --shutdown graceful would fail; none and force go on without it, ` +
+          "and how much was lost stays unknown",
+      );
+    }),
   );
 }
 

@@ -10,6 +10,8 @@ import { protectionLimits as limits } from "./limits.ts";
 /** What a gateway's last heartbeat said. */
 export const gatewayFieldsSchema = z.object({
   lastSeenAt: z.int(),
+  /** An instant of our clock at which what it says was not sampled yet, or just was; null when none is known. */
+  knownAt: z.int().nullable().default(null),
   /** Its clock minus ours. Shown, and decides nothing. */
   skewMs: z.int(),
   version: z.string(),

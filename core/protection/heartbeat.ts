@@ -1,15 +1,19 @@
 import type { Heartbeat, HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
 import { Forbidden } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import type { Position } from "#core/journal/position.ts";
 import { tableFields } from "#core/json.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { extendCheckpoint } from "./checkpoints.ts";
+import { extendCheckpoint, newestCheckpoint } from "./checkpoints.ts";
 import { pendingCommands } from "./commands.ts";
-import type { GatewayFields } from "./gateway-store.ts";
+import { isSourceGateway, sourceGatewaysOf } from "./definition.ts";
+import { findGateway, type GatewayFields, streamOf } from "./gateway-store.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
 import { protectionLimits as limits } from "./limits.ts";
+import type { SessionProgress } from "./session-progress.ts";
 import { getSession, refreshProgress } from "./session-store.ts";
+import { lastSessionOf } from "./vpg-record.ts";
 import { findVpg, listVpgs, type VpgRecord } from "./vpg-store.ts";
 
 /**
@@ -21,19 +25,21 @@ export async function acceptHeartbeat(site: Site, caller: Caller, heartbeat: Hea
   if (gatewayId === null) throw new Forbidden("only a gateway sends heartbeats");
   const receivedAt = site.clock.now();
   const { version, processId, streams, attachedOperations, sampledAt } = heartbeat;
+  const knownAt = sampledBy(heartbeat, receivedAt);
   const fields: GatewayFields = {
     lastSeenAt: receivedAt,
+    knownAt,
     skewMs: sampledAt - receivedAt,
     ...{ version, processId, streams, attachedOperations },
   };
   await site.table.transact([{ put: items.gateway(gatewayId), fields: tableFields(fields) }]);
-  const knownAt = sampledBy(heartbeat, receivedAt);
   const replies: HeartbeatReply["streams"] = [];
   for (const stream of streams) {
     const vpg = await findVpg(site, stream.vpgId);
-    const own = vpg?.definition.sourceGatewayId === gatewayId ? vpg : undefined;
-    replies.push(vpg === undefined ? await unknownStanding(site, stream) : standing(stream, own));
-    if (own !== undefined && knownAt !== null) await extendIdle(site, own, stream, knownAt);
+    const own = vpg !== undefined && isSourceGateway(vpg.definition, gatewayId) ? vpg : undefined;
+    replies.push(vpg === undefined ? await unknownStanding(site, stream) : standing(stream, own, gatewayId));
+    if (own === undefined || knownAt === null) continue;
+    if (isStill(own, gatewayId, stream)) await extendIdle(site, own, stream, knownAt);
   }
   const commands = await pendingCommands(site, gatewayId);
   const busy = commands.length > 0 || (await hasOperation(site, gatewayId));
@@ -52,9 +58,9 @@ async function unknownStanding(site: Site, { vpgId }: StreamState): Promise<Hear
 }
 
 /** How the site sees a stream. A VPG that isn't this gateway's is as good as deleted to it. */
-function standing(stream: StreamState, vpg: VpgRecord | undefined): HeartbeatReply["streams"][number] {
+function standing(stream: StreamState, vpg: VpgRecord | undefined, gatewayId: Id): HeartbeatReply["streams"][number] {
   if (vpg === undefined) return { vpgId: stream.vpgId, fenced: true, paused: false, deleted: true, term: 0 };
-  const older = stream.session > 0 && (stream.session < vpg.lastSession || stream.term < vpg.term);
+  const older = stream.session > 0 && (stream.session < lastSessionOf(vpg, gatewayId) || stream.term < vpg.term);
   return {
     vpgId: vpg.vpgId,
     fenced: older || vpg.deleted || vpg.role !== "Journal",
@@ -73,26 +79,57 @@ function sampledBy({ siteTime }: Heartbeat, receivedAt: number): number | null {
   return siteTime === null ? null : Math.min(siteTime, receivedAt);
 }
 
-/**
- * An idle VPG makes no batches: its newest checkpoint still equals the source when nothing came after its marker, nothing is
- * in flight and nothing is syncing. Then its age counts from when that was seen.
- */
-async function extendIdle(site: Site, vpg: VpgRecord, stream: StreamState, knownAt: number): Promise<void> {
+/** Nothing came after the stream's last marker or hold, nothing is in flight and nothing is syncing. */
+function isStill(vpg: VpgRecord, gatewayId: Id, stream: StreamState): boolean {
   const { session, lastSequence, acknowledgedSequence, idle, mode } = stream;
   const still = idle && mode === "replicating" && lastSequence > 0 && lastSequence === acknowledgedSequence;
-  if (!still || session !== vpg.lastSession || vpg.role !== "Journal" || vpg.paused) return;
-  const progress = await refreshProgress(site, await getSession(site, vpg.vpgId, session));
-  const { newest, end, syncing } = progress;
-  if (end !== "open" || syncing.length > 0 || newest?.sequence !== lastSequence) return;
-  if (progress.lastSequence !== lastSequence) return;
-  await extendCheckpoint(site, vpg.vpgId, { session, sequence: lastSequence }, knownAt);
+  return still && session === lastSessionOf(vpg, gatewayId) && vpg.role === "Journal" && !vpg.paused;
+}
+
+/**
+ * An idle VPG makes no batches: while its stream stands still at the newest checkpoint, that still equals the source. Then its
+ * age counts from when that was seen; with several source gateways, from the oldest time at which one was seen so.
+ */
+async function extendIdle(site: Site, vpg: VpgRecord, stream: StreamState, knownAt: number): Promise<void> {
+  if (vpg.gatewaySessions !== undefined) return extendBarrier(site, vpg);
+  const progress = await wholeProgress(site, vpg.vpgId, stream);
+  if (progress?.newest?.sequence !== stream.lastSequence) return;
+  await extendCheckpoint(site, vpg.vpgId, { session: stream.session, sequence: stream.lastSequence }, knownAt);
+}
+
+async function extendBarrier(site: Site, vpg: VpgRecord): Promise<void> {
+  const gateways = sourceGatewaysOf(vpg.definition);
+  const heard = await Promise.all(gateways.map(({ gatewayId }) => findGateway(site, gatewayId)));
+  const ends = new Map<number, number>();
+  for (const [index, gateway] of heard.entries()) {
+    const stream = streamOf(gateway, vpg.vpgId);
+    const { gatewayId } = gateways[index] ?? {};
+    if (stream === undefined || gatewayId === undefined || !isStill(vpg, gatewayId, stream)) return;
+    if ((await wholeProgress(site, vpg.vpgId, stream)) === undefined) return;
+    ends.set(stream.session, stream.lastSequence);
+  }
+  const newest = await newestCheckpoint(site, vpg.vpgId);
+  if (newest === undefined || newest.vector === null) return;
+  const { position, vector } = newest;
+  // The coordinator's stream stands at the barrier itself, behind its own hold.
+  const stands = ({ session, sequence }: Position) => (session === position.session ? position.sequence : sequence);
+  if (!vector.every((component) => ends.get(component.session) === stands(component))) return;
+  const knownAt = Math.min(...heard.map((gateway) => gateway?.knownAt ?? 0));
+  await extendCheckpoint(site, vpg.vpgId, position, knownAt);
+}
+
+/** The progress of a session that is open, synced, and here up to where its stream stands. */
+async function wholeProgress(site: Site, vpgId: Id, stream: StreamState): Promise<SessionProgress | undefined> {
+  const progress = await refreshProgress(site, await getSession(site, vpgId, stream.session));
+  const { end, syncing, lastSequence } = progress;
+  return end === "open" && syncing.length === 0 && lastSequence === stream.lastSequence ? progress : undefined;
 }
 
 /** Someone waits for this gateway's part of an operation or a test. */
 async function hasOperation(site: Site, gatewayId: Id): Promise<boolean> {
   const vpgs = await listVpgs(site);
   return vpgs.some(({ definition, operationId, openTests }) => {
-    const concerns = definition.sourceGatewayId === gatewayId || definition.recoveryGatewayId === gatewayId;
+    const concerns = isSourceGateway(definition, gatewayId) || definition.recoveryGatewayId === gatewayId;
     return concerns && (operationId !== null || openTests.length > 0);
   });
 }

@@ -1,7 +1,7 @@
 import type { BatchReply } from "#core/api/gateway-api.ts";
 import { Diverged, Fenced, Forbidden, Gap, MalformedBatch, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import type { BatchPlace } from "#core/journal/batch.ts";
+import type { BatchHeader, BatchPlace } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { batchHash } from "#core/journal/hash.ts";
 import { batchKey } from "#core/journal/keys.ts";
@@ -48,6 +48,7 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
       field: "recordCount",
     });
   }
+  checkMarkers(state, header);
   await checkPlace(site, state, sent);
   const row = rowOf(header, batchHash(body));
   const problem = state.guard.enter(row, state.progress);
@@ -89,6 +90,21 @@ async function admit(site: Site, sent: SentBatch): Promise<SessionState> {
   for (const row of await rowsAhead(site, state)) state.guard.enter(row, state.progress);
   state.admitted = true;
   return state;
+}
+
+/** Which records make checkpoints is settled by the session's object; a gateway that takes it for another kind is refused. */
+function checkMarkers({ claim }: SessionState, { events }: BatchHeader): void {
+  const coordinator = claim.gateways?.[0] === claim.gatewayId;
+  for (const { kind } of events) {
+    const wrong =
+      claim.gateways === undefined
+        ? kind === "hold" || kind === "barrier"
+        : kind === "marker" || (kind === "barrier" && !coordinator);
+    if (!wrong) continue;
+    throw new MalformedBatch(`batch refused: records.kind ${kind} has no place in session ${claim.session}`, {
+      field: "records.kind",
+    });
+  }
 }
 
 /** Refuses what is behind the session's end or too far ahead of its unbroken run. */

@@ -8,15 +8,17 @@ import { checkStored } from "#core/json.ts";
 import type { ByteRange } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { batchRowSchema } from "./batch-row.ts";
+import { isSourceGateway } from "./definition.ts";
 import { items } from "./items.ts";
 import { progressOfSessions } from "./session-list.ts";
 import type { VpgRecord } from "./vpg-record.ts";
 
-/** Who may read a VPG's blocks: its two gateways, and operators. Throws `Forbidden`. */
+/** Who may read a VPG's blocks: its gateways, and operators. Throws `Forbidden`. */
 export function assertMayRead(caller: Caller, { definition }: VpgRecord): void {
-  const { sourceGatewayId, recoveryGatewayId } = definition;
+  const { gatewayId } = caller;
   if (caller.role === "operator") return;
-  const own = caller.gatewayId !== null && [sourceGatewayId, recoveryGatewayId].includes(caller.gatewayId);
+  const own =
+    gatewayId !== null && (gatewayId === definition.recoveryGatewayId || isSourceGateway(definition, gatewayId));
   if (!own) throw new Forbidden(`the journal of ${definition.name} is read by its gateways and by operators`);
 }
 

@@ -1,5 +1,7 @@
 /** Bounds of a VPG and its operations. */
 export const protectionLimits = {
+  /** Source gateways of one VPG: a command to each, two actions, is given in one transaction of at most 100. The format has room for 64. */
+  sourceGatewaysMax: 48,
   /** VMs of one VPG; the field's groups hold tens, and a view command names every volume in one item. */
   vmsMax: 100,
   /** Volumes of one VPG; volume numbers are 16 bits, never reused. */

@@ -1,5 +1,5 @@
 import { Corrupt } from "#core/errors.ts";
-import type { Id } from "#core/ids.ts";
+import { type Id, idSchema } from "#core/ids.ts";
 import { annotationPrefix, parseAnnotationKey, parseDefinitionKey } from "#core/journal/keys.ts";
 import { sessionClaims } from "#core/journal/session-walk.ts";
 import { parseStored, tableFields } from "#core/json.ts";
@@ -7,7 +7,7 @@ import { listAll } from "#core/list-all.ts";
 import type { Site } from "#core/site.ts";
 import { annotationSchema } from "./annotation.ts";
 import { credentialActions, credentialSchema } from "./credentials.ts";
-import { definitionSchema, type VpgDefinition } from "./definition.ts";
+import { definitionSchema, sourceGatewaysOf, type VpgDefinition } from "./definition.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
 import { type Notes, rebuildSession } from "./rebuild-session.ts";
@@ -68,9 +68,11 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
   let checkpoints = 0;
   let sessions = 0;
   let lastSession = 0;
+  const gatewaySessions: Record<Id, number> = {};
   for await (const claim of sessionClaims(site.objects, vpgId)) {
     sessions += 1;
     lastSession = claim.session;
+    gatewaySessions[idSchema.parse(claim.gatewayId)] = claim.session;
     const progress = await rebuildSession(site, vpgId, claim, notes);
     batches += progress.batches;
     checkpoints += progress.checkpoints;
@@ -83,6 +85,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     operationId: null,
     openTests: [],
     lastSession,
+    ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions } : {}),
     opening: [],
     paused: false,
     deleted,

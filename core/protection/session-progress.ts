@@ -21,7 +21,7 @@ export const progressSchema = z.object({
   closed: z.boolean(),
   /** `sealed`: a SEAL stands behind the last batch. `broken`: what stands there doesn't go on from it. Both final. */
   end: z.enum(["open", "sealed", "broken"]),
-  /** Valid checkpoints inside. */
+  /** Valid checkpoints inside; of a VPG with several source gateways none, their barriers are counted elsewhere. */
   checkpoints: z.int().min(0),
   oldest: place.nullable(),
   newest: place.nullable(),
@@ -57,7 +57,8 @@ export function advance(progress: SessionProgress, row: BatchRow): SessionProgre
     if (event.kind === "sync-end") syncing.delete(event.volume);
   }
   // A marker is its batch's last record, so the state after all events is the marker's.
-  const listed = row.marker !== null && syncing.size === 0 ? row.marker : null;
+  // A barrier needs other sessions too, so it is not this fold's to count (barrier-fold.ts).
+  const listed = row.marker !== null && row.marker.vector === undefined && syncing.size === 0 ? row.marker : null;
   const newest = listed === null ? progress.newest : { sequence: listed.sequence, time: listed.time };
   return {
     batches: progress.batches + 1,

@@ -15,6 +15,8 @@ export const vpgFieldsSchema = z.strictObject({
   openTests: z.array(idSchema).max(limits.testsMax),
   /** The newest session's ordinal, 0 before the first. */
   lastSession: z.int().min(0),
+  /** With several source gateways, the newest session's ordinal of each that opened one. */
+  gatewaySessions: z.record(idSchema, z.int().min(1)).exactOptional(),
   /** Nonces under which session `lastSession` + 1 may stand in the bucket: opens that were begun and not yet recorded. */
   opening: z.array(idSchema).max(limits.openingsMax),
   paused: z.boolean(),
@@ -31,6 +33,20 @@ export interface VpgRecord extends VpgFields {
   readonly rev: number;
 }
 
+/** The ordinal of the gateway's newest session, 0 before its first. */
+export function lastSessionOf(vpg: Pick<VpgFields, "lastSession" | "gatewaySessions">, gatewayId: Id): number {
+  return vpg.gatewaySessions === undefined ? vpg.lastSession : (vpg.gatewaySessions[gatewayId] ?? 0);
+}
+
+/** The fields that change when the gateway's session has been opened. */
+export function sessionFields(
+  { gatewaySessions }: Pick<VpgFields, "gatewaySessions">,
+  { session, gatewayId }: { readonly session: number; readonly gatewayId: string },
+): Pick<VpgFields, "lastSession"> & Partial<Pick<VpgFields, "gatewaySessions">> {
+  if (gatewaySessions === undefined) return { lastSession: session };
+  return { lastSession: session, gatewaySessions: { ...gatewaySessions, [gatewayId]: session } };
+}
+
 export function recordOf(item: TableItem): VpgRecord {
   const fields = checkStored(vpgFieldsSchema, item.fields, `item ${item.pk}`);
   return { ...fields, vpgId: fields.definition.vpgId, rev: item.rev };
@@ -38,8 +54,9 @@ export function recordOf(item: TableItem): VpgRecord {
 
 export function fieldsOf(record: VpgFields): TableFields {
   const { definition, term, role, operationId, openTests, lastSession, opening } = record;
-  const { paused, deleted, needsConfiguration, formatVersion, createdAt } = record;
+  const { paused, deleted, needsConfiguration, formatVersion, createdAt, gatewaySessions } = record;
   return tableFields({
+    ...(gatewaySessions === undefined ? {} : { gatewaySessions }),
     ...{ definition, term, role, operationId, openTests, lastSession, opening },
     ...{ paused, deleted, needsConfiguration, formatVersion, createdAt },
   });

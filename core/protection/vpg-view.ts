@@ -1,10 +1,14 @@
+import type { StreamState } from "#core/api/gateway-api.ts";
 import type { CheckpointView, VpgView } from "#core/api/site-api.ts";
+import type { Id } from "#core/ids.ts";
 import type { Site } from "#core/site.ts";
 import { suspicionOf } from "#core/trigger/suspicion.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
+import { type SourceGateway, sourceGatewaysOf } from "./definition.ts";
 import { findGateway, isConnected, streamOf } from "./gateway-store.ts";
 import { findPhase } from "./operation-phase.ts";
+import type { KnownSession } from "./session-list.ts";
 import { statusOf } from "./status.ts";
 import type { VpgRecord } from "./vpg-record.ts";
 
@@ -21,10 +25,9 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
   const summary = scan.summary();
   const newest = summary.newest && (await scan.at(summary.newest.position));
   const oldest = summary.oldest && (await scan.at(summary.oldest.position));
-  const gateway = await findGateway(site, definition.sourceGatewayId);
-  const connected = isConnected(gateway, now);
-  const stream = streamOf(gateway, vpgId);
-  const mode = stream?.mode ?? "no-session";
+  const sources = await Promise.all(sourceGatewaysOf(definition).map((gateway) => sourceOf(site, vpg, gateway)));
+  const streams = sources.flatMap(({ stream }) => stream ?? []);
+  const sum = (of: (stream: StreamState) => number): number => streams.reduce((total, each) => total + of(each), 0);
   const operation = vpg.operationId === null ? undefined : await findPhase(site, vpg.operationId);
   const rpoMs = newest ? Math.max(0, now - newest.validThrough) : null;
   const historyHeldMs = newest && oldest ? newest.time - oldest.time : 0;
@@ -35,9 +38,9 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     needsConfiguration: vpg.needsConfiguration,
     operation: operation ?? null,
     opened: vpg.lastSession > 0,
-    broken: scan.sessions.at(-1)?.progress.end === "broken",
-    connected,
-    mode,
+    broken: sources.some(({ gatewayId }) => newestOf(scan, gatewayId)?.progress.end === "broken"),
+    connected: sources.every(({ connected }) => connected),
+    mode: worstMode(sources.map(({ mode }) => mode)),
     rpoMs,
     targetRpoMs: definition.targetRpoMs,
     historyHeldMs,
@@ -67,17 +70,68 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     operationId: vpg.operationId,
     openTests: vpg.openTests,
     suspicion: await suspicionOf(site, vpg),
-    backlogBytes: stream?.backlogBytes ?? 0,
-    lagMs: stream?.lagMs ?? 0,
-    mode,
-    sync: stream?.sync ?? null,
-    writtenBytes: stream?.writtenBytes ?? 0,
-    shippedBytes: stream?.shippedBytes ?? 0,
+    backlogBytes: sum(({ backlogBytes }) => backlogBytes),
+    lagMs: Math.max(0, ...streams.map(({ lagMs }) => lagMs)),
+    mode: worstMode(sources.map(({ mode }) => mode)),
+    sync: streams.find(({ sync }) => sync !== null)?.sync ?? null,
+    writtenBytes: sum(({ writtenBytes }) => writtenBytes),
+    shippedBytes: sum(({ shippedBytes }) => shippedBytes),
     journalBytes: summary.journalBytes,
+    ...(sources.length > 1 ? groupFields(sources) : {}),
     vms: definition.vms.map((vm) => ({
       name: vm.name,
       bootGroup: vm.bootGroup,
+      ...(vm.sourceGateway === undefined ? {} : { sourceGateway: vm.sourceGateway.name }),
       volumes: vm.volumes.map(({ volume, name, sizeBytes }) => ({ volume, name, sizeBytes })),
     })),
+  };
+}
+
+interface SourceStanding {
+  readonly gatewayId: Id;
+  readonly name: string;
+  readonly connected: boolean;
+  readonly mode: StreamState["mode"];
+  readonly stream: StreamState | undefined;
+}
+
+async function sourceOf(site: Site, { vpgId }: VpgRecord, gateway: SourceGateway): Promise<SourceStanding> {
+  const fields = await findGateway(site, gateway.gatewayId);
+  const stream = streamOf(fields, vpgId);
+  return { ...gateway, connected: isConnected(fields, site.clock.now()), mode: stream?.mode ?? "no-session", stream };
+}
+
+const newestOf = (scan: CheckpointScan, gatewayId: Id): KnownSession | undefined =>
+  scan.sessions.findLast(({ state }) => state.claim.gatewayId === gatewayId);
+
+/** What of the gateways stands between the VPG and its next checkpoint: the worst of their modes, since it needs them all. */
+const fromWorst: readonly StreamState["mode"][] = [
+  "fenced",
+  "no-session",
+  "initial-sync",
+  "delta-sync",
+  "bitmap-sync",
+  "dirty",
+  "paused",
+  "replicating",
+];
+
+function worstMode(modes: readonly StreamState["mode"][]): StreamState["mode"] {
+  return fromWorst.find((mode) => modes.includes(mode)) ?? "no-session";
+}
+
+function groupFields(sources: readonly SourceStanding[]): Pick<VpgView, "sources" | "barrierProblem"> {
+  const problem = sources[0]?.connected === true ? sources[0].stream?.barrierProblem : null;
+  return {
+    sources: sources.map(({ name, connected, mode, stream }) => ({
+      gateway: name,
+      connected,
+      mode,
+      session: stream?.session ?? 0,
+      backlogBytes: stream?.backlogBytes ?? 0,
+      lagMs: stream?.lagMs ?? 0,
+      sync: stream?.sync ?? null,
+    })),
+    ...(problem == null ? {} : { barrierProblem: problem }),
   };
 }

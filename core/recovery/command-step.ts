@@ -1,13 +1,24 @@
 import { z } from "zod";
 import { CommandRunning, Corrupt } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import type { TableAction } from "#core/ports.ts";
+import { checkpointParts } from "#core/protection/checkpoints.ts";
 import { type CommandRecord, commandActions, findCommand, wake } from "#core/protection/commands.ts";
+import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway, isConnected } from "#core/protection/gateway-store.ts";
 import type { Operation } from "#core/protection/operation.ts";
+import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
 import { changeOperation, getOperation, type OperationChange, type OperationRecord, vpgOf } from "./operation-store.ts";
-import { planCommand } from "./plan-command.ts";
+import {
+  checkpointOf,
+  commandNames,
+  lastCheckpoint,
+  type PlanFacts,
+  type PlannedCommand,
+  planCommand,
+} from "./plan-command.ts";
 import {
   assertStepFits,
   bootGroupOf,
@@ -20,19 +31,39 @@ import {
   throwIfFailed,
 } from "./steps.ts";
 
-const commandIdOf = (operation: Operation, step: string): string =>
-  `${operation.operationId}.${operation.attempt}.${step}`;
+const commandIdOf = (operation: Operation, name: string): string =>
+  `${operation.operationId}.${operation.attempt}.${name}`;
+
+/** The commands that the step gave, and the last checkpoint's if it gave that, by name. */
+async function commandsOf(
+  site: Site,
+  operation: Operation,
+  { definition }: VpgRecord,
+  step: string,
+): Promise<ReadonlyMap<string, CommandRecord>> {
+  const names = [...commandNames(definition, step), lastCheckpoint(operation, definition, step)?.name ?? step];
+  const found = new Map<string, CommandRecord>();
+  for (const name of new Set(names)) {
+    const command = await findCommand(site, commandIdOf(operation, name));
+    if (command !== undefined) found.set(name, command);
+  }
+  return found;
+}
+
+const isWaiting = ({ state }: CommandRecord): boolean => state === "pending" || state === "running";
 
 /**
- * Begins a step that a gateway does: its command and the step's record are written together, once. A `token`, when a
+ * Begins a step that gateways do: their commands and the step's record are written together, once. A `token`, when a
  * workflow waits with one, is kept for the gateway's report to wake; when there is nothing to wait for it is answered here.
  * Safe to repeat with another token: then only the token is new.
  */
 export async function issueStep(site: Site, operationId: Id, step: string, token?: string): Promise<void> {
   const operation = await changeOperation(site, operationId, (record) => issue(site, record, step, token));
   const known = operation.steps[step];
-  const command = isOver(known) ? undefined : await findCommand(site, commandIdOf(operation, step));
-  const waiting = command?.state === "pending" || command?.state === "running";
+  const commands = isOver(known)
+    ? []
+    : (await commandsOf(site, operation, await vpgOf(site, operation), step)).values();
+  const waiting = [...commands].some(isWaiting);
   if (!waiting && token !== undefined) await wake(() => site.workflows.succeed(token, "{}"));
 }
 
@@ -48,13 +79,8 @@ async function issue(
   const tokens = token === undefined ? record.tokens : { ...record.tokens, [step]: token };
   if (known !== undefined) return { change: { tokens } };
   const vpg = await vpgOf(site, record);
-  const source = await findGateway(site, vpg.definition.sourceGatewayId);
   const now = site.clock.now();
-  // Whatever was asked of the source was asked in the first attempt: later ones only finish what was decided.
-  const shutdown = await findCommand(site, commandIdOf({ ...record, attempt: 1 }, stepNames.shutdownSource));
-  // After a rebuild there are no commands, and the report's word stands for them.
-  const shutdownAsked = shutdown !== undefined || record.sourceWasShutDown;
-  const facts = { sourceConnected: isConnected(source, now), shutdownAsked };
+  const facts = await planFacts(site, record, vpg, step);
   const plan = planCommand(record, vpg, step, facts);
   const phase = phaseOf(record, step);
   switch (plan.kind) {
@@ -66,39 +92,67 @@ async function issue(
       const error = { name: plan.error, message: plan.message };
       return { change: { phase, ...endStep(record, step, endedStep(undefined, now, { state: "failed", error })) } };
     }
-    case "command": {
-      const waiter = { operationId: record.operationId, step };
-      const ask = { commandId: commandIdOf(record, step), body: plan.body, expiresInMs: plan.expiresInMs, waiter };
+    case "commands":
       return {
         change: { phase, tokens, steps: { ...record.steps, [step]: startedStep(now) } },
-        actions: commandActions(site, plan.gatewayId, ask),
+        actions: plan.commands.flatMap((planned) => actionsOf(site, record, step, planned)),
       };
-    }
   }
 }
 
+function actionsOf(site: Site, operation: Operation, step: string, planned: PlannedCommand): readonly TableAction[] {
+  const { name, gatewayId, body, expiresInMs } = planned;
+  const waiter = { operationId: operation.operationId, step };
+  return commandActions(site, gatewayId, { commandId: commandIdOf(operation, name), body, expiresInMs, waiter });
+}
+
+async function planFacts(site: Site, operation: OperationRecord, vpg: VpgRecord, step: string): Promise<PlanFacts> {
+  const now = site.clock.now();
+  const connected = new Set<Id>();
+  for (const { gatewayId } of sourceGatewaysOf(vpg.definition)) {
+    if (isConnected(await findGateway(site, gatewayId), now)) connected.add(gatewayId);
+  }
+  // Whatever was asked of the source was asked in the first attempt: later ones only finish what was decided.
+  const shutdowns = await commandsOf(site, { ...operation, attempt: 1 }, vpg, stepNames.shutdownSource);
+  const attaches = step === stepNames.attachVolumes && operation.checkpointId !== null;
+  const parts = attaches ? await checkpointParts(site, vpg, checkpointOf(operation)) : [];
+  // After a rebuild there are no commands, and the report's word stands for them.
+  return { connected, shutdownAsked: shutdowns.size > 0 || operation.sourceWasShutDown, parts };
+}
+
 /**
- * Decides by the command's record alone what became of a step, and records that. Throws `CommandRunning` while the gateway
+ * Decides by the commands' records alone what became of a step, and records that. Throws `CommandRunning` while a gateway
  * is at it, `CommandExpired`, `CommandFailed` or `SourceShutdownFailed` (also when asked again).
  */
 export async function checkStep(site: Site, operationId: Id, step: string): Promise<void> {
   const operation = await getOperation(site, operationId);
   const known = operation.steps[step];
   if (isOver(known)) return throwIfFailed(known);
-  const command = await findCommand(site, commandIdOf(operation, step));
-  if (command === undefined) throw new Corrupt(`step ${step} of ${operationId} has no command`, { operationId, step });
-  if (command.state === "pending" || command.state === "running") {
-    throw new CommandRunning(`${step} of ${operationId} is under way`, { operationId, step });
+  const vpg = await vpgOf(site, operation);
+  const commands = await commandsOf(site, operation, vpg, step);
+  if (commands.size === 0) throw new Corrupt(`step ${step} of ${operationId} has no command`, { operationId, step });
+  const last = lastCheckpoint(operation, vpg.definition, step);
+  const names = commandNames(vpg.definition, step);
+  if (last !== undefined && names.every((name) => commands.get(name)?.state === "done") && !commands.has(last.name)) {
+    await changeOperation(site, operationId, async (record) => {
+      const given = await findCommand(site, commandIdOf(record, last.name));
+      return given === undefined ? { change: {}, actions: actionsOf(site, record, step, last) } : undefined;
+    });
+    throw stillRunning(operationId, step);
   }
+  if ([...commands.values()].some(isWaiting)) throw stillRunning(operationId, step);
   const ended = await changeOperation(site, operationId, (record): OperationChange | undefined => {
     const running = record.steps[step];
     if (isOver(running)) return undefined;
-    const { end, change } = settle(record, step, command);
+    const { end, change } = settleAll(record, step, names, commands);
     return { change: { ...change, ...endStep(record, step, endedStep(running, site.clock.now(), end)) } };
   });
   const step_ = ended.steps[step];
   if (step_ !== undefined) throwIfFailed(step_);
 }
+
+const stillRunning = (operationId: Id, step: string): CommandRunning =>
+  new CommandRunning(`${step} of ${operationId} is under way`, { operationId, step });
 
 interface Settled {
   readonly end: Partial<Operation["steps"][string]>;
@@ -107,6 +161,29 @@ interface Settled {
 
 const done = (result: string, change: Partial<Operation> = {}): Settled => ({ end: { state: "done", result }, change });
 const failed = (name: string, message: string): Settled => ({ end: { state: "failed", error: { name, message } } });
+
+/** One command's end is the step's; of several the first failure is, and the source was shut down only if all of it was. */
+function settleAll(
+  operation: Operation,
+  step: string,
+  names: readonly string[],
+  commands: ReadonlyMap<string, CommandRecord>,
+): Settled {
+  const settled = names.flatMap((name) => {
+    const command = commands.get(name);
+    return command === undefined ? [] : settle(operation, step, command);
+  });
+  const failure = settled.find(({ end }) => end.state === "failed");
+  const [first] = settled;
+  if (failure !== undefined || first === undefined) return failure ?? failed("CommandFailed", "no gateway was asked");
+  const silent = names.length - settled.length;
+  const results = new Set(settled.map(({ end }) => end.result ?? ""));
+  if (silent > 0) results.add(`${silent} source gateways were silent: nothing could be shut down there.`);
+  const isShutDown = ({ change }: Settled): boolean => change?.sourceWasShutDown === true;
+  const all = silent === 0 && settled.every(isShutDown);
+  const change = settled.some(isShutDown) ? { ...first.change, sourceWasShutDown: all } : first.change;
+  return done([...results].join(" "), change);
+}
 
 function settle(operation: Operation, step: string, command: CommandRecord): Settled {
   if (command.state === "done") return settleDone(operation, step, command.result ?? {});

@@ -1,6 +1,6 @@
 import { ConditionFailed, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import { parsePosition } from "#core/journal/position.ts";
+import { checkpointParts } from "#core/protection/checkpoints.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { sealSessionsOf } from "#core/protection/seal.ts";
 import type { Term } from "#core/protection/term.ts";
@@ -30,7 +30,8 @@ export async function ensureMinted(site: Site, operation: OperationRecord): Prom
     const vpg = await vpgOf(site, operation);
     const highest = await highestTerm(site, operation.vpgId);
     const claimed = highest?.operationId === operation.operationId ? highest : undefined;
-    const fork = [{ ...parsePosition(checkpointOf(operation)) }];
+    const parts = await checkpointParts(site, vpg, checkpointOf(operation));
+    const fork = parts.map(({ position }) => ({ ...position }));
     const next = { n: vpg.term + 1, runs: site.siteId, journal: null, fork, operationId: operation.operationId };
     const term = claimed ?? (await mintTerm(site, vpg, next));
     if (vpg.term === term.n) return term;

@@ -1,6 +1,7 @@
-import { parsePosition } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
-import { type BatchRow, batchRowSchema } from "#core/protection/batch-row.ts";
+import { type BatchRow, batchRowSchema, writesIn } from "#core/protection/batch-row.ts";
+import { type CheckpointPart, checkpointParts } from "#core/protection/checkpoints.ts";
+import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway, streamOf } from "#core/protection/gateway-store.ts";
 import { items, ordinalText } from "#core/protection/items.ts";
 import type { LostTail, Operation } from "#core/protection/operation.ts";
@@ -17,27 +18,39 @@ import { stepNames } from "./steps.ts";
  * sequence; else the source may have acknowledged more than ever came here. `bytes` are journal bytes.
  */
 export async function measureLostTail(site: Site, vpg: VpgRecord, operation: Operation): Promise<LostTail> {
-  const from = parsePosition(checkpointOf(operation));
+  const parts = await checkpointParts(site, vpg, checkpointOf(operation));
   const sessions = (await progressOfSessions(site, vpg.vpgId)).filter(
-    ({ state }) => state.claim.session >= from.session && state.claim.term <= operation.term,
+    ({ state }) => state.claim.term <= operation.term,
   );
   let writes = 0;
   let bytes = 0;
   let lastTime = operation.checkpointTime ?? 0;
   for (const known of sessions) {
-    const after = known.state.claim.session === from.session ? from.sequence : 0;
-    for await (const row of rowsAfter(site, known, after)) {
-      const count = row.lastSequence - row.firstSequence + 1 - row.events.length - (row.marker === null ? 0 : 1);
+    for await (const row of rowsAfter(site, known, recoveredIn(known, parts, sessions))) {
+      const count = writesIn(row);
       if (count <= 0) continue;
       writes += count;
       bytes += row.bytes;
       lastTime = Math.max(lastTime, await lastSourceTime(site, known, row.batch));
     }
   }
-  const newest = sessions.at(-1);
-  const exact = newest !== undefined && (await sourceSaidLast(site, vpg, operation, newest));
+  const exact = await sourcesSaidLast(site, vpg, operation, sessions);
   const ms = lastTime - (operation.checkpointTime ?? lastTime);
   return { certainty: exact ? "exact" : "at-least", ms, writes, bytes };
+}
+
+/** The last sequence of a session that the checkpoint has: all of an older one of its gateway, nothing of a newer one. */
+function recoveredIn(
+  { state }: KnownSession,
+  parts: readonly CheckpointPart[],
+  sessions: readonly KnownSession[],
+): number {
+  const { session, gatewayId } = state.claim;
+  const gatewayIn = (other: number) =>
+    sessions.find((known) => known.state.claim.session === other)?.state.claim.gatewayId;
+  const own = parts.find(({ position }) => gatewayIn(position.session) === gatewayId)?.position;
+  if (own === undefined || session > own.session) return 0;
+  return session < own.session ? Number.POSITIVE_INFINITY : own.sequence;
 }
 
 async function* rowsAfter(site: Site, { state, progress }: KnownSession, sequence: number): AsyncGenerator<BatchRow> {
@@ -49,7 +62,7 @@ async function* rowsAfter(site: Site, { state, progress }: KnownSession, sequenc
     const page = await site.table.query(pk, cursor === undefined ? range : { ...range, cursor });
     for (const item of page.items) {
       const row = checkStored(batchRowSchema, item.fields, "a batch's item");
-      // A checkpoint is its batch's last record, so what comes after it are whole batches.
+      // A checkpoint's position is its batch's last record, so what comes after it are whole batches.
       if (row.lastSequence <= sequence) return;
       if (row.batch < progress.batches) yield row;
     }
@@ -63,19 +76,24 @@ async function lastSourceTime(site: Site, { state }: KnownSession, batch: number
   return stored?.kind === "batch" ? stored.header.sourceTimeLast : 0;
 }
 
-/** Whether the source's gateway, heard of since the shutdown, has nothing that isn't here. */
-async function sourceSaidLast(
+/** Whether every source gateway, heard of since the shutdown, has nothing that isn't here. */
+async function sourcesSaidLast(
   site: Site,
   vpg: VpgRecord,
   operation: Operation,
-  { state, progress }: KnownSession,
+  sessions: readonly KnownSession[],
 ): Promise<boolean> {
   const stoppedAt = operation.steps[stepNames.shutdownSource]?.endedAt ?? null;
   if (!operation.sourceWasShutDown || stoppedAt === null) return false;
-  const source = await findGateway(site, vpg.definition.sourceGatewayId);
-  const stream = streamOf(source, vpg.vpgId);
-  if (source === undefined || stream === undefined || source.lastSeenAt < stoppedAt) return false;
-  // What was written while it didn't journal, or isn't settled by a sync yet, has no sequence.
-  if (stream.mode !== "replicating") return false;
-  return stream.session === state.claim.session && stream.lastSequence === progress.lastSequence;
+  for (const { gatewayId } of sourceGatewaysOf(vpg.definition)) {
+    const newest = sessions.findLast(({ state }) => state.claim.gatewayId === gatewayId);
+    const source = await findGateway(site, gatewayId);
+    const stream = streamOf(source, vpg.vpgId);
+    if (newest === undefined || source === undefined || stream === undefined) return false;
+    // What was written while it didn't journal, or isn't settled by a sync yet, has no sequence.
+    if (source.lastSeenAt < stoppedAt || stream.mode !== "replicating") return false;
+    if (stream.session !== newest.state.claim.session) return false;
+    if (stream.lastSequence !== newest.progress.lastSequence) return false;
+  }
+  return true;
 }

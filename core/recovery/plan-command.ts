@@ -1,8 +1,15 @@
 import { ComputeNotConfigured, Corrupt } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import { parsePosition } from "#core/journal/position.ts";
+import { comparePositions, formatPosition, type Position, parsePosition } from "#core/journal/position.ts";
+import type { CheckpointPart } from "#core/protection/checkpoints.ts";
 import type { CommandBody } from "#core/protection/command.ts";
-import { volumesOf } from "#core/protection/definition.ts";
+import {
+  type SourceGateway,
+  sourceGatewaysOf,
+  type VpgDefinition,
+  vmsOfGateway,
+  volumesOf,
+} from "#core/protection/definition.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Operation } from "#core/protection/operation.ts";
 import type { VpgRecord } from "#core/protection/vpg-record.ts";
@@ -10,9 +17,17 @@ import { vmsOfGroup } from "./boot-groups.ts";
 import { recoveryLimits } from "./limits.ts";
 import { bootGroupOf, stepNames } from "./steps.ts";
 
-/** What a step asks of a gateway: a command, nothing (with the reason for the report), or a refusal at once. */
+export interface PlannedCommand {
+  /** Of `commandNames`. */
+  readonly name: string;
+  readonly gatewayId: Id;
+  readonly body: CommandBody;
+  readonly expiresInMs: number;
+}
+
+/** What a step asks of gateways: commands, nothing (with the reason for the report), or a refusal at once. */
 export type CommandPlan =
-  | { readonly kind: "command"; readonly gatewayId: Id; readonly body: CommandBody; readonly expiresInMs: number }
+  | { readonly kind: "commands"; readonly commands: readonly PlannedCommand[] }
   | { readonly kind: "skip"; readonly reason: string }
   | { readonly kind: "fail"; readonly error: string; readonly message: string };
 
@@ -20,10 +35,43 @@ const skip = (reason: string): CommandPlan => ({ kind: "skip", reason });
 
 /** What a plan depends on beside the records of the operation and its VPG. */
 export interface PlanFacts {
-  /** The source's gateway was heard of lately. */
-  readonly sourceConnected: boolean;
+  /** Source gateways that were heard of lately. */
+  readonly connected: ReadonlySet<Id>;
   /** A shutdown command went out to the source, whatever became of it. */
   readonly shutdownAsked: boolean;
+  /** Of the operation's checkpoint; empty before it is resolved. */
+  readonly parts: readonly CheckpointPart[];
+}
+
+/** Names of the commands that a step may give: the step's own, or one for each of several source gateways. */
+export function commandNames(definition: VpgDefinition, step: string): readonly string[] {
+  const gateways = sourceGatewaysOf(definition);
+  const ofSource = step === stepNames.shutdownSource || step === stepNames.powerOnSource;
+  if (gateways.length === 1 || !ofSource) return [step];
+  return gateways.map((gateway) => commandNameOf(definition, step, gateway));
+}
+
+function commandNameOf(definition: VpgDefinition, step: string, { gatewayId }: SourceGateway): string {
+  return sourceGatewaysOf(definition).length === 1 ? step : `${step}.${gatewayId}`;
+}
+
+/**
+ * The command behind the shutdowns of several source gateways, or undefined: a barrier of them all, so that the newest
+ * checkpoint has their last writes. One gateway alone makes its last marker within its shutdown.
+ */
+export function lastCheckpoint(
+  operation: Operation,
+  definition: VpgDefinition,
+  step: string,
+): PlannedCommand | undefined {
+  if (step !== stepNames.shutdownSource || sourceGatewaysOf(definition).length === 1) return undefined;
+  const { vpgId, operationId } = operation;
+  return {
+    name: `${step}.checkpoint`,
+    gatewayId: definition.sourceGatewayId,
+    body: { kind: "tag-checkpoint", vpgId, tag: `Source shut down for ${operationId}` },
+    expiresInMs: limits.tagExpiryMs,
+  };
 }
 
 /** What the step asks of which gateway. */
@@ -34,80 +82,97 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
   const vms = vpg.definition.vms.map((vm) => vm.name);
   const bootGroup = bootGroupOf(step);
   if (bootGroup !== undefined) {
-    return recovery(vpg, { kind: "boot-vms", ...base, mode, vms: [...vmsOfGroup(vpg.definition, bootGroup)] });
+    return recovery(vpg, step, { kind: "boot-vms", ...base, mode, vms: [...vmsOfGroup(vpg.definition, bootGroup)] });
   }
   switch (step) {
     case stepNames.shutdownSource:
-      return planShutdown(operation, vpg, vms, facts.sourceConnected);
+      return planShutdown(operation, vpg, facts.connected);
     case stepNames.attachVolumes: {
       const checkpointId = checkpointOf(operation);
-      const volumes = volumesOf(vpg.definition).map((entry) => ({ ...entry }));
-      const upTo = { ...parsePosition(checkpointId) };
-      return recovery(vpg, { kind: "attach-volumes", ...base, mode, upTo, checkpointId, volumes });
+      const { upTo, ofVolume } = positions(facts.parts, parsePosition(checkpointId));
+      const volumes = volumesOf(vpg.definition).map((entry) => ({ ...entry, ...ofVolume(entry.volume) }));
+      return recovery(vpg, step, { kind: "attach-volumes", ...base, mode, upTo, checkpointId, volumes });
     }
     case stepNames.promoteVolumes:
-      return recovery(vpg, { kind: "promote-volumes", ...base });
+      return recovery(vpg, step, { kind: "promote-volumes", ...base });
     case stepNames.stopVms: {
       const booted = Object.keys(operation.steps).some((name) => bootGroupOf(name) !== undefined);
       if (!booted) return skip("No VM had been booted.");
-      return recovery(vpg, { kind: "stop-vms", ...base, mode, vms });
+      return recovery(vpg, step, { kind: "stop-vms", ...base, mode, vms });
     }
     case stepNames.detachVolumes: {
       if (operation.steps[stepNames.attachVolumes] === undefined) return skip("No volume had been attached.");
       const keepScratchMs = mode === "live" ? limits.scratchKeptMs : 0;
-      return recovery(vpg, { kind: "detach-volumes", ...base, keepScratchMs });
+      return recovery(vpg, step, { kind: "detach-volumes", ...base, keepScratchMs });
     }
     case stepNames.powerOnSource: {
       if (!facts.shutdownAsked) return skip("The source had been left alone.");
-      const body: CommandBody = { kind: "power-on-source", ...base, vms };
-      const gatewayId = vpg.definition.sourceGatewayId;
-      return { kind: "command", gatewayId, body, expiresInMs: limits.commandExpiryMs };
+      const commands = sourceGatewaysOf(vpg.definition).map((gateway) => ({
+        name: commandNameOf(vpg.definition, step, gateway),
+        gatewayId: gateway.gatewayId,
+        body: { kind: "power-on-source" as const, ...base, vms: namesOf(vpg, gateway) },
+        expiresInMs: limits.commandExpiryMs,
+      }));
+      return { kind: "commands", commands };
     }
     default:
       throw new Corrupt(`${step} is no step that a gateway does`, { step });
   }
 }
 
-function recovery(vpg: VpgRecord, body: CommandBody): CommandPlan {
+function recovery(vpg: VpgRecord, name: string, body: CommandBody): CommandPlan {
   const gatewayId = vpg.definition.recoveryGatewayId;
   if (gatewayId === null) {
     throw new ComputeNotConfigured(`${vpg.definition.name} has no recovery gateway; give it one and start again`);
   }
-  return { kind: "command", gatewayId, body, expiresInMs: limits.commandExpiryMs };
+  return { kind: "commands", commands: [{ name, gatewayId, body, expiresInMs: limits.commandExpiryMs }] };
 }
 
+/** The greatest position of a checkpoint, and what a volume's own adds where there are several. */
+function positions(parts: readonly CheckpointPart[], checkpoint: Position) {
+  if (parts.length < 2) return { upTo: { ...checkpoint }, ofVolume: () => ({}) };
+  const greatest =
+    parts
+      .map(({ position }) => position)
+      .sort(comparePositions)
+      .at(-1) ?? checkpoint;
+  const ofVolume = (volume: number): { upTo?: Position } => {
+    const part = parts.find(({ volumes }) => volumes.includes(volume));
+    if (part === undefined) throw new Corrupt(`checkpoint ${formatPosition(checkpoint)} lacks volume ${volume}`);
+    return { upTo: { ...part.position } };
+  };
+  return { upTo: { ...greatest }, ofVolume };
+}
+
+const namesOf = ({ definition }: VpgRecord, { gatewayId }: SourceGateway): string[] =>
+  vmsOfGateway(definition, gatewayId).map((vm) => vm.name);
+
 /** Design 7: graceful that can't be done fails the operation; an unreachable source under force doesn't. */
-function planShutdown(
-  operation: Operation,
-  vpg: VpgRecord,
-  vms: readonly string[],
-  sourceConnected: boolean,
-): CommandPlan {
+function planShutdown(operation: Operation, vpg: VpgRecord, connected: ReadonlySet<Id>): CommandPlan {
   const { policy, graceMs } = operation.live?.shutdown ?? { policy: "none" as const, graceMs: 0 };
   if (policy === "none") return skip("The source was left alone, as asked.");
-  const gateway = vpg.definition.sourceGatewayName;
-  if (!sourceConnected) {
-    if (policy === "force") return skip(`Gateway ${gateway} is silent: nothing could be shut down at the source.`);
+  const gateways = sourceGatewaysOf(vpg.definition);
+  const silent = gateways.filter(({ gatewayId }) => !connected.has(gatewayId)).map(({ name }) => name);
+  if (silent.length > 0 && policy === "graceful") {
     const message =
-      `gateway ${gateway} is silent, so the source can't be shut down gracefully; ` +
+      `gateway ${silent.join(", ")} is silent, so the source can't be shut down gracefully; ` +
       "start again with --shutdown force or none";
     return { kind: "fail", error: "SourceShutdownFailed", message };
   }
+  if (silent.length === gateways.length) {
+    return skip(`Gateway ${silent.join(", ")} is silent: nothing could be shut down at the source.`);
+  }
   const { operationId, vpgId } = operation;
-  return {
-    kind: "command",
-    gatewayId: vpg.definition.sourceGatewayId,
-    body: {
-      kind: "shutdown-source",
-      operationId,
-      vpgId,
-      vpgName: vpg.definition.name,
-      policy,
-      graceMs,
-      vms: [...vms],
-    },
-    expiresInMs: graceMs + recoveryLimits.shutdownMarginMs,
-  };
+  const base = { kind: "shutdown-source" as const, operationId, vpgId, vpgName: vpg.definition.name, policy, graceMs };
+  const commands = gateways
+    .filter(({ gatewayId }) => connected.has(gatewayId))
+    .map((gateway) => ({
+      name: commandNameOf(vpg.definition, stepNames.shutdownSource, gateway),
+      gatewayId: gateway.gatewayId,
+      body: { ...base, vms: namesOf(vpg, gateway) },
+      expiresInMs: graceMs + recoveryLimits.shutdownMarginMs,
+    }));
+  return { kind: "commands", commands };
 }
 
 /** Set before anything is attached. */

@@ -2,6 +2,7 @@ import { CommandRunning, FarshoreError, isRetryable, OperationAborted } from "#c
 import type { Id } from "#core/ids.ts";
 import type { ExecutionDescription } from "#core/ports.ts";
 import { sweepCommands } from "#core/protection/commands.ts";
+import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { listVpgs, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
@@ -32,8 +33,8 @@ export async function reconcile(site: Site): Promise<Readonly<Record<string, Rec
         troubles.push(error);
       }
     }
-    const { sourceGatewayId, recoveryGatewayId } = vpg.definition;
-    for (const gatewayId of new Set([sourceGatewayId, recoveryGatewayId])) {
+    const sources = sourceGatewaysOf(vpg.definition).map(({ gatewayId }) => gatewayId);
+    for (const gatewayId of new Set([...sources, vpg.definition.recoveryGatewayId])) {
       if (gatewayId !== null) await sweepCommands(site, gatewayId);
     }
   }

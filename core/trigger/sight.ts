@@ -3,7 +3,7 @@ import type { Id } from "#core/ids.ts";
 import { checkStored } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
-import type { VpgDefinition } from "#core/protection/definition.ts";
+import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { gatewayFieldsSchema } from "#core/protection/gateway-store.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
@@ -29,11 +29,6 @@ interface Heartbeat {
   readonly unchanged: TableAction;
 }
 
-/** The gateways whose silence counts. */
-export const sourceGatewaysOf = (definition: VpgDefinition): readonly { readonly id: Id; readonly name: string }[] => [
-  { id: definition.sourceGatewayId, name: definition.sourceGatewayName },
-];
-
 /** By the site's clock alone. A heartbeat from a little ahead is another machine's clock; from far ahead, one that jumped back. */
 export const isFresh = (at: number | null, now: number): boolean =>
   at !== null && Math.abs(now - at) <= limits.heartbeatSilenceMs;
@@ -46,7 +41,8 @@ export function isHeard(beats: readonly (number | null)[], quorum: "all" | "any"
 
 export async function look(site: Site, vpg: VpgRecord, now: number): Promise<Sight> {
   const { definition } = vpg;
-  const beats = await Promise.all(sourceGatewaysOf(definition).map(({ id, name }) => heartbeat(site, id, name)));
+  const sources = sourceGatewaysOf(definition);
+  const beats = await Promise.all(sources.map(({ gatewayId, name }) => heartbeat(site, gatewayId, name)));
   const recovery =
     definition.recoveryGatewayId === null
       ? undefined

@@ -6,6 +6,7 @@ import {
   type CheckpointFilter,
   listCheckpoints,
   nearestCheckpoint,
+  partsOf,
   resolveCheckpoint,
 } from "#core/protection/checkpoints.ts";
 import { getCommand, issueCommand } from "#core/protection/commands.ts";
@@ -44,7 +45,9 @@ function filterOf(query: URLSearchParams): CheckpointFilter {
 
 export async function getResolved({ site, param, query }: Call): Promise<HttpResult> {
   const { vpgId } = await getVpg(site, param("ref"));
-  return json(checkpointView(await resolveCheckpoint(site, vpgId, selectorOf(query))));
+  const checkpoint = await resolveCheckpoint(site, vpgId, selectorOf(query));
+  if (checkpoint.vector === null) return json(checkpointView(checkpoint));
+  return json({ ...checkpointView(checkpoint), parts: await partsOf(site, vpgId, checkpoint.vector) });
 }
 
 /** `kind=latest`, or `kind=id|time|tag` with its `value`. */
@@ -57,7 +60,7 @@ function selectorOf(query: URLSearchParams): CheckpointSelector {
 
 const tagSchema = z.strictObject({ tag: z.string().min(1).max(limits.tagBytesMax) });
 
-/** Asks the source gateway for a tagged marker; the caller looks at the command until it is done. */
+/** Asks the source gateway, of several the coordinator, for a tagged checkpoint; the caller looks at the command until it is done. */
 export async function postCheckpoint({ site, event, param }: Call): Promise<HttpResult> {
   const { tag } = parseInput(tagSchema, bodyJson(event, httpLimits.jsonBytesMax));
   if (Buffer.byteLength(tag) > limits.tagBytesMax) {

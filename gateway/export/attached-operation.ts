@@ -89,8 +89,8 @@ export class AttachedOperation {
     const exist = await this.#folder.isAttached();
     const open = exist ? openScratch : createScratch;
     const pageCacheBytes = Math.max(viewIndexBytesMin, viewIndexBytesTotal / body.volumes.length);
-    for (const { volume, vmName, name, sizeBytes, sectorBytes } of body.volumes) {
-      const image = imageOf(new View({ reader, volume, sizeBytes, upTo: body.upTo, pageCacheBytes }));
+    for (const { volume, vmName, name, sizeBytes, sectorBytes, upTo = body.upTo } of body.volumes) {
+      const image = imageOf(new View({ reader, volume, sizeBytes, upTo, pageCacheBytes }));
       const device = await open({ folder: this.#folder.volumeFolder(volume), image, sectorBytes });
       const exportName = `${body.vpgName}/${vmName}/${name}`;
       this.#volumes.set(volume, { image, device, uri: formatNbdUri({ socketPath }, exportName) });

@@ -270,7 +270,7 @@ function sameImages(left: AttachBody, right: AttachBody): boolean {
       mode,
       upTo.session,
       upTo.sequence,
-      volumes.map((v) => [v.volume, v.sizeBytes, v.sectorBytes]),
+      volumes.map((v) => [v.volume, v.sizeBytes, v.sectorBytes, v.upTo]),
     ]);
   return facts(left) === facts(right);
 }

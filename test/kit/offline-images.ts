@@ -11,7 +11,8 @@ export async function offlineImages(
   const vpg = await openOfflineVpg(dataDir, ref);
   const sizes = new Map(volumesOf(vpg.definition).map((each) => [each.volume, each.sizeBytes]));
   return async ({ id }, volume) => {
-    const upTo = await resolveOffline(vpg, { kind: "id", id });
+    const checkpoint = await resolveOffline(vpg, { kind: "id", id });
+    const upTo = vpg.journal.positionOf(checkpoint, volume);
     const image = Buffer.alloc(sizes.get(volume) ?? 0);
     const view = viewOf({ source: vpg.journal, volume, sizeBytes: image.length, sectorBytes: 512, upTo });
     await view.read(0, image);
