@@ -96,7 +96,8 @@ export class StepFunctionsWorkflows implements Workflows {
         input: found.input ?? "",
         startedAt: found.startDate?.getTime() ?? 0,
         ...(found.stopDate === undefined || status === "RUNNING" ? {} : { stoppedAt: found.stopDate.getTime() }),
-        ...(found.output === undefined ? {} : { output: found.output }),
+        // Only a success has an output.
+        ...(found.output === undefined || status !== "SUCCEEDED" ? {} : { output: found.output }),
         ...(found.error === undefined ? {} : { error: found.error }),
         ...(found.cause === undefined ? {} : { cause: found.cause }),
       };

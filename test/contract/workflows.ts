@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ExecutionDescription, Workflows } from "#core/ports.ts";
 
 export interface WorkflowsUnderTest {
@@ -64,12 +64,20 @@ class Refusal extends Error {
   override readonly name = "Refusal";
 }
 
-/** What every adapter of the `Workflows` port must do; `make` deploys the machines and functions afresh. */
+/**
+ * What every adapter of the `Workflows` port must do; `make` deploys the machines and functions afresh. `lacks` says by a
+ * test's name what a stand-in for the real service doesn't do.
+ */
 export function workflowsContract(
   name: string,
   make: (input: WorkflowsContractInput) => Promise<WorkflowsUnderTest>,
+  lacks: Readonly<Record<string, string>> = {},
 ): void {
   describe(`${name} keeps the contract of Workflows`, () => {
+    beforeEach((context) => {
+      const lack = lacks[context.task.name];
+      if (lack !== undefined) context.skip(lack);
+    });
     let tested: WorkflowsUnderTest | undefined;
     let tokens: string[] = [];
     let doubled = 0;
