@@ -20,6 +20,7 @@ export async function listed(site: Site, vpgId: Id): Promise<readonly string[]> 
 /** The same from the bucket alone; notes are the table's and the annotations', so only markers' own tags stand here. */
 export async function listedOffline(site: Site, vpgId: Id): Promise<readonly string[]> {
   const journal = await BucketJournal.open(site.objects, vpgId);
+  if (journal.damage !== undefined) throw journal.damage;
   return journal
     .checkpoints()
     .map(({ id, time, tag }) => `${id} ${time} ${tag}`)
