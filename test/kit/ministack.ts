@@ -53,7 +53,8 @@ export async function startMinistack(plan: MinistackPlan): Promise<Ministack> {
   const temporary = join(directory, "tmp");
   mkdirSync(temporary, { recursive: true });
   const logFile = join(directory, "ministack.log");
-  const root = { AWS_ACCESS_KEY_ID: "AKIAFARSHORELOCAL000", AWS_SECRET_ACCESS_KEY: "local" };
+  // A key of its own for each account: the CDK remembers which account a key is of.
+  const root = { AWS_ACCESS_KEY_ID: `AKIAFARS${accountId}`, AWS_SECRET_ACCESS_KEY: "local" };
   const log = openSync(logFile, "a");
   // Nothing else of this environment: functions would see it, and an endpoint in it would win over their own site's.
   const child = spawn(python, [server], {
