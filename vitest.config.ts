@@ -12,7 +12,7 @@ export default defineConfig({
           name: "unit",
           sequence: { groupOrder: 0 },
           include: [
-            "{core,adapters,functions,gateway,cli,workflows,scripts,bench}/**/*.test.ts",
+            "{core,adapters,functions,gateway,cli,workflows,scripts,bench,infra}/**/*.test.ts",
             "test/house/**/*.test.ts",
           ],
           testTimeout: 30_000,

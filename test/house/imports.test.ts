@@ -9,8 +9,8 @@ const walls: Readonly<Record<string, readonly string[]>> = {
   gateway: ["core", "adapters", "gateway"],
   // `site serve` runs the handlers and the documents in its own process; nobody else may.
   cli: ["core", "adapters", "functions", "workflows", "gateway", "cli"],
-  // Names files of functions/ and workflows/ by path only.
-  infra: ["core", "infra"],
+  // Names files of functions/ and workflows/ by path only; shares the command line's reader of TOML files.
+  infra: ["core", "cli", "infra"],
   scripts: ["core", "adapters", "gateway", "cli", "scripts"],
   bench: ["core", "adapters", "functions", "gateway", "cli", "scripts", "bench"],
 };

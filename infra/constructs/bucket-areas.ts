@@ -1,0 +1,22 @@
+/**
+ * The first segments of a bucket's keys (core/journal/keys.ts, core/protection/keys.ts). What stands here is created once, and
+ * that creation is what commits, claims or decides; nothing replaces it and nothing but a collector deletes it.
+ */
+export const createOnceAreas = [
+  "journal",
+  "sessions",
+  "terms",
+  "vpgs",
+  "deleted-vpgs",
+  "manifests",
+  "annotations",
+  "decisions",
+  "reports",
+] as const;
+/** A person who makes a token anew replaces the old one. */
+export const replacedAreas = ["tokens"] as const;
+
+export type BucketArea = (typeof createOnceAreas)[number] | (typeof replacedAreas)[number];
+
+/** The one object outside of any area: who the site is. Created once. */
+export const identityObject = "site.json";

@@ -1,0 +1,111 @@
+import type { BucketArea } from "./bucket-areas.ts";
+
+/** What a function may do with state machines: `answer` is a task token's success, failure or heartbeat. */
+export type MachineUse = "start" | "describe" | "answer";
+
+export interface FunctionSettings {
+  readonly memoryMiB: number;
+  readonly timeoutSeconds: number;
+  /** Executions set aside for this function, and the most it ever has. */
+  readonly reservedConcurrency?: number;
+  /** Areas of the bucket. */
+  readonly reads: readonly BucketArea[];
+  readonly creates: readonly BucketArea[];
+  readonly machines: readonly MachineUse[];
+  /** Gets a URL that these callers' principals may invoke. */
+  readonly url?: "gateways" | "people";
+  /** Why the figures are what they are. */
+  readonly because: string;
+}
+
+/** A task reads a few items and decides: the SDK's start is what it waits for. */
+const task = {
+  // Below 512 MiB (0.3 vCPU) an environment's start takes seconds, and a failover starts each of them once.
+  memoryMiB: 512,
+  // The ASL waits 120 s for a task.
+  timeoutSeconds: 110,
+  reads: [],
+  creates: [],
+  machines: [],
+} as const;
+
+/** What checkpoints are derived from. */
+const journal = ["journal", "sessions"] as const;
+
+/**
+ * Every function by its folder. Permissions are the least that a function's work needs: the table of this site is everybody's,
+ * the bucket by area, state machines by use. Concurrency is set aside (421 of an account's 1000 by default, so that two sites
+ * fit one region) for what a flood of batches must not starve; the tasks of failovers share what is left.
+ */
+export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
+  "ingest-batch": {
+    memoryMiB: 1024,
+    timeoutSeconds: 30,
+    reservedConcurrency: 300,
+    reads: journal,
+    creates: ["journal"],
+    machines: [],
+    url: "gateways",
+    because:
+      "a batch of 4 MiB is held as base64, as bytes and as decoded frames, and hashed on 0.58 vCPU; a gateway gives up on an upload after 30 s; 300 at once make more than the 3,500 PUTs a second that one prefix takes",
+  },
+  "gateway-api": {
+    memoryMiB: 1024,
+    timeoutSeconds: 170,
+    reservedConcurrency: 100,
+    reads: [...journal, "terms", "deleted-vpgs"],
+    creates: ["journal", "sessions"],
+    machines: ["answer"],
+    url: "gateways",
+    because:
+      "the hashes of a 1 GiB page read and hash as many journal bytes, and a gateway waits 180 s for them; the heartbeats of 500 gateways keep about five busy",
+  },
+  "site-api": {
+    memoryMiB: 1024,
+    timeoutSeconds: 60,
+    reservedConcurrency: 20,
+    reads: [...journal, "terms", "vpgs", "deleted-vpgs", "reports"],
+    creates: ["journal", "terms", "vpgs", "deleted-vpgs", "decisions", "tokens"],
+    machines: ["start", "describe", "answer"],
+    url: "people",
+    because: "people wait for it, a few at a time; a list of checkpoints folds many rows",
+  },
+  reconciler: {
+    memoryMiB: 512,
+    timeoutSeconds: 300,
+    reservedConcurrency: 1,
+    reads: [...journal, "terms", "reports"],
+    creates: ["journal", "terms", "annotations", "decisions", "reports"],
+    machines: ["start", "describe", "answer"],
+    because: "one at a time: the next minute's run waits for the one before; it may walk over every VPG of the site",
+  },
+  "await-decision": { ...task, machines: ["answer"], because: "keeps a token" },
+  "begin-operation": { ...task, reads: journal, because: "pins a checkpoint" },
+  "check-command": { ...task, machines: ["answer"], because: "reads a command's record" },
+  "end-operation": {
+    ...task,
+    reads: [...journal, "terms", "reports"],
+    creates: ["journal", "terms", "annotations", "decisions", "reports"],
+    because: "writes the report, and carries a decided commit as far as the seals when the tasks before could not",
+  },
+  "issue-command": { ...task, machines: ["answer"], because: "puts a command into a gateway's queue" },
+  "mint-term": { ...task, reads: ["terms", "sessions"], creates: ["terms"], because: "claims the next term" },
+  "next-boot-group": { ...task, because: "reads the operation's record" },
+  "read-decision": { ...task, creates: ["decisions"], because: "decides by the policy when the time is over" },
+  "record-failure": { ...task, creates: ["decisions"], because: "notes an error and decides that all is undone" },
+  "resolve-checkpoint": { ...task, reads: journal, because: "looks the checkpoint up and pins it" },
+  "seal-sessions": {
+    ...task,
+    reads: journal,
+    creates: ["journal"],
+    because: "seals the old term's sessions and measures what was left behind",
+  },
+};
+
+/** Functions that a schedule invokes; a line a function. */
+export const schedules: Readonly<Record<string, { readonly everyMinutes: number; readonly because: string }>> = {
+  reconciler: {
+    everyMinutes: 1,
+    because: "the shortest rate that EventBridge has; an orphaned operation waits that long",
+  },
+};

@@ -1,0 +1,80 @@
+import { Duration, RemovalPolicy, Validations } from "aws-cdk-lib";
+import { AnyPrincipal, Effect, PolicyStatement } from "aws-cdk-lib/aws-iam";
+import type { IKey } from "aws-cdk-lib/aws-kms";
+import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from "aws-cdk-lib/aws-s3";
+import { Construct } from "constructs";
+import { infraLimits } from "../limits.ts";
+import { createOnceAreas, identityObject } from "./bucket-areas.ts";
+
+export interface JournalBucketProps {
+  /** The site's own key; without one S3 encrypts with its keys. */
+  readonly key: IKey | undefined;
+  /** Lets the bucket be emptied and deleted. */
+  readonly removeData: boolean;
+}
+
+/**
+ * The truth of a site. Its policy holds, against every principal of the account and this program's own mistakes, what the
+ * journal rests on: what is created once is never replaced (R7) and never deleted (R8, R13).
+ */
+export class JournalBucket extends Construct {
+  readonly bucket: Bucket;
+
+  constructor(scope: Construct, id: string, { key, removeData }: JournalBucketProps) {
+    super(scope, id);
+    this.bucket = new Bucket(this, "Bucket", {
+      versioned: true,
+      enforceSSL: true,
+      minimumTLSVersion: 1.2,
+      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
+      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+      ...(key === undefined
+        ? { encryption: BucketEncryption.S3_MANAGED }
+        : { encryption: BucketEncryption.KMS, encryptionKey: key, bucketKeyEnabled: true }),
+      lifecycleRules: [
+        { id: "abandoned-uploads", abortIncompleteMultipartUploadAfter: Duration.days(infraLimits.multipartDays) },
+      ],
+      removalPolicy: removeData ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
+    });
+    this.bucket.addToResourcePolicy(this.#createOnly());
+    if (!removeData) this.bucket.addToResourcePolicy(this.#neverDelete());
+    Validations.of(this.bucket).acknowledge({
+      id: "AwsSolutions-S1",
+      reason:
+        "an access log of every batch costs more than the batches; CloudTrail data events give the same where it is asked for",
+    });
+  }
+
+  /** Objects that are created once. */
+  #createdOnce(): string[] {
+    return [...createOnceAreas.map((area) => `${area}/*`), identityObject].map((keys) =>
+      this.bucket.arnForObjects(keys),
+    );
+  }
+
+  /**
+   * Refuses to create an object without If-None-Match. The parts of a multipart upload carry no such header, so they are let
+   * through: the key `s3:ObjectCreationOperation` is true only of what makes an object (S3 user guide, "Enforce conditional writes").
+   */
+  #createOnly(): PolicyStatement {
+    return new PolicyStatement({
+      sid: "CreateOnly",
+      effect: Effect.DENY,
+      principals: [new AnyPrincipal()],
+      actions: ["s3:PutObject"],
+      resources: this.#createdOnce(),
+      conditions: { Null: { "s3:if-none-match": "true" }, Bool: { "s3:ObjectCreationOperation": "true" } },
+    });
+  }
+
+  /** Nobody deletes, neither by a marker nor a version: the function that collects what retention lets go does not exist yet. */
+  #neverDelete(): PolicyStatement {
+    return new PolicyStatement({
+      sid: "NeverDelete",
+      effect: Effect.DENY,
+      principals: [new AnyPrincipal()],
+      actions: ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+      resources: this.#createdOnce(),
+    });
+  }
+}

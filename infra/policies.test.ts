@@ -1,0 +1,192 @@
+import { describe, expect, it } from "vitest";
+import { decideAccess, type Statement } from "../test/kit/iam-policies.ts";
+import { SiteTemplate, statementsOf, testAccount } from "../test/kit/site-template.ts";
+import { createOnceAreas } from "./constructs/bucket-areas.ts";
+import { functionFolders } from "./folders.ts";
+
+const site = new SiteTemplate({ encryption: "kms" });
+const bucket = site.arnOf("AWS::S3::Bucket");
+const table = site.arnOf("AWS::DynamoDB::Table");
+const key = site.arnOf("AWS::KMS::Key");
+const machine = (name: string) => `arn:aws:states:eu-central-1:${testAccount}:stateMachine:farshore-berlin-${name}`;
+const lambda = (name: string) => `arn:aws:lambda:eu-central-1:${testAccount}:function:farshore-berlin-${name}`;
+const execution = `arn:aws:states:eu-central-1:${testAccount}:execution:farshore-berlin-failover-live:x.1`;
+const batch = `${bucket}/journal/v/1/1/0`;
+
+const everything: Statement = { Effect: "Allow", Action: ["*"], Resource: ["*"] };
+/** Outsiders of the stack: an administrator of the account, and roles with this site's own policies attached. */
+const outsiders: Readonly<Record<string, readonly Statement[]>> = {
+  administrator: [everything],
+  operator: attached("PeoplePolicy"),
+  gateway: attached("GatewaysPolicy"),
+};
+
+function attached(output: string): readonly Statement[] {
+  const name = site.output(output).split("/").at(-1) ?? "";
+  return statementsOf(site.all("AWS::IAM::ManagedPolicy").get(name)?.["PolicyDocument"]);
+}
+
+function machineRole(name: string): string {
+  for (const { StateMachineName, RoleArn } of site.all("AWS::StepFunctions::StateMachine").values())
+    if (StateMachineName === `farshore-berlin-${name}`) return String(RoleArn);
+  throw new Error(`no state machine ${name}`);
+}
+
+function decide(who: string, action: string, resource: string, context: Readonly<Record<string, string>> = {}): string {
+  const outside = outsiders[who];
+  const role = who.startsWith("machine:") ? machineRole(who.slice("machine:".length)) : undefined;
+  const principal = outside === undefined ? (role ?? site.roleOf(who)) : `arn:aws:iam::${testAccount}:role/${who}`;
+  const identity = outside ?? site.identityOf(principal);
+  const policies = { identity, resource: resource.startsWith(bucket) ? site.bucketPolicy : [] };
+  return decideAccess({ principal, action, resource, context }, policies).allowed ? "allowed" : "denied";
+}
+
+const object = { "s3:ObjectCreationOperation": "true" };
+const ifNoneMatch = { ...object, "s3:if-none-match": "*" };
+const viaUrl = { "lambda:FunctionUrlAuthType": "AWS_IAM", "lambda:InvokedViaFunctionUrl": "true" };
+
+/** who · action · resource · context of the request · what must come of it */
+const rows: readonly (readonly [string, string, string, Readonly<Record<string, string>>, "allowed" | "denied"])[] = [
+  // A batch is created, and only created.
+  ["ingest-batch", "s3:PutObject", batch, ifNoneMatch, "allowed"],
+  ["ingest-batch", "s3:PutObject", batch, object, "denied"],
+  ["ingest-batch", "s3:GetObject", batch, {}, "allowed"],
+  ["ingest-batch", "s3:DeleteObject", batch, {}, "denied"],
+  ["ingest-batch", "s3:PutObject", `${bucket}/terms/v/1-s.json`, ifNoneMatch, "denied"],
+  ["ingest-batch", "s3:PutObject", `${bucket}/tokens/ann.json`, object, "denied"],
+  ["ingest-batch", "states:StartExecution", machine("failover-live"), {}, "denied"],
+  ["ingest-batch", "dynamodb:DeleteTable", table, {}, "denied"],
+  ["ingest-batch", "s3:PutObject", batch, { ...ifNoneMatch, "aws:SecureTransport": "false" }, "denied"],
+  // Parts of an upload carry no If-None-Match; what makes them an object does.
+  ["ingest-batch", "s3:PutObject", batch, { "s3:ObjectCreationOperation": "false" }, "allowed"],
+  // Gateways open sessions, which seals the one before; they take no authority.
+  ["gateway-api", "s3:PutObject", `${bucket}/sessions/v/1.json`, ifNoneMatch, "allowed"],
+  ["gateway-api", "s3:PutObject", `${bucket}/terms/v/2-s.json`, ifNoneMatch, "denied"],
+  ["gateway-api", "s3:PutObject", `${bucket}/decisions/v/o.json`, ifNoneMatch, "denied"],
+  ["gateway-api", "states:SendTaskSuccess", machine("failover-live"), {}, "allowed"],
+  ["gateway-api", "states:StartExecution", machine("failover-live"), {}, "denied"],
+  // People start and decide; a new token replaces the old one; nothing else is replaced.
+  ["site-api", "states:StartExecution", machine("failover-live"), {}, "allowed"],
+  ["site-api", "states:StartExecution", machine("other"), {}, "denied"],
+  ["site-api", "states:StopExecution", execution, {}, "denied"],
+  ["site-api", "s3:PutObject", `${bucket}/tokens/ann.json`, object, "allowed"],
+  ["site-api", "s3:PutObject", `${bucket}/vpgs/v/1.json`, object, "denied"],
+  ["site-api", "s3:PutObject", `${bucket}/vpgs/v/1.json`, ifNoneMatch, "allowed"],
+  ["site-api", "s3:PutObject", `${bucket}/sessions/v/1.json`, ifNoneMatch, "denied"],
+  // The one who mints a term.
+  ["mint-term", "s3:PutObject", `${bucket}/terms/v/2-s.json`, ifNoneMatch, "allowed"],
+  ["mint-term", "s3:PutObject", `${bucket}/terms/v/2-s.json`, object, "denied"],
+  ["mint-term", "s3:PutObject", batch, ifNoneMatch, "denied"],
+  ["next-boot-group", "s3:PutObject", `${bucket}/terms/v/2-s.json`, ifNoneMatch, "denied"],
+  ["next-boot-group", "s3:GetObject", batch, {}, "denied"],
+  ["reconciler", "states:DescribeExecution", execution, {}, "allowed"],
+  ["reconciler", "states:DescribeExecution", execution.replace("farshore-berlin", "farshore-madrid"), {}, "denied"],
+  ["reconciler", "kms:Decrypt", key, {}, "allowed"],
+  ["reconciler", "kms:ScheduleKeyDeletion", key, {}, "denied"],
+  // State machines call the functions that their documents name.
+  ["machine:failover-live", "lambda:InvokeFunction", lambda("mint-term"), {}, "allowed"],
+  ["machine:failover-test", "lambda:InvokeFunction", lambda("mint-term"), {}, "denied"],
+  ["machine:failover-test", "lambda:InvokeFunction", lambda("seal-sessions"), {}, "denied"],
+  ["machine:failover-live", "lambda:InvokeFunction", lambda("site-api"), {}, "denied"],
+  ["machine:failover-live", "s3:GetObject", batch, {}, "denied"],
+  // People of the site: the URL and nothing beside it.
+  ["operator", "lambda:InvokeFunctionUrl", lambda("site-api"), viaUrl, "allowed"],
+  ["operator", "lambda:InvokeFunction", lambda("site-api"), viaUrl, "allowed"],
+  ["operator", "lambda:InvokeFunction", lambda("site-api"), {}, "denied"],
+  ["operator", "lambda:InvokeFunctionUrl", lambda("site-api"), { "lambda:FunctionUrlAuthType": "NONE" }, "denied"],
+  ["operator", "lambda:InvokeFunctionUrl", lambda("gateway-api"), viaUrl, "denied"],
+  ["operator", "lambda:InvokeFunction", lambda("mint-term"), viaUrl, "denied"],
+  ["operator", "s3:DeleteObject", batch, {}, "denied"],
+  ["operator", "s3:DeleteObjectVersion", batch, {}, "denied"],
+  ["operator", "s3:GetObject", batch, {}, "denied"],
+  ["operator", "dynamodb:DeleteItem", table, {}, "denied"],
+  // Gateways: their two URLs.
+  ["gateway", "lambda:InvokeFunctionUrl", lambda("ingest-batch"), viaUrl, "allowed"],
+  ["gateway", "lambda:InvokeFunction", lambda("gateway-api"), viaUrl, "allowed"],
+  ["gateway", "lambda:InvokeFunction", lambda("gateway-api"), {}, "denied"],
+  ["gateway", "lambda:InvokeFunctionUrl", lambda("site-api"), viaUrl, "denied"],
+  ["gateway", "s3:PutObject", batch, ifNoneMatch, "denied"],
+  ["gateway", "s3:GetObject", batch, {}, "denied"],
+  // Even who may do everything neither replaces nor deletes; first the policy must go, which is an act of its own.
+  ["administrator", "s3:DeleteObject", batch, {}, "denied"],
+  ["administrator", "s3:DeleteObjectVersion", batch, {}, "denied"],
+  ["administrator", "s3:PutObject", batch, object, "denied"],
+  ["administrator", "s3:PutObject", `${bucket}/site.json`, object, "denied"],
+  ["administrator", "s3:DeleteObject", `${bucket}/tokens/ann.json`, {}, "allowed"],
+  ["administrator", "s3:GetObject", batch, { "aws:SecureTransport": "false" }, "denied"],
+  ["administrator", "s3:GetObject", batch, { "s3:TlsVersion": "1.1" }, "denied"],
+  ["administrator", "s3:DeleteBucketPolicy", bucket, {}, "allowed"],
+];
+
+describe("access", () => {
+  it.each(rows)("%s · %s · %s · %o: %s", (who, action, resource, context, expected) => {
+    expect(decide(who, action, resource, context)).toBe(expected);
+  });
+
+  it.each(functionFolders)("%s may do nothing to objects that were created", (folder) => {
+    for (const area of createOnceAreas) {
+      const resource = `${bucket}/${area}/v/x.json`;
+      expect(decide(folder, "s3:PutObject", resource, object)).toBe("denied");
+      expect(decide(folder, "s3:DeleteObject", resource)).toBe("denied");
+      expect(decide(folder, "s3:DeleteObjectVersion", resource)).toBe("denied");
+    }
+  });
+
+  it.each(functionFolders)("%s changes nothing that was deployed", (folder) => {
+    const names = ["s3:PutBucketPolicy", "dynamodb:UpdateTable", "lambda:UpdateFunctionCode", "iam:PassRole"];
+    const resources = [bucket, table, lambda(folder), site.roleOf(folder)];
+    for (const [index, action] of names.entries())
+      expect(decide(folder, action, resources[index] ?? "")).toBe("denied");
+  });
+});
+
+describe("wildcards", () => {
+  /** Every resource with a wildcard that some policy allows, and why; `*` alone only where an action has no resources to name. */
+  const reasons: Readonly<Record<string, string>> = {
+    ...Object.fromEntries(
+      [...createOnceAreas, "tokens"].map((area) => [`${bucket}/${area}/*`, "keys of one area are made at run time"]),
+    ),
+    ...Object.fromEntries(
+      ["failover-live", "failover-test"].map((name) => [
+        machine(name).replace(":stateMachine:", ":execution:").concat(":*"),
+        "each operation starts an execution",
+      ]),
+    ),
+    "*": "Step Functions' log delivery and X-Ray",
+  };
+
+  it("stand where a reason is given, and nowhere else", () => {
+    const found = [...site.all("AWS::IAM::Policy")].flatMap(([id, { PolicyDocument }]) =>
+      statementsOf(PolicyDocument)
+        .filter(({ Effect }) => Effect === "Allow")
+        .flatMap(({ Action = [], NotAction = [], Resource = [] }) => [
+          ...[...Action, ...NotAction].filter((action) => action.includes("*")).map((action) => `${id}: ${action}`),
+          ...Resource.filter((resource) => /[*?]/.test(resource.replace(/log-group:[^:]*:\*$/, ""))),
+        ]),
+    );
+    expect([...new Set(found)].filter((resource) => reasons[resource] === undefined)).toEqual([]);
+  });
+
+  it("of all resources belong to actions that have none", () => {
+    const actions = [...site.all("AWS::IAM::Policy").values()].flatMap(({ PolicyDocument }) =>
+      statementsOf(PolicyDocument).flatMap(({ Action = [], Resource = [] }) => (Resource.includes("*") ? Action : [])),
+    );
+    const allowed = /^(xray:(Put|Get)\w+|logs:\w*(LogDelivery|LogDeliveries|ResourcePolic\w+|LogGroups))$/;
+    expect([...new Set(actions)].filter((action) => !allowed.test(action))).toEqual([]);
+  });
+});
+
+describe("with remove_data", () => {
+  const removable = new SiteTemplate({ remove_data: true });
+
+  it("the bucket can be emptied, and still nothing in it replaced", () => {
+    const own = removable.arnOf("AWS::S3::Bucket");
+    const ask = (action: string, context: Readonly<Record<string, string>>) =>
+      decideAccess(
+        { principal: `arn:aws:iam::${testAccount}:role/administrator`, action, resource: `${own}/journal/x`, context },
+        { identity: [everything], resource: removable.bucketPolicy },
+      ).allowed;
+    expect(ask("s3:DeleteObjectVersion", {})).toBe(true);
+    expect(ask("s3:PutObject", object)).toBe(false);
+  });
+});
