@@ -21,7 +21,7 @@ export type CodeOf = (folder: string) => Code;
 /** One site, whole by itself: it refers to nothing of any other stack, region or account (invariant 3). */
 export class SiteStack extends Stack {
   constructor(scope: Construct, config: SiteConfig, codeOf: CodeOf) {
-    const { name: site, account, region, remove_data: removeData } = config;
+    const { name: site, account, region, remove_data: removeData, local: plainHttp } = config;
     super(scope, siteName(site), {
       description: `Farshore: recovery site ${site}`,
       terminationProtection: !removeData,
@@ -33,7 +33,7 @@ export class SiteStack extends Stack {
       config.encryption === "kms"
         ? new Key(this, "Key", { description: `Farshore: site ${site}`, enableKeyRotation: true, removalPolicy })
         : undefined;
-    const { bucket } = new JournalBucket(this, "Journal", { key, removeData });
+    const { bucket } = new JournalBucket(this, "Journal", { key, removeData, plainHttp });
     const { table } = new SiteTable(this, "Index", { key, removeData });
     const functions = new SiteFunctions(this, "Functions", {
       ...{ site, bucket, table, key, codeOf, logRetention },
@@ -43,7 +43,7 @@ export class SiteStack extends Stack {
         FARSHORE_BUCKET: bucket.bucketName,
         FARSHORE_BUCKET_OWNER: Aws.ACCOUNT_ID,
         FARSHORE_TABLE: table.tableName,
-        FARSHORE_STATE_MACHINE_PREFIX: machineArn(this, siteName(site, "")).concat("-"),
+        FARSHORE_STATE_MACHINE_PREFIX: `${machineArn(this, siteName(site))}-`,
         FARSHORE_OPERATOR_ARNS: config.operators.join(","),
       },
     });
@@ -51,10 +51,10 @@ export class SiteStack extends Stack {
     const machines = new StateMachines(this, "Workflows", { site, functionOf, logRetention }).byName;
     const urls = this.#urls(config, functionOf);
     functionOf("gateway-api").addEnvironment("FARSHORE_INGEST_URL", urls.get("ingest-batch") ?? "");
-    const events = new SiteEvents(this, "Events", { site, functionOf });
+    const events = new SiteEvents(this, "Events", { site, functionOf, plainHttp });
     const pick = (folders: readonly string[]) => new Map(folders.map((folder) => [folder, functionOf(folder)]));
     const { alarms, topic } = new SiteAlarms(this, "Alarms", {
-      ...{ site, machines, table, emails: config.alarm_emails, deadLetters: events.deadLetters },
+      ...{ site, machines, table, emails: config.alarm_emails, deadLetters: events.deadLetters, plainHttp },
       answering: pick([...urls.keys()]),
       scheduled: pick(Object.keys(schedules)),
     });

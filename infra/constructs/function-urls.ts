@@ -24,7 +24,8 @@ export class FunctionUrls extends Construct {
   constructor(scope: Construct, id: string, { functions, principals, description }: FunctionUrlsProps) {
     super(scope, id);
     this.urls = functions.map((each) => each.addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM }).url);
-    for (const one of functions) principals.forEach((text, index) => admit(one, `${id}${index}`, principalOf(text)));
+    for (const one of functions)
+      for (const [index, text] of principals.entries()) admit(one, `${id}${index}`, principalOf(text));
     this.policy = new ManagedPolicy(this, "Policy", { description, statements: invokeStatements(functions) });
   }
 }

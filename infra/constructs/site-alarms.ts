@@ -8,6 +8,7 @@ import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
 import type { Queue } from "aws-cdk-lib/aws-sqs";
 import type { StateMachine } from "aws-cdk-lib/aws-stepfunctions";
 import { Construct } from "constructs";
+import { acknowledgePlainHttp } from "./acknowledge.ts";
 import { siteName } from "./site-names.ts";
 
 export interface SiteAlarmsProps {
@@ -20,6 +21,8 @@ export interface SiteAlarmsProps {
   readonly machines: ReadonlyMap<string, StateMachine>;
   readonly deadLetters: Queue;
   readonly table: Table;
+  /** Takes messages without TLS too. */
+  readonly plainHttp: boolean;
 }
 
 interface AlarmSpec {
@@ -42,7 +45,8 @@ export class SiteAlarms extends Construct {
 
   constructor(scope: Construct, id: string, props: SiteAlarmsProps) {
     super(scope, id);
-    this.topic = new Topic(this, "Topic", { topicName: siteName(props.site), enforceSSL: true });
+    this.topic = new Topic(this, "Topic", { topicName: siteName(props.site), enforceSSL: !props.plainHttp });
+    if (props.plainHttp) acknowledgePlainHttp(this.topic);
     for (const email of props.emails) this.topic.addSubscription(new EmailSubscription(email));
     const action = new SnsAction(this.topic);
     this.alarms = specsOf(props).map((spec) => {

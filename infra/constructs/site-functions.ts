@@ -7,10 +7,10 @@ import { LogGroup, type RetentionDays } from "aws-cdk-lib/aws-logs";
 import type { Bucket } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 import { functionFolders, machineFolders, pascalCase } from "../folders.ts";
+import { acknowledgeWildcard } from "./acknowledge.ts";
 import { identityObject } from "./bucket-areas.ts";
 import { type FunctionSettings, functionSettings, type MachineUse } from "./function-settings.ts";
 import { executionsArn, machineArn, siteName } from "./site-names.ts";
-import { acknowledgeWildcard } from "./wildcards.ts";
 
 export interface SiteFunctionsProps {
   readonly site: string;
