@@ -45,6 +45,8 @@ export interface WorldOptions {
   readonly stopAtEvent?: number;
   /** Every call of the bucket and the table takes a while of its own, by this seed. */
   readonly jitter?: number;
+  /** The site as this function of functions/ sees it: what people, gateways and the reconciler do is done by theirs. */
+  readonly seenBy?: (functionName: string, site: Site) => Site;
   /** Kills the site right after this event of any history, or this call of a port came back, counted from 1. */
   readonly killAt?: { readonly event: number } | { readonly call: number };
 }
@@ -202,7 +204,7 @@ export class FailoverWorld {
         this.#busy += 1;
         try {
           this.#fault(name, payload);
-          return await invokeTask(site, name, payload);
+          return await invokeTask(this.#seenBy(name, site), name, payload);
         } finally {
           this.#busy -= 1;
         }
@@ -223,6 +225,10 @@ export class FailoverWorld {
     };
     this.#process = { workflows, site, outside: { ...base, workflows: lossy } };
     await workflows.resume();
+  }
+
+  #seenBy(functionName: string, site: Site): Site {
+    return this.#options.seenBy?.(functionName, site) ?? site;
   }
 
   #jittery<T extends object>(port: T): T {
@@ -257,7 +263,7 @@ export class FailoverWorld {
     if (deed === undefined) return false;
     const operation = await this.operation();
     if (operation === undefined ? deed !== this.#first : !isDue(deed, operation, this)) return false;
-    const done = await this.#life.race(settled(deed.act(this.outside, this)));
+    const done = await this.#life.race(settled(deed.act(this.#seenBy("site-api", this.outside), this)));
     if (done === "killed" || !this.#life.alive) return true;
     this.#deeds = rest;
     if (done.error !== undefined) throw done.error;
@@ -270,9 +276,10 @@ export class FailoverWorld {
     for (const gateway of this.#gateways) {
       const caller = { name: "gateway", role: "gateway" as const, gatewayId: gateway.gatewayId };
       const turn = async (): Promise<readonly number[]> => {
-        const commands = await pendingCommands(this.outside, gateway.gatewayId);
+        const site = this.#seenBy("gateway-api", this.outside);
+        const commands = await pendingCommands(site, gateway.gatewayId);
         return gateway.turn(now, commands, async (commandId, report) => {
-          await reportCommand(this.outside, caller, commandId, report);
+          await reportCommand(site, caller, commandId, report);
           reported = true;
         });
       };
@@ -290,7 +297,7 @@ export class FailoverWorld {
     if (reconcileEveryMs === undefined || now < this.#reconcileAt) return;
     this.#reconcileAt = now + reconcileEveryMs;
     this.#wakeAt(this.#reconcileAt);
-    const done = await this.#life.race(settled(reconcile(this.outside)));
+    const done = await this.#life.race(settled(reconcile(this.#seenBy("reconciler", this.outside))));
     if (done !== "killed" && this.#life.alive && done.error !== undefined) throw done.error;
   }
 

@@ -1,0 +1,233 @@
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { openSessionReplySchema } from "#core/api/gateway-api.ts";
+import type { CreateVpg } from "#core/api/site-api.ts";
+import { idSchema, newId } from "#core/ids.ts";
+import type { Objects, Workflows } from "#core/ports.ts";
+import { createToken } from "#core/protection/tokens.ts";
+import type { Site } from "#core/site.ts";
+import { lambdaContext } from "../cli/site/lambda-context.ts";
+import { handler as gatewayApi } from "../functions/gateway-api/handler.ts";
+import { handler as ingestBatch } from "../functions/ingest-batch/handler.ts";
+import type { HttpHandler } from "../functions/shared/http-handler.ts";
+import { runWithSite } from "../functions/shared/site.ts";
+import { handler as siteApi } from "../functions/site-api/handler.ts";
+import { decideAccess } from "../test/kit/iam-policies.ts";
+import { makeSite, openAsk, operator, twoVolumes } from "../test/kit/site.ts";
+import { SiteTemplate, testAccount, testRegion } from "../test/kit/site-template.ts";
+import { Stream } from "../test/kit/stream.ts";
+import { liveScenarios } from "../test/workflows/live-scenarios.ts";
+import { play } from "../test/workflows/scenario.ts";
+import { testScenarios } from "../test/workflows/test-scenarios.ts";
+
+/** What was done through the ports of a site, by whom, as IAM would be asked: `who|action|resource|with If-None-Match`. */
+class Recorder {
+  readonly seen = new Set<string>();
+
+  /** The site whose every call is noted as this function's. */
+  readonly as = (who: string, site: Site): Site => ({
+    ...site,
+    objects: this.#objects(who, site.objects),
+    workflows: this.#workflows(who, site.workflows),
+  });
+
+  #objects(who: string, port: Objects): Objects {
+    const note = (action: string, key: string, detail = "") => this.seen.add([who, action, key, detail].join("|"));
+    return {
+      get: (key, range) => {
+        note("s3:GetObject", areaOf(key));
+        return port.get(key, range);
+      },
+      head: (key) => {
+        note("s3:GetObject", areaOf(key));
+        return port.head(key);
+      },
+      put: (key, body, options) => {
+        note("s3:PutObject", areaOf(key), options?.ifAbsent === true ? "if-none-match" : "");
+        return port.put(key, body, options);
+      },
+      list: (prefix, options) => {
+        note("s3:ListBucket", "");
+        return port.list(prefix, options);
+      },
+      delete: (key) => {
+        note("s3:DeleteObject", areaOf(key));
+        return port.delete(key);
+      },
+    };
+  }
+
+  #workflows(who: string, port: Workflows): Workflows {
+    const note = (action: string, machine: string) => this.seen.add([who, action, machine, ""].join("|"));
+    const machines = ["failover-live", "failover-test"];
+    const answered = (action: string) => machines.forEach((machine) => void note(action, machine));
+    return {
+      start: (machine, name, input) => {
+        note("states:StartExecution", machine);
+        return port.start(machine, name, input);
+      },
+      describe: (machine, name) => {
+        note("states:DescribeExecution", machine);
+        return port.describe(machine, name);
+      },
+      stop: (machine, name, error, cause) => {
+        note("states:StopExecution", machine);
+        return port.stop(machine, name, error, cause);
+      },
+      succeed: (token, output) => {
+        answered("states:SendTaskSuccess");
+        return port.succeed(token, output);
+      },
+      fail: (token, error, cause) => {
+        answered("states:SendTaskFailure");
+        return port.fail(token, error, cause);
+      },
+      heartbeat: (token) => {
+        answered("states:SendTaskHeartbeat");
+        return port.heartbeat(token);
+      },
+    };
+  }
+}
+
+/** A key stands for all of its area. */
+const areaOf = (key: string): string => (key.includes("/") ? `${key.split("/")[0]}/x` : key);
+
+const template = new SiteTemplate();
+const bucket = template.arnOf("AWS::S3::Bucket");
+
+/** What the policies as synthesized refuse of what was done. */
+function refused({ seen }: Recorder): string[] {
+  return [...seen].filter((line) => {
+    const [who = "", action = "", target = "", detail = ""] = line.split("|");
+    const principal = template.roleOf(who);
+    const context = {
+      "s3:ObjectCreationOperation": "true",
+      ...(detail === "" ? {} : { "s3:if-none-match": "*" }),
+    };
+    const request = { principal, action, resource: resourceOf(action, target), context };
+    return !decideAccess(request, { identity: template.identityOf(principal), resource: template.bucketPolicy })
+      .allowed;
+  });
+}
+
+function resourceOf(action: string, target: string): string {
+  if (action === "s3:ListBucket") return bucket;
+  if (action.startsWith("s3:")) return `${bucket}/${target}`;
+  const states = `arn:aws:states:${testRegion}:${testAccount}`;
+  const name = `farshore-berlin-${target}`;
+  const ofExecution = action === "states:DescribeExecution" || action === "states:StopExecution";
+  return ofExecution ? `${states}:execution:${name}:x` : `${states}:stateMachine:${name}`;
+}
+
+describe("permissions are enough", () => {
+  it("for every function in every way that a failover or a test may go", async () => {
+    const recorder = new Recorder();
+    for (const scenario of [...liveScenarios, ...testScenarios]) {
+      const world = await play(scenario, { seenBy: recorder.as });
+      world.close();
+    }
+    const who = new Set([...recorder.seen].map((line) => line.split("|")[0]));
+    expect([...who]).toEqual(expect.arrayContaining(["site-api", "mint-term", "seal-sessions", "end-operation", "reconciler"]));
+    expect(refused(recorder)).toEqual([]);
+  });
+
+  it("for the functions behind URLs, over the life of a VPG", async () => {
+    const recorder = new Recorder();
+    await lifeOf(twoVolumes, recorder);
+    const who = new Set([...recorder.seen].map((line) => line.split("|")[0]));
+    expect([...who].sort()).toEqual(["gateway-api", "ingest-batch", "site-api"]);
+    expect(refused(recorder)).toEqual([]);
+  });
+
+  it("and would be missed", () => {
+    const recorder = new Recorder();
+    recorder.seen.add("ingest-batch|s3:PutObject|terms/x|if-none-match");
+    recorder.seen.add("mint-term|s3:PutObject|terms/x|");
+    recorder.seen.add("mint-term|s3:PutObject|terms/x|if-none-match");
+    expect(refused(recorder)).toEqual([
+      "ingest-batch|s3:PutObject|terms/x|if-none-match",
+      "mint-term|s3:PutObject|terms/x|",
+    ]);
+  });
+});
+
+/** A VPG from its creation to its end, by the calls that gateways and people make. */
+async function lifeOf(definition: CreateVpg, recorder: Recorder): Promise<void> {
+  const site = makeSite();
+  const person = (await createToken(site, { name: "ann", role: "operator" }, operator)).token;
+  const call = callerOf(site, recorder);
+  const tokenOf = async (name: string): Promise<string> =>
+    String((await call("site-api", siteApi, person, "POST", "/v1/tokens", { name, role: "gateway" }))["token"]);
+  const source = await tokenOf(definition.sourceGateway);
+  await tokenOf(definition.recoveryGateway ?? "");
+  const people = (method: string, path: string, body?: unknown) =>
+    call("site-api", siteApi, person, method, path, body);
+  const gateway = (method: string, path: string, body?: unknown) =>
+    call("gateway-api", gatewayApi, source, method, `/gateway/v1${path}`, body);
+  const created = await people("POST", "/v1/vpgs", definition);
+  const vpgId = idSchema.parse(created["vpgId"]);
+  // Twice: the second opening seals the first session.
+  const first = openAsk(site, vpgId);
+  await gateway("POST", "/sessions", first);
+  const opened = await gateway("POST", "/sessions", { ...openAsk(site, vpgId), lastSession: 1 });
+  const stream = new Stream(vpgId, openSessionReplySchema.parse(opened));
+  const sent = [stream.synced(), stream.checkpoint(site.clock.now(), "tag")];
+  // The last one twice: what is there already is read and compared.
+  for (const batch of [...sent, ...sent.slice(-1)]) {
+    const path = `/gateway/v1/batches/${vpgId}/${batch.term}/${batch.session}/${batch.batch}`;
+    await call("ingest-batch", ingestBatch, source, "PUT", path, batch.body);
+  }
+  const state = {
+    ...{ vpgId, term: 1, session: 2, lastSequence: stream.sequence, acknowledgedSequence: stream.sequence },
+    ...{
+      mode: "replicating",
+      idle: true,
+      backlogBytes: 0,
+      lagMs: 0,
+      sync: null,
+      writes: 0,
+      writtenBytes: 0,
+      shippedBytes: 0,
+    },
+  };
+  const streams = [state, { ...state, vpgId: newId(site.clock, site.random) }];
+  const beat = { version: "1", sampledAt: site.clock.now(), processId: vpgId, attachedOperations: [], streams };
+  await gateway("POST", "/heartbeat", beat);
+  const upTo = { session: 2, sequence: stream.sequence };
+  await gateway("POST", "/hashes", { vpgId, volume: 1, page: 0, upTo });
+  await gateway("GET", `/vpgs/${vpgId}/batches?session=2&sequence=1`);
+  await gateway("GET", `/vpgs/${vpgId}/objects/journal/${vpgId}/0000000001/0000000002/000000000000`);
+  for (const path of ["/v1/status", "/v1/vpgs", "/v1/vpgs/shop/checkpoints", "/v1/vpgs/shop/failover-check"])
+    await people("GET", path);
+  await people("DELETE", "/v1/vpgs/shop");
+}
+
+/** Calls a function as its URL does; throws when it is refused. */
+function callerOf(site: Site, recorder: Recorder) {
+  return async (
+    who: string,
+    handler: HttpHandler,
+    token: string,
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<Readonly<Record<string, unknown>>> => {
+    const [rawPath = "", rawQueryString = ""] = path.split("?");
+    const event = {
+      ...{ rawPath, rawQueryString, isBase64Encoded: false, headers: { authorization: `Bearer ${token}` } },
+      ...(body instanceof Uint8Array
+        ? { bytes: body }
+        : { body: body === undefined ? undefined : JSON.stringify(body) }),
+      requestContext: { requestId: "r", timeEpoch: site.clock.now(), http: { method } },
+    };
+    const context = lambdaContext(who, "r");
+    const {
+      statusCode,
+      body: text = "{}",
+      isBase64Encoded,
+    } = await runWithSite(recorder.as(who, site), () => handler(event, context));
+    if (statusCode !== 200 && statusCode !== 201) throw new Error(`${method} ${path}: ${statusCode} ${text}`);
+    return isBase64Encoded ? {} : z.record(z.string(), z.unknown()).parse(JSON.parse(text));
+  };
+}
