@@ -9,7 +9,7 @@ const folder = mkdtempSync(join(tmpdir(), "farshore-bundles-"));
 let bundles: BundledFunctions;
 beforeAll(async () => {
   bundles = await bundleFunctions(folder);
-});
+}, 60_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Services that a function speaks to while batches flow and while it fails over: data planes, no control plane. */

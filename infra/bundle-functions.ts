@@ -13,13 +13,15 @@ export interface BundledFunctions {
 /** Opens the site and hands it to the handlers; runs once in each environment, before the handler's own module. */
 const onLambda = "functions/shared/on-lambda.ts";
 
+const quoted = (path: string): string => JSON.stringify(`./${path}`);
+
 /** A function's entry: first the site, then its handler, so that a handler knows nothing of where it runs. */
 const entries: Plugin = {
   name: "lambda",
   setup: ({ onResolve, onLoad }) => {
     onResolve({ filter: /^lambda:/ }, ({ path }) => ({ path: path.slice("lambda:".length), namespace: "lambda" }));
     onLoad({ filter: /.*/, namespace: "lambda" }, ({ path }) => ({
-      contents: `import "./${onLambda}";\nexport { handler } from "./${handlerFile(path)}";\n`,
+      contents: `import ${quoted(onLambda)};\nexport { handler } from ${quoted(handlerFile(path))};\n`,
       resolveDir: root,
     }));
   },

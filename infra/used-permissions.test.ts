@@ -127,8 +127,16 @@ describe("permissions are enough", () => {
       const world = await play(scenario, { seenBy: recorder.as });
       world.close();
     }
+    // Stopped from outside here and there, the reconciler ends it.
+    const [committed] = liveScenarios;
+    for (let stopAtEvent = 10; committed !== undefined && stopAtEvent < 130; stopAtEvent += 10) {
+      const world = await play(committed, { stopAtEvent, reconcileEveryMs: 30_000, seenBy: recorder.as });
+      world.close();
+    }
     const who = new Set([...recorder.seen].map((line) => line.split("|")[0]));
-    expect([...who]).toEqual(expect.arrayContaining(["site-api", "mint-term", "seal-sessions", "end-operation", "reconciler"]));
+    expect([...who]).toEqual(
+      expect.arrayContaining(["site-api", "mint-term", "seal-sessions", "end-operation", "reconciler"]),
+    );
     expect(refused(recorder)).toEqual([]);
   });
 

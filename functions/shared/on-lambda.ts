@@ -1,5 +1,5 @@
 /**
- * The first module of every deployed function: infra/ puts it before the handler (esbuild's `inject`). It opens the site from
+ * The first module of every deployed function: infra/ puts it before the handler. It opens the site from
  * the environment (adapters/aws/environment.ts), so that a function that is deployed wrongly fails at its start, by name, and
  * not in a failover. Callers are known by IAM alone here.
  */

@@ -42,7 +42,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 1024,
     timeoutSeconds: 30,
     reservedConcurrency: 300,
-    reads: journal,
+    reads: [...journal, "terms"],
     creates: ["journal"],
     machines: [],
     url: "gateways",
