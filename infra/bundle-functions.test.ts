@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Services that a function speaks to while batches flow and while it fails over: data planes, no control plane. */
-const dataPlanes = ["client-dynamodb", "client-s3", "client-sfn"];
+const dataPlanes = ["client-dynamodb", "client-eventbridge", "client-s3", "client-sfn"];
 
 function inputsOf(name: string): string[] {
   const entry = Object.entries(bundles.metafile.outputs).find(([, { entryPoint }]) => entryPoint === `lambda:${name}`);

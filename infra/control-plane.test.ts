@@ -18,6 +18,7 @@ const calls: Readonly<Record<string, readonly string[]>> = {
     "UploadPart",
   ],
   "client-dynamodb": ["DeleteItem", "GetItem", "Query", "TransactWriteItems", "UpdateItem"],
+  "client-eventbridge": ["PutEvents"],
   "client-sfn": [
     "DescribeExecution",
     "SendTaskFailure",

@@ -7,6 +7,7 @@ import { functionFolders } from "./folders.ts";
 const site = new SiteTemplate({ encryption: "kms" });
 const bucket = site.arnOf("AWS::S3::Bucket");
 const table = site.arnOf("AWS::DynamoDB::Table");
+const bus = `arn:aws:events:eu-central-1:${testAccount}:event-bus/farshore-berlin`;
 const key = site.arnOf("AWS::KMS::Key");
 const machine = (name: string) => `arn:aws:states:eu-central-1:${testAccount}:stateMachine:farshore-berlin-${name}`;
 const lambda = (name: string) => `arn:aws:lambda:eu-central-1:${testAccount}:function:farshore-berlin-${name}`;
@@ -83,6 +84,13 @@ const rows: readonly (readonly [string, string, string, Readonly<Record<string, 
   ["reconciler", "states:DescribeExecution", execution.replace("farshore-berlin", "farshore-madrid"), {}, "denied"],
   ["reconciler", "kms:Decrypt", key, {}, "allowed"],
   ["reconciler", "kms:ScheduleKeyDeletion", key, {}, "denied"],
+  // What triggers: one notes, the other starts and tells; neither takes authority.
+  ["site-monitor", "states:StartExecution", machine("failover-live"), {}, "allowed"],
+  ["site-monitor", "events:PutEvents", bus, {}, "allowed"],
+  ["site-monitor", "s3:PutObject", `${bucket}/terms/v/2-s.json`, ifNoneMatch, "denied"],
+  ["receive-event", "states:StartExecution", machine("failover-live"), {}, "denied"],
+  ["receive-event", "events:PutEvents", bus, {}, "denied"],
+  ["receive-event", "s3:GetObject", batch, {}, "denied"],
   // State machines call the functions that their documents name.
   ["machine:failover-live", "lambda:InvokeFunction", lambda("mint-term"), {}, "allowed"],
   ["machine:failover-test", "lambda:InvokeFunction", lambda("mint-term"), {}, "denied"],

@@ -23,6 +23,7 @@ describe("a configuration file", () => {
         operators: [],
         gateways: [],
         people: [],
+        event_accounts: [],
         alarm_emails: [],
         log_retention_days: 30,
         reserve_concurrency: true,

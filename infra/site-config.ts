@@ -5,6 +5,7 @@ import { infraLimits as limits } from "./limits.ts";
 
 const accountPattern = /^\d{12}$/;
 const arnPattern = /^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]{1,512}$/;
+const accountSchema = z.string().regex(accountPattern, "must be an account of 12 digits");
 const isPrincipal = (text: string): boolean => accountPattern.test(text) || arnPattern.test(text);
 /** An AWS account, or one role or user of it. */
 const principalSchema = z
@@ -32,6 +33,8 @@ const siteSchema = z.strictObject({
   /** Who else may call the URLs for people, and those for gateways; in the site's own account a policy on their roles does too. */
   gateways: z.array(principalSchema).max(limits.principalsMax).default([]),
   people: z.array(principalSchema).max(limits.principalsMax).default([]),
+  /** Accounts that may put events onto the site's bus. */
+  event_accounts: z.array(accountSchema).max(limits.principalsMax).default([]),
   alarm_emails: z.array(z.email()).max(limits.alarmEmailsMax).default([]),
   log_retention_days: z
     .literal([1, 3, 5, 7, 14, 30, 60, 90, 180, 365], { error: "must be a number of days that CloudWatch Logs has" })
@@ -40,7 +43,7 @@ const siteSchema = z.strictObject({
   reserve_concurrency: z.boolean().default(true),
   /** Lifts what keeps journal, table and key when the stack is deleted. */
   remove_data: z.boolean().default(false),
-  /** The site goes to a local AWS, which has no TLS: leaves out that bucket, topic and queue refuse requests without. */
+  /** The site goes to a local AWS, which has no TLS: leaves out what it can't deploy or pass (docs/aws.md). */
   local: z.boolean().default(false),
 });
 

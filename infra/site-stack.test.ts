@@ -8,7 +8,8 @@ import { AwsSolutionsChecks } from "cdk-nag";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { environmentNames } from "#adapters/aws/environment.ts";
-import { SiteTemplate } from "../test/kit/site-template.ts";
+import { noticeDetailType, noticeSource } from "#adapters/aws/notify.ts";
+import { SiteTemplate, statementsOf, testAccount } from "../test/kit/site-template.ts";
 import { functionSettings, schedules } from "./constructs/function-settings.ts";
 import { functionFolders, machineFolders, root } from "./folders.ts";
 import { parseSite } from "./site-config.ts";
@@ -187,14 +188,68 @@ describe("state machines", () => {
   });
 });
 
+const ruleSchema = z.looseObject({
+  ScheduleExpression: z.string().optional(),
+  EventBusName: z.string().optional(),
+  EventPattern: z.record(z.string(), z.unknown()).optional(),
+  Targets: z.array(z.looseObject({ Arn: z.string(), Input: z.string().optional(), DeadLetterConfig: z.object({}) })),
+});
+
 describe("schedules and events", () => {
-  it("run every function of the table, and keep what could not be delivered", () => {
-    template.resourceCountIs("AWS::Events::Rule", Object.keys(schedules).length);
-    template.allResourcesProperties("AWS::Events::Rule", {
-      Targets: [Match.objectLike({ DeadLetterConfig: Match.anyValue() })],
+  const rules = [...site.all("AWS::Events::Rule").values()].map((rule) => ruleSchema.parse(rule));
+  const targetOf = (rule: z.infer<typeof ruleSchema>) => rule.Targets.map(({ Arn }) => Arn.split(":").at(-1)).join();
+
+  it("run every function of the table each minute, telling it so", () => {
+    const scheduled = rules.filter(({ ScheduleExpression }) => ScheduleExpression !== undefined);
+    expect(scheduled.map(targetOf).sort()).toEqual(
+      Object.keys(schedules)
+        .sort()
+        .map((name) => `farshore-berlin-${name}`),
+    );
+    for (const { ScheduleExpression, Targets } of scheduled) {
+      expect(ScheduleExpression).toBe("rate(1 minute)");
+      expect(Targets[0]?.Input).toBe('{"everyMs":60000}');
+    }
+  });
+
+  it("take in what comes on the site's bus, and the region's alarms and AWS Health; the site's own notices go to people", () => {
+    const events = rules.filter(({ EventPattern }) => EventPattern !== undefined);
+    const seen = events.map((rule) => [rule.EventBusName ?? "default", targetOf(rule), rule.EventPattern]);
+    expect(seen).toEqual(
+      expect.arrayContaining([
+        ["farshore-berlin", "farshore-berlin-receive-event", { source: [{ "anything-but": [noticeSource] }] }],
+        [
+          "default",
+          "farshore-berlin-receive-event",
+          {
+            source: ["aws.cloudwatch", "aws.health"],
+            "detail-type": ["CloudWatch Alarm State Change", "AWS Health Event"],
+          },
+        ],
+        [
+          "farshore-berlin",
+          "farshore-berlin",
+          { source: [noticeSource], "detail-type": [noticeDetailType], account: [testAccount] },
+        ],
+      ]),
+    );
+    expect(events).toHaveLength(3);
+  });
+
+  it("let in the accounts that are named, and no other", () => {
+    template.resourceCountIs("AWS::Events::EventBusPolicy", 0);
+    const { template: open } = new SiteTemplate({ event_accounts: ["222222222222"] });
+    open.hasResourceProperties("AWS::Events::EventBusPolicy", {
+      Statement: Match.objectLike({ Effect: "Allow", Action: "events:PutEvents" }),
     });
-    template.hasResourceProperties("AWS::Events::Rule", { ScheduleExpression: "rate(1 minute)" });
-    template.hasResourceProperties("AWS::Events::EventBus", { Name: "farshore-berlin" });
+  });
+
+  it("reach people: alarms and EventBridge may publish to the topic", () => {
+    const [policy] = site.all("AWS::SNS::TopicPolicy").values();
+    const services = statementsOf(policy?.["PolicyDocument"]).flatMap(({ Effect, Action, Principal }) =>
+      Effect === "Allow" && Action?.includes("sns:Publish") ? (Principal?.Service ?? []) : [],
+    );
+    expect(services.sort()).toEqual(["cloudwatch.amazonaws.com", "events.amazonaws.com"]);
   });
 });
 

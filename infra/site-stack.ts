@@ -11,6 +11,7 @@ import { SiteEvents } from "./constructs/site-events.ts";
 import { SiteFunctions } from "./constructs/site-functions.ts";
 import { machineArn, siteName } from "./constructs/site-names.ts";
 import { SiteTable } from "./constructs/site-table.ts";
+import { SiteTopic } from "./constructs/site-topic.ts";
 import { StateMachines } from "./constructs/state-machines.ts";
 import { functionFolders, pascalCase } from "./folders.ts";
 import type { SiteConfig } from "./site-config.ts";
@@ -51,10 +52,13 @@ export class SiteStack extends Stack {
     const machines = new StateMachines(this, "Workflows", { site, functionOf, logRetention }).byName;
     const urls = this.#urls(config, functionOf);
     functionOf("gateway-api").addEnvironment("FARSHORE_INGEST_URL", urls.get("ingest-batch") ?? "");
-    const events = new SiteEvents(this, "Events", { site, functionOf, plainHttp });
+    const { topic } = new SiteTopic(this, "Notices", { site, emails: config.alarm_emails, plainHttp });
+    // The one resource of a site that a local AWS doesn't know is the bus's policy.
+    const accounts = config.local ? [] : config.event_accounts;
+    const events = new SiteEvents(this, "Events", { site, functionOf, topic, accounts, plainHttp });
     const pick = (folders: readonly string[]) => new Map(folders.map((folder) => [folder, functionOf(folder)]));
-    const { alarms, topic } = new SiteAlarms(this, "Alarms", {
-      ...{ site, machines, table, emails: config.alarm_emails, deadLetters: events.deadLetters, plainHttp },
+    const { alarms } = new SiteAlarms(this, "Alarms", {
+      ...{ site, topic, machines, table, deadLetters: events.deadLetters },
       answering: pick([...urls.keys()]),
       scheduled: pick(Object.keys(schedules)),
     });

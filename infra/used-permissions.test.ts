@@ -6,6 +6,7 @@ import { idSchema, newId } from "#core/ids.ts";
 import type { Objects, Workflows } from "#core/ports.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import type { Site } from "#core/site.ts";
+import { receiveEvent } from "#core/trigger/receive-event.ts";
 import { lambdaContext } from "../cli/site/lambda-context.ts";
 import { handler as gatewayApi } from "../functions/gateway-api/handler.ts";
 import { handler as ingestBatch } from "../functions/ingest-batch/handler.ts";
@@ -16,6 +17,7 @@ import { decideAccess } from "../test/kit/iam-policies.ts";
 import { makeSite, openAsk, operator, twoVolumes } from "../test/kit/site.ts";
 import { SiteTemplate, testAccount, testRegion } from "../test/kit/site-template.ts";
 import { Stream } from "../test/kit/stream.ts";
+import { TriggerSite } from "../test/kit/trigger-site.ts";
 import { liveScenarios } from "../test/workflows/live-scenarios.ts";
 import { play } from "../test/workflows/scenario.ts";
 import { testScenarios } from "../test/workflows/test-scenarios.ts";
@@ -29,6 +31,12 @@ class Recorder {
     ...site,
     objects: this.#objects(who, site.objects),
     workflows: this.#workflows(who, site.workflows),
+    notify: {
+      publish: (notice) => {
+        this.seen.add([who, "events:PutEvents", "", ""].join("|"));
+        return site.notify.publish(notice);
+      },
+    },
   });
 
   #objects(who: string, port: Objects): Objects {
@@ -113,6 +121,7 @@ function refused({ seen }: Recorder): string[] {
 
 function resourceOf(action: string, target: string): string {
   if (action === "s3:ListBucket") return bucket;
+  if (action === "events:PutEvents") return template.arnOf("AWS::Events::EventBus");
   if (action.startsWith("s3:")) return `${bucket}/${target}`;
   const states = `arn:aws:states:${testRegion}:${testAccount}`;
   const name = `farshore-berlin-${target}`;
@@ -145,6 +154,20 @@ describe("permissions are enough", () => {
     await lifeOf(twoVolumes, recorder);
     const who = new Set([...recorder.seen].map((line) => line.split("|")[0]));
     expect([...who].sort()).toEqual(["gateway-api", "ingest-batch", "site-api"]);
+    expect(refused(recorder)).toEqual([]);
+  });
+
+  it("for what receives events, watches sources and starts failovers", async () => {
+    const recorder = new Recorder();
+    const world = await TriggerSite.make({ policy: "automatic", minimumDurationMs: 10_000 });
+    await world.look("heard");
+    const time = new Date(world.clock.now()).toISOString();
+    const event = { id: "e", source: "oncall", "detail-type": "x", time, detail: { vpg: "shop", reason: "smoke" } };
+    await receiveEvent(recorder.as("receive-event", world.site), event);
+    await world.look("silent", 12, recorder.as("site-monitor", world.site));
+    expect(world.started).toHaveLength(1);
+    expect([...recorder.seen]).toContain("site-monitor|events:PutEvents||");
+    expect([...recorder.seen]).toContain("site-monitor|states:StartExecution|failover-live|");
     expect(refused(recorder)).toEqual([]);
   });
 

@@ -12,6 +12,8 @@ export interface FunctionSettings {
   readonly reads: readonly BucketArea[];
   readonly creates: readonly BucketArea[];
   readonly machines: readonly MachineUse[];
+  /** Puts notices for people onto the site's bus. */
+  readonly notifies?: true;
   /** Gets a URL that these callers' principals may invoke. */
   readonly url?: "gateways" | "people";
   /** Why the figures are what they are. */
@@ -34,7 +36,7 @@ const journal = ["journal", "sessions"] as const;
 
 /**
  * Every function by its folder. Permissions are the least that a function's work needs: the table of this site is everybody's,
- * the bucket by area, state machines by use. Concurrency is set aside (421 of an account's 1000 by default, so that two sites
+ * the bucket by area, state machines by use. Concurrency is set aside (422 of an account's 1000 by default, so that two sites
  * fit one region) for what a flood of batches must not starve; the tasks of failovers share what is left.
  */
 export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
@@ -79,6 +81,17 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     machines: ["start", "describe", "answer"],
     because: "one at a time: the next minute's run waits for the one before; it may walk over every VPG of the site",
   },
+  "site-monitor": {
+    memoryMiB: 512,
+    timeoutSeconds: 300,
+    reservedConcurrency: 1,
+    reads: [...journal, "terms"],
+    creates: [],
+    machines: ["start", "describe"],
+    notifies: true,
+    because: "one at a time, as the reconciler; it looks at every VPG of the site and starts what triggers made ready",
+  },
+  "receive-event": { ...task, timeoutSeconds: 60, because: "notes an event on the VPGs that it concerns" },
   "await-decision": { ...task, machines: ["answer"], because: "keeps a token" },
   "begin-operation": { ...task, reads: journal, because: "pins a checkpoint" },
   "check-command": { ...task, machines: ["answer"], because: "reads a command's record" },
@@ -102,10 +115,8 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   },
 };
 
-/** Functions that a schedule invokes; a line a function. */
+/** Functions that a schedule invokes, a line each; each is told how often. */
 export const schedules: Readonly<Record<string, { readonly everyMinutes: number; readonly because: string }>> = {
-  reconciler: {
-    everyMinutes: 1,
-    because: "the shortest rate that EventBridge has; an orphaned operation waits that long",
-  },
+  reconciler: { everyMinutes: 1, because: "EventBridge's shortest rate: an orphaned operation waits no longer" },
+  "site-monitor": { everyMinutes: 1, because: "EventBridge's shortest rate: a lost source is seen no later" },
 };

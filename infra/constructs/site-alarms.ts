@@ -3,17 +3,15 @@ import { Alarm, ComparisonOperator, type IMetric, type Metric, TreatMissingData 
 import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions";
 import type { Table } from "aws-cdk-lib/aws-dynamodb";
 import type { Function as LambdaFunction } from "aws-cdk-lib/aws-lambda";
-import { Topic } from "aws-cdk-lib/aws-sns";
-import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
+import type { Topic } from "aws-cdk-lib/aws-sns";
 import type { Queue } from "aws-cdk-lib/aws-sqs";
 import type { StateMachine } from "aws-cdk-lib/aws-stepfunctions";
 import { Construct } from "constructs";
-import { acknowledgePlainHttp } from "./acknowledge.ts";
 import { siteName } from "./site-names.ts";
 
 export interface SiteAlarmsProps {
   readonly site: string;
-  readonly emails: readonly string[];
+  readonly topic: Topic;
   /** Functions behind a URL, by folder. */
   readonly answering: ReadonlyMap<string, LambdaFunction>;
   /** Functions on a schedule, by folder. */
@@ -21,8 +19,6 @@ export interface SiteAlarmsProps {
   readonly machines: ReadonlyMap<string, StateMachine>;
   readonly deadLetters: Queue;
   readonly table: Table;
-  /** Takes messages without TLS too. */
-  readonly plainHttp: boolean;
 }
 
 interface AlarmSpec {
@@ -38,17 +34,13 @@ interface AlarmSpec {
   readonly silence?: boolean;
 }
 
-/** A topic, and an alarm for each trouble that a person must hear of. */
+/** An alarm for each trouble that a person must hear of. */
 export class SiteAlarms extends Construct {
-  readonly topic: Topic;
   readonly alarms: readonly Alarm[];
 
   constructor(scope: Construct, id: string, props: SiteAlarmsProps) {
     super(scope, id);
-    this.topic = new Topic(this, "Topic", { topicName: siteName(props.site), enforceSSL: !props.plainHttp });
-    if (props.plainHttp) acknowledgePlainHttp(this.topic);
-    for (const email of props.emails) this.topic.addSubscription(new EmailSubscription(email));
-    const action = new SnsAction(this.topic);
+    const action = new SnsAction(props.topic);
     this.alarms = specsOf(props).map((spec) => {
       const alarm = this.#create(spec, props.site);
       alarm.addAlarmAction(action);

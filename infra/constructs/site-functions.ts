@@ -10,7 +10,7 @@ import { functionFolders, machineFolders, pascalCase } from "../folders.ts";
 import { acknowledgeWildcard } from "./acknowledge.ts";
 import { identityObject } from "./bucket-areas.ts";
 import { type FunctionSettings, functionSettings, type MachineUse } from "./function-settings.ts";
-import { executionsArn, machineArn, siteName } from "./site-names.ts";
+import { busArn, executionsArn, machineArn, siteName } from "./site-names.ts";
 
 export interface SiteFunctionsProps {
   readonly site: string;
@@ -57,7 +57,7 @@ export class SiteFunctions extends Construct {
     const role = new Role(parts, "Role", { assumedBy: new ServicePrincipal("lambda.amazonaws.com") });
     logGroup.grantWrite(role);
     for (const statement of this.#statements(settings)) role.addToPolicy(statement);
-    const { memoryMiB, timeoutSeconds, reservedConcurrency } = settings;
+    const { memoryMiB, timeoutSeconds, reservedConcurrency, notifies } = settings;
     return new LambdaFunction(parts, "Function", {
       functionName: siteName(site, folder),
       description: `Farshore, site ${site}: functions/${folder}`,
@@ -73,11 +73,15 @@ export class SiteFunctions extends Construct {
         : {}),
       loggingFormat: LoggingFormat.JSON,
       logGroup,
-      environment: { ...environment, NODE_OPTIONS: "--enable-source-maps" },
+      environment: {
+        ...environment,
+        ...(notifies === undefined ? {} : { FARSHORE_BUS: siteName(site) }),
+        NODE_OPTIONS: "--enable-source-maps",
+      },
     });
   }
 
-  #statements({ reads, creates, machines }: FunctionSettings): PolicyStatement[] {
+  #statements({ reads, creates, machines, notifies }: FunctionSettings): PolicyStatement[] {
     const { bucket, table, key } = this.#props;
     const allow = (actions: string[], resources: string[]): PolicyStatement =>
       new PolicyStatement({ actions, resources });
@@ -89,6 +93,7 @@ export class SiteFunctions extends Construct {
       // The first function that runs gives the site its identity.
       allow(["s3:PutObject"], [this.#identity(), ...creates.map((area) => this.#objects(area))]),
       ...machines.map((use) => allow([...machineActions[use]], this.#machineResources(use))),
+      ...(notifies === undefined ? [] : [allow(["events:PutEvents"], [busArn(this, this.#props.site)])]),
       ...(key === undefined ? [] : [allow(["kms:Decrypt", "kms:GenerateDataKey"], [key.keyArn])]),
     ];
   }

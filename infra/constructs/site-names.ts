@@ -14,6 +14,11 @@ export function executionsArn(scope: Construct, name: string): string {
   return statesArn(scope, "execution", `${name}:*`);
 }
 
+/** The site's own bus, for functions that the bus's rules need first. */
+export function busArn(scope: Construct, site: string): string {
+  return Stack.of(scope).formatArn({ service: "events", resource: "event-bus", resourceName: siteName(site) });
+}
+
 function statesArn(scope: Construct, resource: string, resourceName: string): string {
   const arnFormat = ArnFormat.COLON_RESOURCE_NAME;
   return Stack.of(scope).formatArn({ service: "states", resource, resourceName, arnFormat });

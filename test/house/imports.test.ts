@@ -10,7 +10,7 @@ const walls: Readonly<Record<string, readonly string[]>> = {
   // `site serve` runs the handlers and the documents in its own process; nobody else may.
   cli: ["core", "adapters", "functions", "workflows", "gateway", "cli"],
   // Names files of functions/ and workflows/ by path only; shares the command line's reader of TOML files.
-  infra: ["core", "cli", "infra"],
+  infra: ["core", "adapters", "cli", "infra"],
   scripts: ["core", "adapters", "gateway", "cli", "scripts"],
   bench: ["core", "adapters", "functions", "gateway", "cli", "scripts", "bench"],
 };

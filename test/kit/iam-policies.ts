@@ -16,7 +16,7 @@ export interface AccessRequest {
 const many = z.union([z.string().transform((one) => [one]), z.array(z.string())]);
 const values = z.union([z.number().transform((one) => [String(one)]), many]);
 const principal = z.union([
-  z.literal("*").transform(() => ({ AWS: ["*"] })),
+  z.literal("*").transform(() => ({ AWS: ["*"], Service: undefined })),
   z.object({ AWS: many.optional(), Service: many.optional() }),
 ]);
 export const statementSchema = z.strictObject({

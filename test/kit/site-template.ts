@@ -123,7 +123,7 @@ export class SiteTemplate {
   #nameOf(id: string): string {
     const { Properties = {} } = this.#resources[id] ?? {};
     const given = Object.entries(Properties).find(([key]) =>
-      /^(FunctionName|StateMachineName|TopicName|LogGroupName)$/.test(key),
+      /^(Name|FunctionName|StateMachineName|TopicName|LogGroupName)$/.test(key),
     );
     return given === undefined ? id : String(this.resolve(given[1]));
   }
