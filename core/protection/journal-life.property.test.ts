@@ -6,7 +6,7 @@ import { FaultPlan } from "#adapters/faulty/fault-plan.ts";
 import { FaultyObjects } from "#adapters/faulty/faulty-objects.ts";
 import { FaultyTable } from "#adapters/faulty/faulty-table.ts";
 import type { OpenSession, OpenSessionReply } from "#core/api/gateway-api.ts";
-import { isRetryable } from "#core/errors.ts";
+import { Diverged, isRetryable } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { listed, listedOffline } from "../../test/kit/listing.ts";
@@ -25,7 +25,8 @@ const noon = Date.UTC(2030, 0, 1, 12);
 
 type Step =
   | { readonly kind: "synced" | "close" | "restart" | "site-restart" | "lose-rows" }
-  | { readonly kind: "checkpoints"; readonly count: number; readonly order: number; readonly tag: boolean };
+  | { readonly kind: "checkpoints"; readonly count: number; readonly order: number; readonly tag: boolean }
+  | { readonly kind: "rival"; readonly ahead: number; readonly back: number };
 
 const steps = fc.array(
   fc.oneof(
@@ -39,6 +40,14 @@ const steps = fc.array(
       }),
     },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant("synced" as const) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant("rival" as const),
+        ahead: fc.integer({ min: 1, max: 3 }),
+        back: fc.nat({ max: 8 }),
+      }),
+    },
     {
       weight: 3,
       arbitrary: fc.record({
@@ -147,6 +156,8 @@ class Life {
         const turned = step.order % batches.length;
         return this.#sendAll([...batches.slice(turned).reverse(), ...batches.slice(0, turned)]);
       }
+      case "rival":
+        return this.#rival(step.ahead, step.back);
       case "close":
         await this.#sendAll([stream.close()]);
         this.closed = this.#synced;
@@ -159,6 +170,31 @@ class Life {
       case "lose-rows":
         return this.#loseRows();
     }
+  }
+
+  /**
+   * A second gateway of the same identity gets a batch stored that doesn't follow, by a process that can't know: the session
+   * ends before it, and the next one begins.
+   */
+  async #rival(ahead: number, back: number): Promise<void> {
+    if (this.stream === undefined) throw new Error("no session");
+    const rival = this.stream.clone(true);
+    rival.batch += ahead;
+    // No batch is empty, so its number is never above its first sequence.
+    rival.sequence = Math.max(rival.batch, rival.sequence - back);
+    const sent = rival.checkpoint(this.#time, "rival");
+    await this.#untilDone(() => ingestBatch(this.#process(), this.source, sent));
+    try {
+      for (let count = 0; count < ahead; count += 1) {
+        this.#time += 5000;
+        await this.#sendAll([this.stream.checkpoint(this.#time)]);
+        if (this.#synced) this.promised.add(`${this.stream.session}-${this.stream.sequence}`);
+      }
+    } catch (error) {
+      // A process that knows of the rival refuses what doesn't lead up to it.
+      if (!(error instanceof Diverged)) throw error;
+    }
+    await this.open();
   }
 
   /** What a kill between a put and its transaction does, to a few batches at once. */
