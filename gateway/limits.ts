@@ -26,10 +26,13 @@ export const segmentRecordsMax = 12_000;
 export const segmentEventsMax = 250;
 /** A sealed segment with less payload than this is copied out, so that its large buffers stay with the log. */
 export const segmentCopyBytesMax = 512 * KiB;
-/** Segment buffers kept for reuse. */
-export const pooledSegmentsMax = 2;
-/** Segments' worth of memory that the encoder may hold beside what it works on: frames and the batch in the making. */
-export const encodingSegments = 2;
+/**
+ * Segment buffers kept for reuse while there is room for them. The encoder gives several back between two turns of a busy main loop; with
+ * two kept, half of all segments of a sync were new ones, and V8 began a full collection for every three or four that it had to free.
+ */
+export const pooledSegmentsMax = 8;
+/** Segments' worth of memory that the encoder may hold beside what it works on: frames, the batch in the making, what waits for the collector. */
+export const encodingSegments = 4;
 
 /** Batches sent and not answered. A site takes a batch no farther than this ahead of the unbroken prefix. */
 export const batchesInFlightMax = 16;

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { contextOf } from "../context.ts";
-import { steadyMemory } from "../steady-memory.ts";
+import { fewerCollections, steadyMemory } from "../steady-memory.ts";
 import { untilStopped } from "../until-stopped.ts";
 
 export function registerGateway(program: Command): void {
@@ -13,6 +13,7 @@ export function registerGateway(program: Command): void {
     .addHelpText("after", "\nExample:\n  FARSHORE_TOKEN=... farshore gateway run --config source-gateway.toml\n")
     .action(async (options: { readonly config: string }, command: Command) => {
       steadyMemory();
+      fewerCollections();
       const { output } = contextOf(command);
       const { runGateway } = await import("../../gateway/main.ts");
       const running = await runGateway({ configFile: options.config });

@@ -3,6 +3,7 @@ import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { contextOf } from "../context.ts";
 import { result } from "../output.ts";
+import { fewerCollections } from "../steady-memory.ts";
 import { untilStopped } from "../until-stopped.ts";
 
 interface ServeOptions {
@@ -44,6 +45,7 @@ export function registerSite(program: Command): void {
       if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
         throw new InvalidInput("--tls-cert and --tls-key go together");
       }
+      fewerCollections();
       const { serveSite } = await import("../site/serve.ts");
       const served = await serveSite({
         dataDir: options.data,

@@ -17,15 +17,16 @@ interface PendingBatch {
   encoded: boolean;
 }
 
-/** What the buffers kept for reuse and the encoder's own work may take; it counts from the start, used or not. */
-const reserveBytes = (pooledSegmentsMax + encodingSegments) * segmentCountedBytes;
+/** What the encoder's own work may take; it counts from the start, used or not. */
+const reserveBytes = encodingSegments * segmentCountedBytes;
 
 /**
  * The journal data in memory, counted against the one bound of R6: the open segment from the moment its buffers are taken, segments
- * that are sealed and raw, batches that are encoded and not acknowledged, and a reserve. A segment counts for at least what its batch
+ * that are sealed and raw, batches that are encoded and not acknowledged, buffers kept for reuse, and a reserve. A segment counts for at least what its batch
  * can be long, so that nothing here grows but by taking buffers.
  */
 export class Backlog {
+  readonly #bytesMax: number;
   readonly #pending = new Map<number, PendingBatch>();
   readonly #free: SegmentBuffers[] = [];
   #bytes = 0;
@@ -35,9 +36,13 @@ export class Backlog {
   #acknowledgedSequence = 0;
   #shippedBytes = 0;
 
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
   /** Everything that counts. */
   get bytes(): number {
-    return this.#bytes + this.#openBytes + reserveBytes;
+    return this.#bytes + this.#openBytes + this.#free.length * segmentCountedBytes + reserveBytes;
   }
 
   /** Of it, what stands raw before the encoder. */
@@ -69,10 +74,11 @@ export class Backlog {
   }
 
   /** Buffers for a segment, or undefined when they would pass the bound. */
-  take(bytesMax: number): SegmentBuffers | undefined {
-    if (this.bytes + segmentCountedBytes > bytesMax) return undefined;
+  take(): SegmentBuffers | undefined {
+    const used = this.#free.pop();
+    if (this.bytes + segmentCountedBytes > this.#bytesMax) return undefined;
     this.#openBytes += segmentCountedBytes;
-    return this.#free.pop() ?? newSegmentBuffers();
+    return used ?? newSegmentBuffers();
   }
 
   /** The open segment was sealed; its buffers went along unless `kept`. */
@@ -114,7 +120,8 @@ export class Backlog {
   }
 
   recycle(buffers: SegmentBuffers): void {
-    if (this.#free.length < pooledSegmentsMax) this.#free.push(buffers);
+    const room = this.bytes + segmentCountedBytes <= this.#bytesMax;
+    if (room && this.#free.length < pooledSegmentsMax) this.#free.push(buffers);
   }
 
   /** Milliseconds since the oldest unacknowledged record, the open segment's first included; 0 without one. */

@@ -90,7 +90,7 @@ export class SessionLog implements Tap {
   /** Begins to journal. A volume that does not continue is wholly suspect, and its sync-begin is the session's first record. */
   attach(session: LogSession, sink: SegmentSink, start: SessionStart): void {
     if (this.#session !== undefined) throw new TypeError("a session is attached already");
-    this.#session = { ...session, sink, backlog: new Backlog() };
+    this.#session = { ...session, sink, backlog: new Backlog(this.#bufferBytes) };
     this.#batches = 0;
     this.#lastSequence = 0;
     this.#overflowed = false;
@@ -347,7 +347,7 @@ export class SessionLog implements Tap {
     if (!this.journaling) return undefined;
     if (this.#open?.hasRoom(payloadBytes) === true) return this.#open;
     this.cut();
-    const buffers = this.#session?.backlog.take(this.#bufferBytes);
+    const buffers = this.#session?.backlog.take();
     if (buffers === undefined) {
       this.#overflowed = true;
       this.changes.fire();
