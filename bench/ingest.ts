@@ -79,7 +79,7 @@ async function measureShape(
   const maker = new BatchMaker(opened.session, shape);
   const folder = mkdtempSync(join(context.diskFolder, "files-"));
   const discard = await discardServer(folder);
-  const address = { url: opened.url, token: opened.token };
+  const address = { url: opened.url, access: { kind: "token", token: opened.token } } as const;
   const clients = [
     new SiteClient(address, batchesInFlightMax),
     new SiteClient({ ...address, url: discard.url }, batchesInFlightMax),

@@ -36,7 +36,7 @@ export async function openLoad(stage: BenchStage, name: string): Promise<Load> {
     vms: [{ name: "vm", volumes: [disk] }],
   };
   const { vpgId } = vpgViewSchema.parse(await post("/vpgs", vpg));
-  const client = new SiteClient({ url, token }, 1);
+  const client = new SiteClient({ url, access: { kind: "token", token } }, 1);
   try {
     const opened = await client.openSession({
       vpgId,

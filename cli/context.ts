@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { type AuthKind, authOf, iamAccess, type SiteAccess } from "#adapters/site-access.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { type Output, standardOutput } from "./output.ts";
@@ -7,6 +8,7 @@ import { SiteClient } from "./site-client.ts";
 interface GlobalOptions {
   readonly site: string;
   readonly token?: string;
+  readonly auth?: AuthKind;
   readonly json?: boolean;
   readonly yes?: boolean;
 }
@@ -31,13 +33,12 @@ export function contextOf(command: Command, takes: { readonly protectedSite?: tr
     output: standardOutput(options.json === true),
     yes: options.yes === true,
     ...(named ? { protectedSite: options.site } : {}),
-    client() {
-      if (options.token === undefined || options.token === "") {
-        throw new InvalidInput(
-          "no token: set FARSHORE_TOKEN (or give --token, which other users of this machine can see)",
-        );
-      }
-      return new SiteClient(url, options.token);
-    },
+    client: () => new SiteClient(url, accessOf(url, options)),
   };
+}
+
+function accessOf(url: string, { auth, token }: GlobalOptions): SiteAccess {
+  if (authOf(url, auth) === "iam") return iamAccess(url, process.env["AWS_REGION"]);
+  if (token !== undefined && token !== "") return { kind: "token", token };
+  throw new InvalidInput("no token: set FARSHORE_TOKEN (or give --token, which other users of this machine can see)");
 }

@@ -36,6 +36,14 @@ program
   .addOption(
     new Option("--token <token>", "who you are; better by the variable, which others cannot see").env("FARSHORE_TOKEN"),
   )
+  .addOption(
+    new Option(
+      "--auth <how>",
+      "token, or iam: requests signed with AWS credentials; by default what the site's URL takes",
+    )
+      .env("FARSHORE_AUTH")
+      .choices(["token", "iam"]),
+  )
   .option("--json", "print the result as one JSON document")
   .option("--yes", "do not ask before destroying something");
 

@@ -1,4 +1,6 @@
+import { type Dispatcher, request } from "undici";
 import { z } from "zod";
+import { authorize, refusalOf, type SiteAccess } from "#adapters/site-access.ts";
 import { errorFromWire, InvalidInput, Transient } from "#core/errors.ts";
 import { cliLimits } from "./limits.ts";
 
@@ -13,17 +15,17 @@ const wireError = z.object({
 /** Speaks the site API (core/api/site-api.ts); a site's errors come back as the classes they were. */
 export class SiteClient {
   readonly url: string;
-  readonly token: string;
+  readonly #access: SiteAccess;
 
-  constructor(url: string, token: string) {
+  constructor(url: string, access: SiteAccess) {
     if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
       throw new InvalidInput(`--site must be an http or https URL, not "${url}"`);
     }
-    if (!/^[\x21-\x7e]+$/.test(token)) {
+    if (access.kind === "token" && !/^[\x21-\x7e]+$/.test(access.token)) {
       throw new InvalidInput("the token (FARSHORE_TOKEN or --token) is empty or holds blanks or line breaks");
     }
     this.url = url.replace(/\/+$/, "");
-    this.token = token;
+    this.#access = access;
   }
 
   get<T extends z.ZodType>(path: string, schema: T): Promise<z.infer<T>> {
@@ -41,12 +43,17 @@ export class SiteClient {
   /** Octets: a journal object, or a range of it. */
   async octets(path: string, signal?: AbortSignal): Promise<Uint8Array> {
     const reply = await this.#send("GET", path, undefined, signal);
-    return new Uint8Array(await reply.arrayBuffer());
+    return new Uint8Array(await reply.body.arrayBuffer());
   }
 
-  async #request<T extends z.ZodType>(method: string, path: string, schema: T, body?: unknown): Promise<z.infer<T>> {
+  async #request<T extends z.ZodType>(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    schema: T,
+    body?: unknown,
+  ): Promise<z.infer<T>> {
     const reply = await this.#send(method, path, body);
-    const value = await this.#json(reply);
+    const value = this.#parse(await reply.body.text(), reply.statusCode);
     const parsed = schema.safeParse(value);
     if (!parsed.success) {
       throw new Transient(
@@ -57,40 +64,55 @@ export class SiteClient {
   }
 
   /** The reply of a request that went well; a site's refusal is thrown as the error it names. */
-  async #send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+  async #send(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
     const timeout = AbortSignal.timeout(cliLimits.requestMs);
-    const reply = await fetch(this.url + path, {
+    const payload = body === undefined ? {} : { body: JSON.stringify(body) };
+    const asked = {
       method,
-      headers: {
-        authorization: `Bearer ${this.token}`,
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-      },
+      url: new URL(this.url + path),
+      headers: body === undefined ? {} : { "content-type": "application/json" },
+      ...payload,
+    };
+    const { url, headers } = await authorize(this.#access, asked);
+    const reply = await request(url, {
+      method,
+      headers,
       signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...payload,
     }).catch((cause: unknown) => {
       throw new Transient(`no answer from the site at ${this.url}${whyNot(cause)}`, {}, { cause });
     });
-    if (reply.ok) return reply;
-    const parsed = wireError.safeParse(await this.#json(reply));
-    if (!parsed.success) throw new Transient(`${this.url} answered ${reply.status}`);
+    const { statusCode: status } = reply;
+    if (status >= 200 && status < 300) return reply;
+    const text = await reply.body.text();
+    const parsed = wireError.safeParse(this.#parse(text, status));
+    if (!parsed.success) {
+      const { date } = reply.headers;
+      const answer = { status, text, date: typeof date === "string" ? date : undefined };
+      throw refusalOf(this.#access, answer, Date.now()) ?? new Transient(`${this.url} answered ${status}`);
+    }
     const { name, message, details } = parsed.data.error;
     throw errorFromWire(name, message, details ?? {});
   }
 
-  async #json(reply: Response): Promise<unknown> {
+  #parse(text: string, status: number): unknown {
     try {
-      return await reply.json();
+      return JSON.parse(text);
     } catch (cause) {
       const hint = "is --site a Farshore site?";
-      throw new Transient(`${this.url} answered ${reply.status} without JSON; ${hint}`, {}, { cause });
+      throw new Transient(`${this.url} answered ${status} without JSON; ${hint}`, {}, { cause });
     }
   }
 }
 
 /** What to do about a request that had no answer: a certificate nobody vouches for is not mended by starting the site. */
 function whyNot(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined;
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (/CERT|ISSUER|ALTNAME/.test(code)) {
     return `: its certificate is not trusted (${code}); name its authority's PEM file in NODE_EXTRA_CA_CERTS`;
   }

@@ -52,7 +52,7 @@ describe("gateway configuration", () => {
     const config = loadGatewayConfig(join(folder, "gateway.toml"), undefined);
     expect(config).toMatchObject({
       site: "http://127.0.0.1:7700",
-      token: "secret",
+      access: { kind: "token", token: "secret" },
       stateDirectory: join(folder, "state"),
       recovery: { directory: join(folder, "recovered") },
       source: {
@@ -73,7 +73,10 @@ describe("gateway configuration", () => {
 
   it("prefers the environment's token", () => {
     writeFileSync(join(folder, "gateway.toml"), full);
-    expect(loadGatewayConfig(join(folder, "gateway.toml"), "from-environment").token).toBe("from-environment");
+    expect(loadGatewayConfig(join(folder, "gateway.toml"), "from-environment").access).toEqual({
+      kind: "token",
+      token: "from-environment",
+    });
   });
 
   it.each([

@@ -3,6 +3,7 @@ import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { namedFileBytesMax } from "#adapters/embedded/limits.ts";
 import { readBounded } from "#adapters/embedded/read-bounded.ts";
+import { authOf, iamAccess, type SiteAccess } from "#adapters/site-access.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
@@ -59,7 +60,7 @@ export interface VmHooks {
 
 export interface GatewayConfig {
   readonly site: string;
-  readonly token: string;
+  readonly access: SiteAccess;
   /** PEM of a certificate authority to trust for the site, besides the system's. */
   readonly ca: string | undefined;
   /** Absolute. */
@@ -78,6 +79,8 @@ const duration = z.string().transform((value, context) => asIssue(context, () =>
 
 const fileSchema = z.strictObject({
   site: z.url({ protocol: /^https?$/, error: 'must be the URL of the recovery site, such as "http://127.0.0.1:7700"' }),
+  auth: z.enum(["token", "iam"]).optional(),
+  region: text.optional(),
   token_file: text.optional(),
   ca_file: text.optional(),
   state: text,
@@ -148,7 +151,10 @@ export function parseGatewayConfig(
   }
   return {
     site: file.site,
-    token: options.token ?? tokenOfFile(file, options.path, absolute),
+    access:
+      authOf(file.site, file.auth) === "iam"
+        ? iamAccess(file.site, file.region ?? process.env["AWS_REGION"])
+        : { kind: "token", token: options.token ?? tokenOfFile(file, options.path, absolute) },
     ca: file.ca_file === undefined ? undefined : readText(absolute(file.ca_file), "ca_file"),
     stateDirectory: absolute(file.state),
     source: file.source === undefined ? undefined : sourceOf(file.source, options.path, absolute),

@@ -51,7 +51,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
   const config = configOf(options);
   const log = options.log ?? createLog({ fields: { part: "gateway" } });
   const state = await StateDirectory.open(config.stateDirectory);
-  const address: SiteAddress = { url: config.site, token: config.token, ca: config.ca };
+  const address: SiteAddress = { url: config.site, access: config.access, ca: config.ca };
   const site = new SiteClient(address, siteConnectionsMax);
   try {
     const gateway = await Gateway.open(options, { config, log, state, address, site });

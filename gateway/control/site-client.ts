@@ -1,5 +1,6 @@
-import { Agent, request } from "undici";
+import { Agent, type Dispatcher, request } from "undici";
 import { z } from "zod";
+import { authorize, refusalOf, type SiteAccess } from "#adapters/site-access.ts";
 import {
   type BatchReply,
   batchListSchema,
@@ -22,7 +23,9 @@ import { hashesTimeoutMs, replyBytesMax, requestTimeoutMs, uploadTimeoutMs } fro
 export interface SiteAddress {
   /** `http(s)://host:port`, the site's URL. */
   readonly url: string;
-  readonly token: string;
+  /** Where batches go, when the site said that it isn't its URL. */
+  readonly batchesUrl?: string | undefined;
+  readonly access: SiteAccess;
   /** PEM of a certificate authority to trust besides the system's. */
   readonly ca?: string | undefined;
 }
@@ -43,6 +46,8 @@ const errorReplySchema = z.object({
 interface Call {
   readonly method: "GET" | "POST" | "PUT";
   readonly path: string;
+  /** In place of the site's URL. */
+  readonly base?: string | undefined;
   readonly body?: Uint8Array | string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
@@ -94,6 +99,7 @@ export class SiteClient {
   ): Promise<BatchReply> {
     return this.#json(batchReplySchema, {
       method: "PUT",
+      base: this.#address.batchesUrl,
       path: `/batches/${place.vpgId}/${place.term}/${place.session}/${place.batch}`,
       body: object,
       headers: {
@@ -150,16 +156,20 @@ export class SiteClient {
     const timeout = AbortSignal.timeout(call.timeoutMs ?? requestTimeoutMs);
     const signal = call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]);
     try {
-      const reply = await request(`${this.#address.url.replace(/\/$/, "")}/gateway/v1${call.path}`, {
-        method: call.method,
-        headers: { authorization: `Bearer ${this.#address.token}`, ...call.headers },
-        body: call.body ?? null,
+      const { url, access } = this.#address;
+      const { method, base = url, body, headers = {} } = call;
+      const asked = new URL(`${base.replace(/\/$/, "")}/gateway/v1${call.path}`);
+      const authorized = await authorize(access, { method, url: asked, headers, body });
+      const reply = await request(authorized.url, {
+        method,
+        headers: authorized.headers,
+        body: body ?? null,
         dispatcher: this.#agent,
         signal,
       });
       const bytes = await readBounded(reply.body, call);
       if (reply.statusCode >= 200 && reply.statusCode < 300) return bytes;
-      throw errorOfReply(reply.statusCode, bytes, call);
+      throw errorOfReply({ ...reply, bytes }, call, access);
     } catch (cause) {
       if (isNamed(cause)) throw cause;
       // The caller's own abort is not the site's trouble.
@@ -186,8 +196,14 @@ async function readBounded(body: AsyncIterable<unknown>, call: Call): Promise<Ui
   return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, length);
 }
 
-function errorOfReply(status: number, bytes: Uint8Array, call: Call): FarshoreError {
-  const text = Buffer.from(bytes).toString("utf8");
+function errorOfReply(
+  reply: Pick<Dispatcher.ResponseData, "statusCode" | "headers"> & { readonly bytes: Uint8Array },
+  call: Call,
+  access: SiteAccess,
+): FarshoreError {
+  const { statusCode: status, headers } = reply;
+  const text = Buffer.from(reply.bytes).toString("utf8");
+  const date = typeof headers["date"] === "string" ? headers["date"] : undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -196,7 +212,10 @@ function errorOfReply(status: number, bytes: Uint8Array, call: Call): FarshoreEr
     return new Transient(`${call.method} ${call.path}: status ${status}: ${text.slice(0, 200)}`, { status });
   }
   const parsed = errorReplySchema.safeParse(value);
-  if (!parsed.success) return new Transient(`${call.method} ${call.path}: status ${status}`, { status });
+  if (!parsed.success) {
+    const refusal = refusalOf(access, { status, text, date }, Date.now());
+    return refusal ?? new Transient(`${call.method} ${call.path}: status ${status}`, { status });
+  }
   const { name, message, details } = parsed.data.error;
   const known: ErrorDetails = details ?? {};
   return errorFromWire(name, message, known);

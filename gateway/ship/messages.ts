@@ -1,10 +1,11 @@
 import type { ErrorDetails } from "#core/errors.ts";
+import type { SiteAddress } from "../control/site-client.ts";
 import type { SealedSegment, SegmentBuffers } from "../tap/segment.ts";
 import type { SessionPlace } from "./press.ts";
 
 /** What the main thread starts a ship worker with. */
 export interface ShipWorkerData {
-  readonly site: { readonly url: string; readonly token: string; readonly ca?: string | undefined };
+  readonly site: SiteAddress;
   readonly place: SessionPlace;
 }
 

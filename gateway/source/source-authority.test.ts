@@ -73,7 +73,7 @@ path = "data.img"
 `;
     const config = parseGatewayConfig(text, { path: join(folder, "gateway.toml"), token: "token" });
     if (config.source === undefined) throw new Error("no source");
-    const address = { url: config.site, token: config.token };
+    const address = { url: config.site, access: config.access };
     const client = new Client(address, 4);
     const state = await StateDirectory.open(config.stateDirectory);
     const half = await SourceHalf.open({

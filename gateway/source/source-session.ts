@@ -49,7 +49,7 @@ export class SourceSession {
       session: reply.session,
       configRevision: reply.configRevision,
     };
-    this.#shipper = new Shipper(options.address, place, {
+    this.#shipper = new Shipper({ ...options.address, batchesUrl: reply.batchesUrl }, place, {
       encoded: (batch, storedBytes, buffers) => log.encoded(batch, storedBytes, buffers),
       acknowledged: (batch) => log.acknowledged(batch),
       troubled: (error) => events.warn("ship.troubled", { session: reply.session, error }),

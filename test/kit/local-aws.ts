@@ -5,14 +5,14 @@ import { afterAll, beforeAll, beforeEach } from "vitest";
 import type { AwsPlace } from "#adapters/aws/clients.ts";
 import { type Ministack, ministackIsInstalled, requireMinistack, startMinistack } from "./ministack.ts";
 
-/** A local AWS for the tests of a file or a `describe`, which are skipped, with the cure, where there is none. */
-export function useLocalAws(): { readonly place: AwsPlace; readonly aws: Ministack } {
+/** A local AWS for the tests of a `describe`, which are skipped, with the cure, where there is none. It looks at no signature by default. */
+export function useLocalAws({ authorization = false } = {}): { readonly place: AwsPlace; readonly aws: Ministack } {
   let running: Ministack | undefined;
   let directory: string | undefined;
   beforeAll(async () => {
     if (!ministackIsInstalled()) return;
     directory = await mkdtemp(join(tmpdir(), "farshore-aws-"));
-    running = await startMinistack({ directory, region: "eu-central-1", authorization: false });
+    running = await startMinistack({ directory, region: "eu-central-1", authorization });
   }, 90_000);
   beforeEach((context) => requireMinistack(context));
   afterAll(async () => {
