@@ -2,7 +2,7 @@ import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
 import { type Id, idSchema } from "#core/ids.ts";
-import type { Clock, Objects, Table } from "#core/ports.ts";
+import type { Clock, Objects, Random, Table } from "#core/ports.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
@@ -40,6 +40,8 @@ export interface Durable {
   readonly objects: Objects;
   readonly table: Table;
   readonly clock: Clock;
+  /** Several VPGs of one site take theirs from one source, or their ids would be the same. */
+  readonly random?: Random;
 }
 
 export interface ProtectedShop<C extends Clock = VirtualClock> extends Durable {
@@ -57,9 +59,9 @@ export interface ProtectedShop<C extends Clock = VirtualClock> extends Durable {
 export const siteOf = (durable: Durable): Site => ({
   siteId: idSchema.parse("01k3s1te000000000000000001"),
   siteName: "recovery",
-  ...durable,
   workflows: noWorkflows,
   random: new SeededRandom(1),
+  ...durable,
   log: silentLog,
   notify: silentNotify,
 });
