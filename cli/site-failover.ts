@@ -40,9 +40,11 @@ export async function failOverWholeSite(
   ask: SiteAsk,
 ): Promise<void> {
   const shown = new Map<string, string>();
-  let view: SiteFailoverView;
+  let view: SiteFailoverView | undefined;
   for (;;) {
-    view = await client.post(`${pathOf(protectedSite)}/failover`, siteFailoverViewSchema, ask);
+    // The one that was joined is followed to its end, also when somebody else's asking has brought it there.
+    const requestId: string = view?.siteFailoverId ?? ask.requestId;
+    view = await client.post(`${pathOf(protectedSite)}/failover`, siteFailoverViewSchema, { ...ask, requestId });
     for (const vpg of view.vpgs) {
       if (shown.get(vpg.name) === vpg.state) continue;
       shown.set(vpg.name, vpg.state);

@@ -151,7 +151,10 @@ describe("a whole site's failover", () => {
     await berlin.reach("shop", "BeforeCommit");
     await berlin.reach("web", "BeforeCommit");
     await monitor(berlin.site, 5000);
-    // It has ended: whoever asks now asks for another.
+    const requestId = siteFailoverId;
+    const ended = await failOverSite(berlin.site, operator, "berlin", { requestId, options: latest, concurrency: 4 });
+    expect(ended).toMatchObject({ siteFailoverId, endedAt: expect.any(Number) });
+    // It has ended: whoever asks anew asks for another.
     const next = await berlin.ask();
     expect(next.siteFailoverId).not.toBe(siteFailoverId);
     expect(await berlin.operations()).toHaveLength(3);

@@ -19,6 +19,8 @@ export interface Plan {
   readonly checkpointInterval: string;
   /** More lines of the source gateway's `[source]` table. */
   readonly source?: string;
+  /** Lines of the VPG's `[trigger]` table. */
+  readonly trigger?: string;
 }
 
 /** Everything on one machine: two sites, a gateway at each, one VM of two volumes. */
@@ -136,7 +138,7 @@ checkpoint_interval = "${plan.checkpointInterval}"
 target_rpo = "10s"
 [[vm]]
 name = "${vm}"
-${volumes.join("")}`;
+${volumes.join("")}${plan.trigger === undefined ? "" : `[trigger]\n${plan.trigger}\n`}`;
 }
 
 /** The source gateway's configuration; makes the disks that aren't there. */
