@@ -27,7 +27,7 @@ export const triggerPolicySchema = z.strictObject({
   priority: z.int().min(1).max(limits.priorityMax).default(limits.priorityDefault),
   /** Names of VPGs of this site that must be up before this one starts, when they are failed over too. */
   dependsOn: z.array(nameSchema).max(limits.dependenciesMax).default([]),
-  /** Of several source gateways: how many must be silent (docs/decisions/0006-what-starts-a-failover.md). */
+  /** Of several source gateways: how many must be silent (docs/decisions/0008-what-starts-a-failover.md). */
   quorum: z.enum(["all", "any"]).default("all"),
   /** Sources of custom events that spare the rest of the minimum duration; silence is still needed. */
   confirmBy: z.array(label).max(limits.namesMax).default([]),

@@ -3,9 +3,10 @@ import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
 import { errorNames } from "#core/errors.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
-import { vpg } from "../../scripts/demo/stage.ts";
+import { show, until, vpg } from "../../scripts/demo/stage.ts";
 import { cleanUpStages, type WholeStage, wholeStage } from "../kit/whole-stage.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -20,7 +21,11 @@ function commandsOf(chapter: string): readonly string[] {
 }
 
 /** A shell in which `farshore` is ours and the variables are those of the stage. Resolves to the exit status and what was printed. */
-async function shell(stage: WholeStage, command: string): Promise<{ status: number; text: string }> {
+async function shell(
+  stage: WholeStage,
+  command: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<{ status: number; text: string }> {
   const shim = join(stage.directory, "farshore");
   writeFileSync(shim, `#!/bin/sh\nexec ${process.execPath} ${join(root, "cli/main.ts")} "$@"\n`);
   chmodSync(shim, 0o755);
@@ -29,6 +34,7 @@ async function shell(stage: WholeStage, command: string): Promise<{ status: numb
     ...stage.env,
     PATH: `${stage.directory}:${process.env["PATH"]}`,
     DATA: `${stage.directory}/berlin`,
+    ...variables,
   };
   try {
     const { stdout, stderr } = await promisify(execFile)("sh", ["-c", command], { env, cwd: stage.directory });
@@ -62,6 +68,35 @@ describe("the runbook's commands", () => {
       // `status` answers 1 or 2 here by design: the source is gone.
       expect(command === "farshore status" ? [0, 1, 2] : [0], `${command}\n${text}`).toContain(status);
     }
+  });
+
+  it("A source is unreachable, An approval waits", async () => {
+    const trigger = 'policy = "approve"\nminimum_duration = "10s"';
+    const stage = await wholeStage({ volumes: [{ name: "data", bytes: 2 ** 22 }], checkpointInterval: "1s", trigger });
+    const made = await farshore(["token", "create", "--role", "approver", "--name", "ada"], stage.env);
+    const approver = z.object({ token: z.string() }).parse(made).token;
+    await stage.processes.stop("gateway-paris", "SIGKILL");
+    const incidents = z.array(z.object({ incidentId: z.string(), state: z.string() }));
+    const waiting = await until("an approval to wait", 90_000, async () =>
+      incidents.parse(await farshore(["approval", "list"], stage.env)).at(0),
+    );
+    const env = { INCIDENT: waiting.incidentId };
+    for (const command of commandsOf("A source is unreachable")) {
+      const { status, text } = await shell(stage, command, env);
+      expect(command === "farshore status" ? [1, 2] : [0], `${command}\n${text}`).toContain(status);
+    }
+    for (const command of commandsOf("An approval waits")) {
+      const { status, text } = await shell(stage, command, { ...env, FARSHORE_TOKEN: approver });
+      expect(status, `${command}\n${text}`).toBe(0);
+    }
+    await until("the failover", 90_000, async () => (await show(stage.env)).operationId ?? undefined);
+  });
+
+  it("has a chapter for every alert", () => {
+    const sources = readFileSync(join(root, "core/trigger/suspicion.ts"), "utf8");
+    const chapters = [...sources.matchAll(/runbook: "([^"]+)"/g)].map((match) => match[1] ?? "");
+    expect(chapters.length).toBeGreaterThan(3);
+    for (const chapter of chapters) expect(runbook).toContain(`\n## ${chapter}\n`);
   });
 
   it("Everything is gone but the bucket", async () => {
