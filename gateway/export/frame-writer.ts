@@ -1,26 +1,30 @@
 /** Decodes stored frames and writes what shows of them into a file, in threads: one alone would wait for the decompressor. */
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
+import { isMarkedAsUntransferable, Worker } from "node:worker_threads";
 import { errorFromWire, Transient } from "#core/errors.ts";
 import type { FrameInfo } from "#core/journal/batch.ts";
 import type { StoredFrame } from "#core/recovery/image-stream.ts";
 import { workerUrl } from "../worker-url.ts";
 import { framesPerThreadMax, writeThreadsMax } from "./limits.ts";
 
-export interface ToWriteWorker {
+export interface FrameToWrite {
   readonly info: FrameInfo;
   readonly stored: Uint8Array;
   /** Three numbers a run: where in the file, length, where in the frame's raw bytes. */
   readonly runs: Float64Array;
 }
 
-/** One answer a frame, in order. */
+/** Frames that were read together; the memory they share is transferred. */
+export type ToWriteWorker = readonly FrameToWrite[];
+
+/** One answer a message, in order. */
 export type FromWriteWorker =
-  | { readonly kind: "written"; readonly dataBytes: number }
+  | { readonly kind: "written"; readonly frames: number; readonly dataBytes: number }
   | { readonly kind: "failed"; readonly name: string; readonly message: string };
 
 interface Thread {
   readonly worker: Worker;
+  /** Frames sent and not answered. */
   pending: number;
 }
 
@@ -29,6 +33,8 @@ export class FrameWriter {
   /** Bytes written, zeros left out. */
   dataBytes = 0;
   readonly #threads: Thread[];
+  /** Frames of one read, until the first of another comes. */
+  #gathered: StoredFrame[] = [];
   #failure: Error | undefined;
   #wake: (() => void) | undefined;
 
@@ -44,18 +50,18 @@ export class FrameWriter {
     });
   }
 
-  /** Resolves when there is room for another frame; rejects with the first error of any frame before. */
+  /**
+   * Resolves when there is room for another frame; rejects with the first error of any frame before. Frames whose `stored` is of one
+   * buffer come one after the other, and nobody else uses it: it goes to the thread as it is.
+   */
   async write(frame: StoredFrame): Promise<void> {
-    for (;;) {
-      if (this.#failure !== undefined) throw this.#failure;
-      const thread = this.#threads.reduce((least, each) => (each.pending < least.pending ? each : least));
-      if (thread.pending < framesPerThreadMax) return this.#send(thread, frame);
-      await this.#change();
-    }
+    if (this.#gathered[0]?.stored.buffer !== frame.stored.buffer) await this.#sendGathered();
+    this.#gathered.push(frame);
   }
 
   /** Resolves when everything is written. Rejects with the first error. */
   async finish(): Promise<void> {
+    await this.#sendGathered();
     while (this.#failure === undefined && this.#threads.some((thread) => thread.pending > 0)) await this.#change();
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -66,22 +72,34 @@ export class FrameWriter {
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
   }
 
-  #send(thread: Thread, frame: StoredFrame): void {
-    const runs = new Float64Array(frame.runs.length * 3);
-    frame.runs.forEach((run, index) => {
-      runs.set([run.offset, run.length, run.frameOffset], index * 3);
+  async #sendGathered(): Promise<void> {
+    for (;;) {
+      if (this.#failure !== undefined) throw this.#failure;
+      const thread = this.#threads.reduce((least, each) => (each.pending < least.pending ? each : least));
+      if (thread.pending < framesPerThreadMax) return this.#send(thread, this.#gathered.splice(0));
+      await this.#change();
+    }
+  }
+
+  #send(thread: Thread, frames: readonly StoredFrame[]): void {
+    const [first] = frames;
+    if (first === undefined) return;
+    const { buffer } = first.stored;
+    // Small reads may lie in Node's pool.
+    const own = buffer instanceof ArrayBuffer && !isMarkedAsUntransferable(buffer);
+    const message = frames.map(({ info, stored, runs }): FrameToWrite => {
+      const numbers = runs.flatMap((run) => [run.offset, run.length, run.frameOffset]);
+      return { info, stored: own ? stored : Uint8Array.from(stored), runs: Float64Array.from(numbers) };
     });
-    // A copy of its own: the frame may be a part of a longer read.
-    const stored = Uint8Array.from(frame.stored);
-    const message: ToWriteWorker = { info: frame.info, stored, runs };
-    thread.worker.postMessage(message, [stored.buffer, runs.buffer]);
-    thread.pending += 1;
+    thread.worker.postMessage(message, own ? [buffer] : []);
+    thread.pending += frames.length;
   }
 
   #heard(thread: Thread, message: FromWriteWorker): void {
-    thread.pending -= 1;
-    if (message.kind === "written") this.dataBytes += message.dataBytes;
-    else this.#failed(errorFromWire(message.name, message.message));
+    if (message.kind === "written") {
+      thread.pending -= message.frames;
+      this.dataBytes += message.dataBytes;
+    } else this.#failed(errorFromWire(message.name, message.message));
     this.#wake?.();
   }
 

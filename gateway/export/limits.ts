@@ -57,3 +57,5 @@ export const journalConnections = 16;
 export const writeThreadsMax = 4;
 /** Frames (256 KiB) that wait for one such thread: enough that none is idle while the journal is read. */
 export const framesPerThreadMax = 24;
+/** So much written since, and the next write-back to the disk begins while frames are still decoded. */
+export const writeBackBytes = 64 * MiB;

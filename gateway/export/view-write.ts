@@ -5,6 +5,7 @@ import { storedFrames } from "#core/recovery/image-stream.ts";
 import { syncFolder } from "./durable-file.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { type CheckpointVolume, viewOf } from "./view-export.ts";
+import { WriteBack } from "./write-back.ts";
 
 export interface WriteViewOptions extends CheckpointVolume {
   /** A new file; one that exists is refused. */
@@ -39,17 +40,21 @@ async function writeSparse(file: string, options: WriteViewOptions): Promise<num
   const { sizeBytes, onProgress, signal } = options;
   const handle = await open(file, "w");
   const writer = new FrameWriter(handle.fd);
+  const writeBack = new WriteBack(handle);
   try {
     await handle.truncate(sizeBytes);
     for await (const frame of storedFrames(viewOf(options))) {
       signal.throwIfAborted();
       await writer.write(frame);
       onProgress(frame.reached, sizeBytes);
+      writeBack.written(writer.dataBytes);
     }
     await writer.finish();
+    await writeBack.end();
     await handle.sync();
   } finally {
     await writer.close();
+    await writeBack.end().catch(() => undefined);
     await handle.close();
   }
   onProgress(sizeBytes, sizeBytes);

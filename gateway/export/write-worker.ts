@@ -2,7 +2,7 @@
 import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { decodedFrameRoom, decodeFrame } from "#core/journal/frame.ts";
-import type { FromWriteWorker, ToWriteWorker } from "./frame-writer.ts";
+import type { FrameToWrite, FromWriteWorker, ToWriteWorker } from "./frame-writer.ts";
 import { zeroRuns } from "./zero-runs.ts";
 
 const port = parentPort;
@@ -15,19 +15,25 @@ port.on("message", (message: ToWriteWorker) => {
   port.postMessage(written(message));
 });
 
-function written({ info, stored, runs }: ToWriteWorker): FromWriteWorker {
+function written(frames: ToWriteWorker): FromWriteWorker {
   try {
-    const raw = decodeFrame({ frames: [info] }, 0, stored, "stored", decoded);
-    let dataBytes = 0;
-    for (let at = 0; at < runs.length; at += 3) {
-      const [offset = 0, length = 0, frameOffset = 0] = runs.subarray(at, at + 3);
-      dataBytes += writeData(raw.subarray(frameOffset, frameOffset + length), offset);
-    }
-    return { kind: "written", dataBytes };
+    const dataBytes = frames.reduce((sum, frame) => sum + writeFrame(frame), 0);
+    return { kind: "written", frames: frames.length, dataBytes };
   } catch (error) {
     if (!(error instanceof Error)) return { kind: "failed", name: "Error", message: String(error) };
     return { kind: "failed", name: error.name, message: error.message };
   }
+}
+
+/** Returns the bytes written. */
+function writeFrame({ info, stored, runs }: FrameToWrite): number {
+  const raw = decodeFrame({ frames: [info] }, 0, stored, "stored", decoded);
+  let dataBytes = 0;
+  for (let at = 0; at < runs.length; at += 3) {
+    const [offset = 0, length = 0, frameOffset = 0] = runs.subarray(at, at + 3);
+    dataBytes += writeData(raw.subarray(frameOffset, frameOffset + length), offset);
+  }
+  return dataBytes;
 }
 
 /** Zeros are left as holes. */
