@@ -11,6 +11,7 @@ import { formatDuration } from "#core/units.ts";
 import type { Bench } from "./bench.ts";
 import type { FindingsRecord } from "./findings.ts";
 import { firstSync } from "./first-sync.ts";
+import { functions } from "./functions.ts";
 import { guest } from "./guest.ts";
 import { ingest } from "./ingest.ts";
 import { roundsDefault } from "./limits.ts";
@@ -21,7 +22,7 @@ import { rto } from "./rto.ts";
 import { viewOpen } from "./view-open.ts";
 import { viewWrite } from "./view-write.ts";
 
-const benches: readonly Bench[] = [guest, ingest, firstSync, viewOpen, viewWrite, rto];
+const benches: readonly Bench[] = [guest, ingest, firstSync, viewOpen, viewWrite, rto, functions];
 const root = fileURLToPath(new URL("..", import.meta.url));
 const resultsFolder = join(root, ".cache", "bench");
 

@@ -27,6 +27,16 @@ const entries: Plugin = {
   },
 };
 
+/** zod carries its messages in fifty languages, a quarter of each bundle; nothing here asks for another than its default. */
+const englishOnly: Plugin = {
+  name: "english-only",
+  setup: ({ onResolve }) => {
+    onResolve({ filter: /^\.\.\/locales\/index\.js$/ }, ({ resolveDir }) =>
+      resolveDir.includes("/zod/") ? { path: join(resolveDir, "../locales/en.js") } : undefined,
+    );
+  },
+};
+
 /**
  * Bundles every function into `directory`, in one run of esbuild; each bundle stands alone. The SDK is in it: the runtime's own
  * is another version tomorrow, and slower to load whole than the shaken part of it (docs/performance.md). `external` leaves packages out.
@@ -36,7 +46,7 @@ export async function bundleFunctions(directory: string, external: string[] = []
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: functionFolders.map((name) => ({ in: `lambda:${name}`, out: `${name}/index` })),
-    plugins: [entries],
+    plugins: [entries, englishOnly],
     outdir: directory,
     outExtension: { ".js": ".mjs" },
     external,

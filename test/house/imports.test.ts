@@ -12,7 +12,7 @@ const walls: Readonly<Record<string, readonly string[]>> = {
   // Names files of functions/ and workflows/ by path only; shares the command line's reader of TOML files.
   infra: ["core", "adapters", "cli", "infra"],
   scripts: ["core", "adapters", "gateway", "cli", "scripts"],
-  bench: ["core", "adapters", "functions", "gateway", "cli", "scripts", "bench"],
+  bench: ["core", "adapters", "functions", "gateway", "cli", "infra", "scripts", "bench"],
 };
 
 /** Packages that core may use: they compute and do nothing else. */

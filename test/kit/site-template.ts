@@ -44,6 +44,11 @@ export class SiteTemplate {
     );
   }
 
+  /** Types of resources that it has. */
+  get types(): ReadonlySet<string> {
+    return new Set(Object.values(this.#resources).map(({ Type }) => Type));
+  }
+
   deletionPolicy(id: string): string | undefined {
     return this.#resources[id]?.DeletionPolicy;
   }
