@@ -1,8 +1,10 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { decideAccess, type Statement } from "../test/kit/iam-policies.ts";
 import { SiteTemplate, statementsOf, testAccount } from "../test/kit/site-template.ts";
 import { createOnceAreas } from "./constructs/bucket-areas.ts";
-import { functionFolders } from "./folders.ts";
+import { functionFolders, root } from "./folders.ts";
 
 const site = new SiteTemplate({ encryption: "kms" });
 const bucket = site.arnOf("AWS::S3::Bucket");
@@ -181,6 +183,13 @@ describe("wildcards", () => {
     );
     const allowed = /^(xray:(Put|Get)\w+|logs:\w*(LogDelivery|LogDeliveries|ResourcePolic\w+|LogGroups))$/;
     expect([...new Set(actions)].filter((action) => !allowed.test(action))).toEqual([]);
+  });
+});
+
+describe("the policy that docs/aws.md gives to gateways of other accounts", () => {
+  it("is the one of the output", () => {
+    const [, text = ""] = /```json\n([\s\S]*?)```/.exec(readFileSync(join(root, "docs/aws.md"), "utf8")) ?? [];
+    expect(statementsOf(JSON.parse(text))).toEqual(attached("GatewaysPolicy"));
   });
 });
 
