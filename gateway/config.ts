@@ -8,6 +8,7 @@ import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
 import { parseBytes, parseDuration } from "#core/units.ts";
+import { keyCharactersMin } from "./barrier/limits.ts";
 import * as limits from "./limits.ts";
 
 /** When an export may be served read-write although the site could not be asked (R17). */
@@ -19,6 +20,14 @@ export type StartWithoutGrant =
 /** What becomes of the exports when this gateway is fenced off by a newer session or term. */
 export type OnFenced = "read-only" | "stop" | "continue";
 
+/** How a source gateway of several takes part in their barriers: it coordinates them where it listens. */
+export interface BarrierConfig {
+  readonly listen: HostAndPort | undefined;
+  readonly connect: HostAndPort | undefined;
+  /** What all source gateways of the VPG share. */
+  readonly key: Uint8Array;
+}
+
 export interface SourceVolumeConfig {
   readonly vmName: string;
   readonly name: string;
@@ -27,11 +36,18 @@ export interface SourceVolumeConfig {
   readonly sectorBytes: 512 | 4096;
 }
 
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface SourceConfig {
   readonly vpg: string;
   /** Absolute path of the Unix socket. */
   readonly socket: string | undefined;
-  readonly listen: { readonly host: string; readonly port: number } | undefined;
+  readonly listen: HostAndPort | undefined;
+  /** Undefined when the VPG has one source gateway. */
+  readonly barrier: BarrierConfig | undefined;
   readonly bufferBytes: number;
   readonly startWithoutGrant: StartWithoutGrant;
   readonly onFenced: OnFenced;
@@ -77,6 +93,8 @@ const text = z.string().min(1).max(4096);
 const bytes = z.string().transform((value, context) => asIssue(context, () => parseBytes(value)));
 const duration = z.string().transform((value, context) => asIssue(context, () => parseDuration(value)));
 
+const address = z.string().regex(/^[^\s]+:\d{1,5}$/, 'must be HOST:PORT, such as "127.0.0.1:10809"');
+
 const fileSchema = z.strictObject({
   site: z.url({ protocol: /^https?$/, error: 'must be the URL of the recovery site, such as "http://127.0.0.1:7700"' }),
   auth: z.enum(["token", "iam"]).optional(),
@@ -88,10 +106,10 @@ const fileSchema = z.strictObject({
     .strictObject({
       vpg: nameSchema,
       socket: text.optional(),
-      listen: z
-        .string()
-        .regex(/^[^\s]+:\d{1,5}$/, 'must be HOST:PORT, such as "127.0.0.1:10809"')
-        .optional(),
+      listen: address.optional(),
+      barrier_listen: address.optional(),
+      barrier_connect: address.optional(),
+      barrier_key_file: text.optional(),
       buffer: bytes.optional(),
       start_without_grant: z
         .union([z.enum(["never", "always"]), z.string().regex(/^after \S+$/)], {
@@ -193,6 +211,7 @@ function sourceOf(
     vpg: file.vpg,
     socket: file.socket === undefined ? undefined : absolute(file.socket),
     listen: file.listen === undefined ? undefined : hostAndPort(file.listen),
+    barrier: barrierOf(file, path, absolute),
     bufferBytes,
     startWithoutGrant: grantOf(file.start_without_grant ?? "never", path),
     onFenced: file.on_fenced ?? "read-only",
@@ -220,7 +239,37 @@ function grantOf(value: string, path: string): StartWithoutGrant {
   }
 }
 
-function hostAndPort(value: string): { readonly host: string; readonly port: number } {
+function barrierOf(
+  file: NonNullable<ConfigFile["source"]>,
+  path: string,
+  absolute: (path: string) => string,
+): BarrierConfig | undefined {
+  const { barrier_listen: listen, barrier_connect: connect, barrier_key_file: keyFile } = file;
+  if (listen === undefined && connect === undefined && keyFile === undefined) return undefined;
+  if ((listen === undefined) === (connect === undefined)) {
+    throw new InvalidInput(
+      `${path}: [source] needs either barrier_listen, where the VPG's own source gateway coordinates, or barrier_connect to there`,
+    );
+  }
+  if (keyFile === undefined) {
+    throw new InvalidInput(
+      `${path}: [source] needs barrier_key_file = "barrier.key" (openssl rand -hex 32 > barrier.key)`,
+    );
+  }
+  const key = readText(absolute(keyFile), "barrier_key_file").trim();
+  if (key.length < keyCharactersMin) {
+    throw new InvalidInput(
+      `${absolute(keyFile)} must hold at least ${keyCharactersMin} characters (openssl rand -hex 32 makes it)`,
+    );
+  }
+  return {
+    listen: listen === undefined ? undefined : hostAndPort(listen),
+    connect: connect === undefined ? undefined : hostAndPort(connect),
+    key: Buffer.from(key, "utf8"),
+  };
+}
+
+function hostAndPort(value: string): HostAndPort {
   const colon = value.lastIndexOf(":");
   return { host: value.slice(0, colon).replace(/^\[(.*)\]$/, "$1"), port: Number(value.slice(colon + 1)) };
 }

@@ -6,6 +6,7 @@ import { newId } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
 import { version } from "#core/version.ts";
+import type { WrapPeerChannel } from "./barrier/source-barrier.ts";
 import { type GatewayConfig, loadGatewayConfig } from "./config.ts";
 import { CommandRunner } from "./control/command-runner.ts";
 import type { CommandHandlers } from "./control/handlers.ts";
@@ -30,6 +31,8 @@ export interface GatewayOptions {
   readonly onCrash?: (error: Error) => void;
   /** Opens the protected disks; files and block devices by default. */
   readonly openDisk?: OpenDisk;
+  /** Puts something between the gateway and its coordinator's barriers; nothing by default. */
+  readonly wrapChannel?: WrapPeerChannel;
 }
 
 export interface GatewayStatus {
@@ -121,12 +124,13 @@ class Gateway implements RunningGateway {
     const { config, log, state } = parts;
     const clock = new SystemClock();
     const common = { ...parts, clock, random: new SystemRandom(), hooks: config.hooks, directory: config.directory };
+    const { openDisk, wrapChannel } = options;
     const onCrash = options.onCrash ?? ((error: Error) => endProcess(log, error));
     let source: SourceHalf | undefined;
     let recovery: RecoveryHalf | undefined;
     try {
       if (config.source !== undefined) {
-        source = await SourceHalf.open({ ...common, config: config.source, onCrash, openDisk: options.openDisk });
+        source = await SourceHalf.open({ ...common, config: config.source, onCrash, openDisk, wrapChannel });
       }
       if (config.recovery !== undefined) recovery = await openRecovery(config.recovery.directory, common);
       const handlers: CommandHandlers = { ...source?.handlers, ...recovery?.handlers };

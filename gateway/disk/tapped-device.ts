@@ -1,9 +1,11 @@
 /**
  * A disk whose writes are journaled: the order of R1, the honesty of R2 and R3.
  * Per write: lock the range -> inner disk -> its acknowledgement -> tap -> unlock -> return (the guest's reply). The network is never waited for.
+ * While a barrier holds acknowledgements (R11) the range stays locked, so that no read shows what isn't acknowledged.
  */
 
 import type { Tap } from "../tap/tap.ts";
+import { AcknowledgementGate } from "./acknowledgement-gate.ts";
 import type { BlockDevice } from "./block-device.ts";
 import { ChunkSet } from "./chunk-set.ts";
 import { flushGrainBytes, pieceBytes, repairBytesMax } from "./limits.ts";
@@ -27,6 +29,7 @@ export class TappedDevice implements BlockDevice {
   readonly #tap: Tap;
   readonly #volume: number;
   readonly #onTapFault: (error: unknown) => void;
+  readonly #gate: AcknowledgementGate;
   readonly #lock = new RangeLock();
   readonly #watches: Watched[] = [];
   /** Written and not yet covered by a good flush. */
@@ -38,11 +41,18 @@ export class TappedDevice implements BlockDevice {
   readonly trim?: (offset: number, length: number) => void | Promise<void>;
 
   /** `onTapFault` is told when a tap breaks its promise not to throw: the guest's write succeeds, the range is distrusted, and the volume needs a sync. */
-  constructor(inner: BlockDevice, tap: Tap, volume: number, onTapFault: (error: unknown) => void) {
+  constructor(
+    inner: BlockDevice,
+    tap: Tap,
+    volume: number,
+    onTapFault: (error: unknown) => void,
+    gate = new AcknowledgementGate(),
+  ) {
     this.#inner = inner;
     this.#tap = tap;
     this.#volume = volume;
     this.#onTapFault = onTapFault;
+    this.#gate = gate;
     this.#unflushed = new ChunkSet(inner.sizeBytes, flushGrainBytes);
     this.#flushing = new ChunkSet(inner.sizeBytes, flushGrainBytes);
     if (inner.trim !== undefined) {
@@ -175,9 +185,27 @@ export class TappedDevice implements BlockDevice {
       return this.#changeDone(this.#lock.hold(offset, length, true), pending, source, fua);
     }
     this.#append(offset, length, source);
+    if (this.#gate.held) {
+      return this.#changeHeld(this.#lock.hold(offset, length, true), fua);
+    }
     if (fua) {
       return this.flush();
     }
+  }
+
+  async #changeHeld(hold: RangeHold, fua: boolean): Promise<void> {
+    await this.#releaseAcknowledged(hold);
+    if (fua) {
+      await this.flush();
+    }
+  }
+
+  /** Unlocks a range once what was done to it may be told. */
+  async #releaseAcknowledged(hold: RangeHold): Promise<void> {
+    if (this.#gate.held) {
+      await this.#gate.passed();
+    }
+    this.#lock.release(hold);
   }
 
   async #changeLater(
@@ -211,7 +239,7 @@ export class TappedDevice implements BlockDevice {
     try {
       this.#append(hold.start, hold.end - hold.start, source);
     } finally {
-      this.#lock.release(hold);
+      await this.#releaseAcknowledged(hold);
     }
     if (fua) {
       await this.flush();
@@ -253,7 +281,7 @@ export class TappedDevice implements BlockDevice {
         }
       }
     } finally {
-      this.#lock.release(hold);
+      await this.#releaseAcknowledged(hold);
     }
     throw cause;
   }

@@ -3,6 +3,7 @@ import { CommandFailed, type FarshoreError, InvalidInput, NoCheckpoint, SourceSh
 import { type Id, idSchema } from "#core/ids.ts";
 import { formatPosition, type Position } from "#core/journal/position.ts";
 import type { Clock, Log } from "#core/ports.ts";
+import type { SourceBarrier } from "../barrier/source-barrier.ts";
 import type { VmHooks } from "../config.ts";
 import type { CommandContext, CommandHandlers } from "../control/handlers.ts";
 import { hookEnvironment, hookOutcome, runHook, vmState } from "../control/hooks.ts";
@@ -18,6 +19,7 @@ export interface SourceCommandParts {
   readonly directory: string;
   readonly state: StateDirectory;
   readonly sessionLog: SessionLog;
+  readonly barrier: Pick<SourceBarrier, "asked" | "makesCheckpoints">;
   readonly clock: Clock;
   readonly log: Log;
   readonly flushDisks: () => Promise<void>;
@@ -60,7 +62,10 @@ export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
   return {
     "tag-checkpoint": async (body, context) => {
       checkVpg(parts, body.vpgId);
-      const position = parts.sessionLog.tag(body.tag);
+      const { barrier, sessionLog } = parts;
+      const position = barrier.makesCheckpoints
+        ? await barrier.asked(body.tag, context.signal)
+        : sessionLog.tag(body.tag);
       await durable(parts.sessionLog, position, context.signal);
       return { checkpointId: formatPosition(position) };
     },

@@ -1,6 +1,7 @@
 import type { ProcessLock } from "#adapters/embedded/process-lock.ts";
 import { InvalidInput } from "#core/errors.ts";
 import type { SourceVolumeConfig } from "../config.ts";
+import type { AcknowledgementGate } from "../disk/acknowledgement-gate.ts";
 import type { BlockDevice } from "../disk/block-device.ts";
 import { lockDisk } from "../disk/disk-lock.ts";
 import { FileDevice } from "../disk/file-device.ts";
@@ -84,8 +85,8 @@ export class SourceDisks {
   }
 
   /** Ties the disks to their tap, whose volume numbers are the places in the configuration. Once, before anything is exported. */
-  tapWith(tap: Tap, onTapFault: (error: unknown) => void): void {
-    this.#tapped = this.#inner.map((disk, index) => new TappedDevice(disk, tap, index, onTapFault));
+  tapWith(tap: Tap, onTapFault: (error: unknown) => void, gate?: AcknowledgementGate): void {
+    this.#tapped = this.#inner.map((disk, index) => new TappedDevice(disk, tap, index, onTapFault, gate));
   }
 
   /** Names, sizes and sectors as a site is told them. */

@@ -2,6 +2,7 @@ import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
 import { type FarshoreError, Fenced, InvalidInput } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
+import { SourceBarrier, type WrapPeerChannel } from "../barrier/source-barrier.ts";
 import type { SourceConfig, VmHooks } from "../config.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
 import type { SiteAddress, SiteClient } from "../control/site-client.ts";
@@ -31,6 +32,7 @@ export interface SourceOptions {
   /** The loop that opens sessions came to an end that nobody foresaw: the process must end, and its next start syncs. */
   readonly onCrash: (error: Error) => void;
   readonly openDisk?: OpenDisk | undefined;
+  readonly wrapChannel?: WrapPeerChannel | undefined;
 }
 
 export interface SourceStatus {
@@ -53,6 +55,7 @@ export class SourceHalf {
   readonly #options: SourceOptions;
   readonly #state: SourceState;
   readonly #disks: SourceDisks;
+  readonly #barrier: SourceBarrier;
   readonly #server: NbdServer;
   readonly #log: SessionLog;
   readonly #sync: SyncRunner;
@@ -76,6 +79,7 @@ export class SourceHalf {
     state: SourceState,
     disks: SourceDisks,
     server: NbdServer,
+    barrier: SourceBarrier,
     heldVpgId: Id | null,
   ) {
     const { config, clock, log } = options;
@@ -83,12 +87,13 @@ export class SourceHalf {
     this.#state = state;
     this.#disks = disks;
     this.#server = server;
+    this.#barrier = barrier;
     this.#heldVpgId = heldVpgId;
     this.serving = new Promise((resolve) => {
       this.#served = resolve;
     });
     this.#log = new SessionLog({ sizes: disks.sizes, bufferBytes: config.bufferBytes, clock });
-    disks.tapWith(this.#log, (error) => log.error("tap.fault", { error }));
+    disks.tapWith(this.#log, (error) => log.error("tap.fault", { error }), barrier.gate);
     this.#sync = new SyncRunner({
       log: this.#log,
       sources: disks.tapped,
@@ -103,6 +108,7 @@ export class SourceHalf {
       vpgName: config.vpg,
       vmNames: [...new Set(config.volumes.map((volume) => volume.vmName))],
       sessionLog: this.#log,
+      barrier,
       vpgId: () => state.facts.vpgId,
       flushDisks: () => disks.flush(),
       hold: () => this.#hold(true),
@@ -122,12 +128,14 @@ export class SourceHalf {
     try {
       if (config.socket !== undefined) await server.listenUnix(config.socket);
       if (config.listen !== undefined) await server.listenTcp(config.listen.port, config.listen.host);
+      const { clock, wrapChannel } = options;
+      const barrier = await SourceBarrier.open({ config: config.barrier, clock, events: log, wrapChannel });
+      return new SourceHalf(options, state, disks, server, barrier, heldVpgId);
     } catch (error) {
       await server.close();
       await disks.close();
       throw error;
     }
-    return new SourceHalf(options, state, disks, server, heldVpgId);
   }
 
   start(): void {
@@ -156,6 +164,7 @@ export class SourceHalf {
         writes,
         writtenBytes,
         shippedBytes: log.backlog?.shippedBytes ?? 0,
+        ...(this.#barrier.problem === undefined ? {} : { barrierProblem: this.#barrier.problem }),
       },
     ];
   }
@@ -193,6 +202,8 @@ export class SourceHalf {
   async close(): Promise<{ readonly clean: boolean }> {
     this.#stop.abort(new Error("the gateway stops"));
     await this.#loop;
+    // What it holds back is let go: the guests' last writes are waited for.
+    await this.#barrier.close();
     await this.#server.close();
     await this.#disks.exportAs("absent");
     await this.#sync.stop();
@@ -279,7 +290,9 @@ export class SourceHalf {
       log: this.#log,
       state: this.#state,
       events: log,
+      onInterval: () => this.#barrier.tick(),
     });
+    this.#barrier.opened(vpgId, reply.barrier, this.#log);
     this.#session = session;
     await this.#disks.exportAs(this.#held ? "read-only" : "read-write");
     this.#served();

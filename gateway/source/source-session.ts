@@ -34,6 +34,8 @@ export class SourceSession {
     readonly log: SessionLog;
     readonly state: SourceState;
     readonly events: Log;
+    /** Once a checkpoint interval, when the log was cut. */
+    readonly onInterval: () => void;
   }) {
     const { reply, log, events } = options;
     this.vpgId = options.vpgId;
@@ -61,11 +63,19 @@ export class SourceSession {
       },
     });
     log.attach(
-      { term: reply.term, session: reply.session, journalVolumes: options.journalVolumes },
+      {
+        term: reply.term,
+        session: reply.session,
+        journalVolumes: options.journalVolumes,
+        checkpoints: reply.barrier === undefined ? "markers" : "barriers",
+      },
       this.#shipper,
       startOf(reply),
     );
-    this.#flushTimer = setInterval(() => log.flush(), reply.checkpointIntervalMs);
+    this.#flushTimer = setInterval(() => {
+      log.flush();
+      options.onInterval();
+    }, reply.checkpointIntervalMs);
     this.#saveTimer = setInterval(() => {
       // A state directory that can't be written makes the next start compare more, and loses nothing.
       this.save().catch((error: unknown) => events.warn("state.not-saved", { error }));

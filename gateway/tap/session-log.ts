@@ -1,5 +1,5 @@
 import { NoCheckpoint } from "#core/errors.ts";
-import type { BatchEvent } from "#core/journal/batch.ts";
+import type { BarrierEvent, BatchEvent } from "#core/journal/batch.ts";
 import { writeBytesMax, zeroBytesMax } from "#core/journal/limits.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { Clock } from "#core/ports.ts";
@@ -17,6 +17,8 @@ export interface LogSession {
   readonly session: number;
   /** The journal's number of each volume, in the order of the configuration. */
   readonly journalVolumes: readonly number[];
+  /** What makes its checkpoints: its own markers, or barriers with the VPG's other source gateways (R11). */
+  readonly checkpoints?: "markers" | "barriers";
 }
 
 /** Where sealed segments go; their buffers are the receiver's from then on. */
@@ -51,6 +53,9 @@ export class SessionLog implements Tap {
   #batches = 0;
   #lastSequence = 0;
   #appendedSinceMarker = false;
+  /** Sequence of the newest hold, 0 before the first. */
+  #holdSequence = 0;
+  #heldSinceFlush = false;
   #paused = false;
   #overflowed = false;
   #fenced = false;
@@ -93,6 +98,7 @@ export class SessionLog implements Tap {
     this.#session = { ...session, sink, backlog: new Backlog(this.#bufferBytes) };
     this.#batches = 0;
     this.#lastSequence = 0;
+    this.#holdSequence = 0;
     this.#overflowed = false;
     this.#writes = 0;
     this.#writtenBytes = 0;
@@ -149,6 +155,11 @@ export class SessionLog implements Tap {
     return this.#session !== undefined && !this.#paused && !this.#overflowed && !this.#fenced && !this.#closed;
   }
 
+  /** Nothing on the disks is unlike the journal: a checkpoint would be valid. */
+  get whole(): boolean {
+    return this.journaling && !this.syncing;
+  }
+
   get syncing(): boolean {
     return this.tracks.some((track) => track.syncing);
   }
@@ -183,16 +194,22 @@ export class SessionLog implements Tap {
 
   // --- cuts and markers ---
 
-  /** Called once a checkpoint interval: a marker if anything was appended since the last, or only a cut while a sync runs. */
+  /**
+   * Called once a checkpoint interval: a marker if anything was appended since the last, or only a cut while a sync runs, or where
+   * barriers make the checkpoints and none did it.
+   */
   flush(): void {
     if (!this.journaling) return;
-    if (this.syncing) this.cut();
+    const cutOnly = this.syncing || (this.#session?.checkpoints === "barriers" && !this.#heldSinceFlush);
+    this.#heldSinceFlush = false;
+    if (cutOnly) this.cut();
+    else if (this.#session?.checkpoints === "barriers") return;
     else if (this.#appendedSinceMarker) this.#mark("");
   }
 
   /** Puts a tagged marker into the stream now; it is a checkpoint once acknowledged. Throws `NoCheckpoint` while none can be valid. */
   tag(tag: string): Position {
-    const marked = this.journaling && !this.syncing && this.#mark(tag);
+    const marked = this.whole && this.#mark(tag);
     const position = this.lastPosition;
     if (!marked || position === undefined) {
       throw new NoCheckpoint(
@@ -203,24 +220,52 @@ export class SessionLog implements Tap {
     return position;
   }
 
+  /**
+   * R11: everything appended so far stands at or before the position that is answered, which a barrier may name; undefined while no
+   * checkpoint can be valid. Whoever asks withholds acknowledgements before.
+   */
+  hold(): Position | undefined {
+    if (!this.whole || this.#session === undefined) return undefined;
+    if (this.#appendedSinceMarker || this.#holdSequence === 0) {
+      const time = this.#clock.now();
+      if (!this.#event((sequence) => ({ kind: "hold", sequence, time }))) return undefined;
+      this.#holdSequence = this.#lastSequence;
+      this.#appendedSinceMarker = false;
+      this.cut();
+    }
+    this.#heldSinceFlush = true;
+    return { session: this.#session.session, sequence: this.#holdSequence };
+  }
+
+  /** Appends the coordinator's record of a barrier that held; `heldAt` is `monotonicMs()` of its instant, from which its age counts. */
+  barrier(barrier: Omit<BarrierEvent, "kind" | "sequence">, heldAt: number): Position | undefined {
+    const appended = this.#appendedSinceMarker;
+    if (!this.journaling || !this.#event((sequence) => ({ kind: "barrier", sequence, ...barrier }))) return undefined;
+    // It changes nothing on the disks: what stood still goes on standing still.
+    this.#appendedSinceMarker = appended;
+    this.cut(heldAt);
+    return this.lastPosition;
+  }
+
   /** Seals the open segment and hands it on. */
-  cut(): void {
+  cut(lastAt = monotonicMs()): void {
     const segment = this.#open;
     const session = this.#session;
     if (segment === undefined || session === undefined) return;
     this.#open = undefined;
-    const { sealed, kept } = segment.seal(this.#clock.now(), monotonicMs());
+    const { sealed, kept } = segment.seal(this.#clock.now(), lastAt);
     session.backlog.sealed(sealed, segment.firstAt, kept);
     session.sink.push(sealed);
   }
 
   /**
-   * The clean end: a marker, then the close record; false, with only a cut, when the journal lacks something, so that no close
+   * The clean end: a marker where they make the checkpoints, then the close record; false, with only a cut, when the journal lacks something, so that no close
    * may be said. The guests must be gone before.
    */
   close(): boolean {
-    const whole = this.journaling && !this.syncing;
-    const marked = whole && (!this.#appendedSinceMarker || this.#mark(""));
+    const { whole } = this;
+    const marks = this.#session?.checkpoints !== "barriers";
+    const marked = whole && (!marks || !this.#appendedSinceMarker || this.#mark(""));
     const closed = marked && this.#event((sequence) => ({ kind: "close", sequence }));
     this.cut();
     this.#closed = true;
