@@ -53,6 +53,7 @@ const fileSchema = z.strictObject({
     z.strictObject({
       name: nameSchema,
       boot_group: z.int().optional(),
+      source_gateway: nameSchema.optional(),
       volume: z.array(
         z.strictObject({
           name: nameSchema,
@@ -104,6 +105,7 @@ export function readVpgFile(file: string): CreateVpg {
     vms: read.vm.map((vm) => ({
       name: vm.name,
       bootGroup: vm.boot_group,
+      ...(vm.source_gateway === undefined ? {} : { sourceGateway: vm.source_gateway }),
       volumes: vm.volume.map((volume) => ({ name: volume.name, sizeBytes: volume.size, sectorBytes: volume.sector })),
     })),
     trigger: read.trigger && triggerOf(read.trigger),

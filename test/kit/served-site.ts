@@ -11,10 +11,13 @@ import { QuietLog } from "./quiet-log.ts";
 
 export const servedVpg = "shop";
 export const servedVm = "db";
+export const servedVmElsewhere = "web";
 
 export interface ServedPlan {
   readonly volumes: readonly { readonly name: string; readonly sizeBytes: number }[];
   readonly checkpointIntervalMs: number;
+  /** Of a second VM, whose disks are on gateway lyon-gw (the token of the stranger). */
+  readonly elsewhere?: readonly { readonly name: string; readonly sizeBytes: number }[];
 }
 
 /** An embedded site in this process, on loopback, with one VPG and tokens of every role: real functions, real files. */
@@ -68,7 +71,12 @@ export class SiteStage {
         recoveryGateway: "berlin-gw",
         compute: "gateway",
         checkpointIntervalMs: plan.checkpointIntervalMs,
-        vms: [{ name: servedVm, volumes: plan.volumes }],
+        vms: [
+          { name: servedVm, volumes: plan.volumes },
+          ...(plan.elsewhere === undefined
+            ? []
+            : [{ name: servedVmElsewhere, sourceGateway: "lyon-gw", volumes: plan.elsewhere }]),
+        ],
       }),
     );
     return new SiteStage({ directory, url: served.url, log, vpgId, tokens }, served);
