@@ -36,6 +36,7 @@ export async function foldBarriers(
   let fold = settled;
   for await (const item of rowsAfter(site, vpgId, settled.through)) {
     const row = rowOfItem(item);
+    if (row === undefined) continue;
     const listed = isListed(row);
     const whole = fold === settled && (listed || isSettled(row, sessions));
     fold = advanced(fold, item.sk, row, listed);
@@ -61,7 +62,7 @@ function isSettled(row: CheckpointRow, sessions: ReadonlyMap<number, KnownSessio
 }
 
 async function* rowsAfter(site: Site, vpgId: Id, after: string | undefined): AsyncGenerator<TableItem> {
-  const { pk } = items.checkpoint(vpgId, 0, 0);
+  const { pk } = items.batch(vpgId, 0, 0);
   let from = after === undefined ? "" : behind(after);
   for (;;) {
     const page = await site.table.query(pk, from === "" ? {} : { from });

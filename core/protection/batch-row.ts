@@ -5,7 +5,6 @@ import type { BatchHeader } from "#core/journal/batch.ts";
 import { componentsMax } from "#core/journal/limits.ts";
 import { tableFields } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
-import type { CheckpointRow } from "./checkpoint-row.ts";
 import { items } from "./items.ts";
 import { positionSchema } from "./term.ts";
 
@@ -16,17 +15,32 @@ const eventsSchema = z.array(
   z.object({ kind: z.enum(["sync-begin", "sync-end", "close", "final"]), sequence: z.int(), volume: z.int() }),
 );
 
-/**
- * Which batch an item that stands under a sequence is of: it counts only inside the valid run. Items of before this was kept
- * lack it and count by their sequence alone.
- */
-export const placeSchema = z.object({ batch: z.int().min(0).default(0) });
+/** Which batch an item that stands under a sequence is of: it counts only inside the valid run. */
+export const placeSchema = z.object({ batch: z.int().min(0) });
 
 /** Where a barrier names each gateway's session to have been held. */
 export const vectorSchema = z.array(positionSchema).max(componentsMax);
 
 /** The item of a batch's events, under the place of the first: few, so that R12 can be applied without reading batches. */
 export const eventsRowSchema = placeSchema.extend({ session: z.int(), events: eventsSchema });
+
+/** `time` by the source's clock, ms since the epoch; the marker's own tag, empty when it has none; a barrier's vector. */
+export const markerSchema = z.object({
+  sequence: z.int().min(1),
+  time: z.int(),
+  tag: z.string(),
+  vector: vectorSchema.exactOptional(),
+});
+
+/** What is known of a checkpoint beside its marker, and changes. */
+export const checkpointStateSchema = z.object({
+  validThrough: z.int(),
+  /** What operations noted on it, like that it was tested. */
+  notes: z.array(z.object({ operationId: z.string(), tag: z.string() })),
+  /** Who needs it: operations and views, each once. */
+  pins: z.array(z.string()),
+});
+export type CheckpointState = z.infer<typeof checkpointStateSchema>;
 
 /** The index of one batch: what a listing or a view needs to know without reading the object. */
 export const batchRowSchema = z.object({
@@ -40,9 +54,7 @@ export const batchRowSchema = z.object({
   /** [volume, [pages it touches, ascending]] */
   touched: z.array(z.tuple([z.int(), z.array(z.int())])),
   /** The marker or barrier the batch ends with. */
-  marker: z
-    .object({ sequence: z.int(), time: z.int(), tag: z.string(), vector: vectorSchema.exactOptional() })
-    .nullable(),
+  marker: markerSchema.nullable(),
   /** The batch ends with a hold. */
   hold: z.literal(true).exactOptional(),
   events: eventsSchema,
@@ -106,24 +118,19 @@ export function writesIn({ firstSequence, lastSequence, events, marker, hold }: 
 }
 
 /**
- * Everything the table says of a batch, all or nothing: its row, its checkpoint, its events. The row's condition comes
- * first, so that index 0 of a `ConditionFailed` means that somebody recorded the same batch before.
- * `validThrough` is the marker's instant by the site's clock.
+ * Everything the table says of a batch: its row, which is its checkpoint too when it ends with one, and of the few that have
+ * events an item of those, all or nothing. `validThrough` is the marker's instant by the site's clock.
  */
 export function rowActions(
   vpgId: Id,
   session: number,
   row: BatchRow,
   validThrough: number,
-  notes: CheckpointRow["notes"] = [],
+  notes: CheckpointState["notes"] = [],
 ): TableAction[] {
-  const actions: TableAction[] = [
-    { put: items.batch(vpgId, session, row.batch), fields: tableFields(row), if: { absent: true } },
-  ];
-  if (row.marker !== null) {
-    const fields = tableFields({ batch: row.batch, session, ...row.marker, validThrough, notes, pins: [] });
-    actions.push({ put: items.checkpoint(vpgId, session, row.marker.sequence), fields, if: { absent: true } });
-  }
+  const checkpoint: CheckpointState | undefined = row.marker === null ? undefined : { validThrough, notes, pins: [] };
+  const fields = tableFields({ ...row, session, ...(checkpoint === undefined ? {} : { checkpoint }) });
+  const actions: TableAction[] = [{ put: items.batch(vpgId, session, row.lastSequence), fields, if: { absent: true } }];
   const [first] = row.events;
   if (first !== undefined) {
     const fields = { batch: row.batch, session, events: row.events };

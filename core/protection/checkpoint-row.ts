@@ -3,28 +3,24 @@ import type { CheckpointView } from "#core/api/site-api.ts";
 import { formatPosition, type Position } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import type { TableItem } from "#core/ports.ts";
-import { placeSchema, vectorSchema } from "./batch-row.ts";
+import { type CheckpointState, checkpointStateSchema, markerSchema, placeSchema } from "./batch-row.ts";
 
-/** Of a marker or a barrier. */
-export const checkpointRowSchema = placeSchema.extend({
+/** A batch's item as far as a checkpoint is concerned; most of it is the index, which is passed over here. */
+const itemSchema = placeSchema.extend({
   session: z.int().min(1),
-  sequence: z.int().min(1),
-  /** Source clock, ms since the epoch. */
-  time: z.int(),
-  /** The marker's own tag; empty when it has none. */
-  tag: z.string(),
-  /** A barrier's: where each gateway's session was held. */
-  vector: vectorSchema.exactOptional(),
-  validThrough: z.int(),
-  /** What operations noted on it, like that it was tested. */
-  notes: z.array(z.object({ operationId: z.string(), tag: z.string() })),
-  /** Who needs it: operations and views, each once. */
-  pins: z.array(z.string()),
+  marker: markerSchema.nullable(),
+  checkpoint: checkpointStateSchema.exactOptional(),
 });
-export type CheckpointRow = z.infer<typeof checkpointRowSchema>;
 
-export const rowOfItem = (item: TableItem): CheckpointRow =>
-  checkStored(checkpointRowSchema, item.fields, "a checkpoint's item");
+/** A marker or a barrier, with what is known of it. */
+export type CheckpointRow = z.infer<typeof markerSchema> &
+  CheckpointState & { readonly session: number; readonly batch: number };
+
+/** The checkpoint that a batch ends with, if it ends with one. */
+export function rowOfItem(item: TableItem): CheckpointRow | undefined {
+  const { session, batch, marker, checkpoint } = checkStored(itemSchema, item.fields, "a batch's item");
+  return marker === null || checkpoint === undefined ? undefined : { ...marker, ...checkpoint, session, batch };
+}
 
 export const tagsOf = (row: Pick<CheckpointRow, "tag" | "notes">): string[] => [
   ...(row.tag === "" ? [] : [row.tag]),

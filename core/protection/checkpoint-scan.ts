@@ -73,13 +73,13 @@ export class CheckpointScan {
 
   /** The checkpoint there, if it is a valid one. */
   async at(position: Position): Promise<ListedCheckpoint | undefined> {
-    const item = await this.#site.table.get(items.checkpoint(this.#vpgId, position.session, position.sequence));
+    const item = await this.#site.table.get(items.batch(this.#vpgId, position.session, position.sequence));
     return item === undefined ? undefined : this.#listed(item);
   }
 
   /** Valid ones from the newest on, or from behind one, by its sort key. */
   async *newestFirst(before?: string): AsyncGenerator<ListedCheckpoint> {
-    const { pk } = items.checkpoint(this.#vpgId, 0, 0);
+    const { pk } = items.batch(this.#vpgId, 0, 0);
     let to = before;
     for (;;) {
       const page = await this.#site.table.query(pk, to === undefined ? { reverse: true } : { reverse: true, to });
@@ -95,8 +95,9 @@ export class CheckpointScan {
 
   async #listed(item: Parameters<typeof rowOfItem>[0]): Promise<ListedCheckpoint | undefined> {
     const row = rowOfItem(item);
+    if (row === undefined || !this.#isInRun(row)) return undefined;
     const known = this.#sessions.get(row.session);
-    if (known === undefined || !this.#isInRun(row)) return undefined;
+    if (known === undefined) return undefined;
     const timeline = await this.#timeline(known);
     if (timeline.checkpointOf(row) === undefined) return undefined;
     return viewOfRow(row, known.state.claim.term);

@@ -5,7 +5,8 @@ import { type Position, parsePosition } from "#core/journal/position.ts";
 import { jsonBytes, tableFields } from "#core/json.ts";
 import type { Site } from "#core/site.ts";
 import type { Annotation } from "./annotation.ts";
-import { type CheckpointRow, type ListedCheckpoint, rowOfItem } from "./checkpoint-row.ts";
+import type { CheckpointState } from "./batch-row.ts";
+import { type ListedCheckpoint, rowOfItem } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
 import { sourceGatewaysOf, volumesOf } from "./definition.ts";
 import { items } from "./items.ts";
@@ -53,7 +54,7 @@ export async function listCheckpoints(site: Site, vpgId: Id, filter: CheckpointF
   const page = { checkpoints, total, oldestTime: oldest?.time ?? null, newestTime: newest?.time ?? null };
   const last = checkpoints.at(-1);
   if (checkpoints.length < limit || last === undefined) return page;
-  return { ...page, cursor: items.checkpoint(vpgId, last.position.session, last.position.sequence).sk };
+  return { ...page, cursor: items.batch(vpgId, last.position.session, last.position.sequence).sk };
 }
 
 /** The listed checkpoint whose time is nearest, as a page of at most one. */
@@ -192,15 +193,19 @@ async function changeRow(
   site: Pick<Site, "table">,
   vpgId: Id,
   position: Position,
-  change: (row: CheckpointRow) => CheckpointRow | undefined,
+  change: (state: CheckpointState) => CheckpointState | undefined,
 ): Promise<void> {
-  const key = items.checkpoint(vpgId, position.session, position.sequence);
+  const key = items.batch(vpgId, position.session, position.sequence);
   await tryAgain(`checkpoint ${key.sk}`, async () => {
     const item = await site.table.get(key);
-    if (item === undefined) throw new NoCheckpoint(`checkpoint ${key.sk} is not listed (any more)`);
-    const next = change(rowOfItem(item));
-    if (next === undefined) return;
-    await site.table.transact([{ put: key, fields: tableFields(next), if: { rev: item.rev } }]);
+    const row = item && rowOfItem(item);
+    if (item === undefined || row === undefined)
+      throw new NoCheckpoint(`checkpoint ${key.sk} is not listed (any more)`);
+    const { validThrough, notes, pins } = row;
+    const checkpoint = change({ validThrough, notes, pins });
+    if (checkpoint === undefined) return;
+    const fields = { ...item.fields, checkpoint: tableFields(checkpoint) };
+    await site.table.transact([{ put: key, fields, if: { rev: item.rev } }]);
   });
 }
 
@@ -219,8 +224,8 @@ export async function checkpointParts(site: Site, vpg: VpgRecord, id: string): P
   if (sourceGatewaysOf(vpg.definition).length === 1) {
     return [{ position, volumes: volumesOf(vpg.definition).map(({ volume }) => volume) }];
   }
-  const item = await site.table.get(items.checkpoint(vpg.vpgId, position.session, position.sequence));
-  const vector = item && rowOfItem(item).vector;
+  const item = await site.table.get(items.batch(vpg.vpgId, position.session, position.sequence));
+  const vector = item && rowOfItem(item)?.vector;
   if (vector === undefined) throw new NoCheckpoint(`checkpoint ${id} is not listed (any more)`);
   return partsOf(site, vpg.vpgId, vector);
 }

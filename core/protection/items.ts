@@ -4,7 +4,6 @@ import type { TableKey } from "#core/ports.ts";
 /** Fixed-width decimals, so that byte order is numeric order. */
 export const ordinalText = (session: number): string => String(session).padStart(10, "0");
 export const sequenceText = (sequence: number): string => String(sequence).padStart(16, "0");
-export const batchText = (batch: number): string => String(batch).padStart(12, "0");
 
 /**
  * Where each kind of item lives in the one table of a site. The table is a cache of the bucket (R7) plus what is only of today:
@@ -16,14 +15,13 @@ export const items = {
   vpg: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "state" }),
   vpgName: (name: string): TableKey => ({ pk: "vpg-name", sk: name }),
   session: (vpgId: Id, session: number): TableKey => ({ pk: `vpg#${vpgId}#session`, sk: ordinalText(session) }),
-  batch: (vpgId: Id, session: number, batch: number): TableKey => ({
-    pk: `vpg#${vpgId}#batch`,
-    sk: `${ordinalText(session)}-${batchText(batch)}`,
-  }),
-  /** One per marker record; it counts as listed by the pure rule of core/protection/checkpoint.ts. Carries pins. */
-  checkpoint: (vpgId: Id, session: number, sequence: number): TableKey => ({
-    pk: `vpg#${vpgId}#checkpoint`,
-    sk: `${ordinalText(session)}-${sequenceText(sequence)}`,
+  /**
+   * One a batch, under its last sequence: a marker is its batch's last record, so a checkpoint is found by its position here,
+   * and a batch costs one write. It counts as listed by the pure rule of core/protection/checkpoint.ts. Carries pins.
+   */
+  batch: (vpgId: Id, session: number, lastSequence: number): TableKey => ({
+    pk: `vpg#${vpgId}#batches`,
+    sk: `${ordinalText(session)}-${sequenceText(lastSequence)}`,
   }),
   /** sync-begin, sync-end, close: few, read whole to apply R12. */
   event: (vpgId: Id, session: number, sequence: number): TableKey => ({

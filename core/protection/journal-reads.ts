@@ -42,9 +42,9 @@ export async function listBatches(
   for (const item of page.items) {
     const row = checkStored(batchRowSchema, item.fields, "a batch's item");
     const session = Number(item.sk.split("-")[0]);
-    if (comparePositions({ session, sequence: row.firstSequence }, upTo) > 0) return { batches };
     const facts = known.get(session);
     if (facts === undefined || row.batch >= facts.progress.batches || row.term !== facts.claim.term) continue;
+    if (comparePositions({ session, sequence: row.firstSequence }, upTo) > 0) return { batches };
     const { term, batch, firstSequence, lastSequence, bytes, touched } = row;
     batches.push({ term, session, batch, firstSequence, lastSequence, bytes, touched });
   }

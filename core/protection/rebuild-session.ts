@@ -5,13 +5,12 @@ import { readValidRun } from "#core/journal/valid-run.ts";
 import type { TableAction } from "#core/ports.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { Site } from "#core/site.ts";
-import { type BatchRow, rowActions, rowOf } from "./batch-row.ts";
-import type { CheckpointRow } from "./checkpoint-row.ts";
+import { type BatchRow, type CheckpointState, rowActions, rowOf } from "./batch-row.ts";
 import { advance, type SessionProgress, startOf } from "./session-progress.ts";
 import { sessionAction } from "./session-store.ts";
 
 /** Checkpoint id to what operations noted on it. */
-export type Notes = ReadonlyMap<string, CheckpointRow["notes"]>;
+export type Notes = ReadonlyMap<string, CheckpointState["notes"]>;
 
 /** Actions of one transaction at most; a batch has a handful. */
 const actionsMost = 100;

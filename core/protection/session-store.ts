@@ -9,7 +9,7 @@ import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
 import { type BatchRow, batchRowSchema, placeSchema, rowActions, rowOf } from "./batch-row.ts";
 import { ChainGuard } from "./chain-guard.ts";
-import { batchText, items, ordinalText } from "./items.ts";
+import { items, ordinalText } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { readStored } from "./read-object.ts";
 import { advance, progressSchema, type SessionProgress, startOf } from "./session-progress.ts";
@@ -122,7 +122,7 @@ async function foldRows(site: Site, state: SessionState, start: SessionProgress)
   const to = ordinalText(claim.session + 1);
   let progress = start;
   for (;;) {
-    const from = `${ordinalText(claim.session)}-${batchText(progress.batches)}`;
+    const from = items.batch(vpgId, claim.session, progress.lastSequence + 1).sk;
     const page = await site.table.query(pk, { from, to, limit: limits.rowsPerRead });
     for (const item of page.items) {
       const row = checkStored(batchRowSchema, item.fields, "a batch's item");
@@ -130,14 +130,14 @@ async function foldRows(site: Site, state: SessionState, start: SessionProgress)
       progress = advance(progress, row);
       if (progress.end !== "open") return progress;
     }
-    if (page.items.length < limits.rowsPerRead) return progress;
+    if (page.cursor === undefined) return progress;
   }
 }
 
 /** Rows behind the unbroken run: batches that came before one that is still missing. */
 export async function rowsAhead(site: Site, { vpgId, claim, progress }: SessionState): Promise<readonly BatchRow[]> {
   const { pk } = items.batch(vpgId, claim.session, 0);
-  const from = `${ordinalText(claim.session)}-${batchText(progress.batches)}`;
+  const from = items.batch(vpgId, claim.session, progress.lastSequence + 1).sk;
   const page = await site.table.query(pk, { from, to: ordinalText(claim.session + 1), limit: limits.rowsPerRead });
   return page.items.map((item) => checkStored(batchRowSchema, item.fields, "a batch's item"));
 }
@@ -158,9 +158,9 @@ async function mendNext(site: Site, state: SessionState, progress: SessionProgre
 }
 
 /**
- * Writes a batch's items; that somebody else did so first is as good. Two batches claim one place of a checkpoint or an event
- * only when one of them breaks the chain, which no single process may know of: sequences grow along the valid run, so the
- * lower number has the place and the higher one is void.
+ * Writes a batch's item, in one plain write unless it has events; that somebody else did so first is as good. Two batches
+ * claim one place only when one of them breaks the chain, which no single process may know of: sequences grow along the valid
+ * run, so the lower number has the place and the higher one is void.
  */
 export async function recordRow(
   site: Site,
@@ -175,7 +175,6 @@ export async function recordRow(
     return;
   } catch (error) {
     if (!(error instanceof ConditionFailed)) throw error;
-    if (error.details["index"] === 0) return;
   }
   await tryAgain(`batch ${row.batch} of session ${session}`, async () => {
     const settled = await settlePlaces(site, row.batch, actions);
@@ -190,8 +189,8 @@ async function settlePlaces(
   actions: readonly TableAction[],
 ): Promise<readonly TableAction[] | undefined> {
   const settled: TableAction[] = [];
-  for (const [index, action] of actions.entries()) {
-    const holder = index > 0 && "put" in action ? await site.table.get(action.put) : undefined;
+  for (const action of actions) {
+    const holder = "put" in action ? await site.table.get(action.put) : undefined;
     if (holder !== undefined && checkStored(placeSchema, holder.fields, "a batch's item").batch <= batch)
       return undefined;
     settled.push(holder === undefined ? action : { ...action, if: { rev: holder.rev } });

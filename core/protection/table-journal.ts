@@ -8,7 +8,7 @@ import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { Site } from "#core/site.ts";
 import { type BatchRow, batchRowSchema } from "./batch-row.ts";
-import { batchText, items, ordinalText } from "./items.ts";
+import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { type KnownSession, progressOfSessions } from "./session-list.ts";
 
@@ -22,8 +22,8 @@ export class TableJournal implements JournalSource {
   readonly #stored: StoredBatches;
   /** `<volume>-<page>` to its batches, in order of position. */
   readonly #touched = new Map<string, BatchRef[]>();
-  /** Session to the number of its batches that are indexed. */
-  readonly #indexed = new Map<number, number>();
+  /** Session to the number of its batches that are indexed, and the last one's last sequence. */
+  readonly #indexed = new Map<number, { readonly batches: number; readonly lastSequence: number }>();
   #growing: Promise<void> = Promise.resolve();
 
   constructor(site: Site, vpgId: Id) {
@@ -58,17 +58,20 @@ export class TableJournal implements JournalSource {
   async #growSession({ state, progress }: KnownSession): Promise<void> {
     const { session } = state.claim;
     const { pk } = items.batch(this.#vpgId, session, 0);
-    let next = this.#indexed.get(session) ?? 0;
+    const to = items.batch(this.#vpgId, session, progress.lastSequence + 1).sk;
+    let { batches: next, lastSequence } = this.#indexed.get(session) ?? { batches: 0, lastSequence: 0 };
     while (next < progress.batches) {
-      const from = `${ordinalText(session)}-${batchText(next)}`;
-      const to = `${ordinalText(session)}-${batchText(progress.batches)}`;
+      const from = items.batch(this.#vpgId, session, lastSequence + 1).sk;
       const page = await this.#site.table.query(pk, { from, to, limit: limits.rowsPerRead });
       for (const item of page.items) {
         const row = checkStored(batchRowSchema, item.fields, "a batch's item");
+        lastSequence = row.lastSequence;
+        // Behind the run's end, though its sequence is not: void.
+        if (row.batch >= progress.batches) continue;
         if (row.batch !== next) throw new Corrupt(`the table lacks batch ${next} of session ${session}`, { session });
         this.#enter(session, row);
         next += 1;
-        this.#indexed.set(session, next);
+        this.#indexed.set(session, { batches: next, lastSequence });
       }
       if (page.items.length === 0)
         throw new Corrupt(`the table lacks batch ${next} of session ${session}`, { session });
