@@ -29,8 +29,8 @@ export interface SentBatch extends BatchPlace {
 }
 
 /**
- * R7: commits a batch by creating its object, then records it in the table by one transaction. A batch of a session this
- * process knows costs one put and one transaction and no read. Whatever is wrong with it is refused before anything is
+ * R7: commits a batch by creating its object, then records it in the table. A batch of a session this
+ * process knows costs one put and one write of one item and no read. Whatever is wrong with it is refused before anything is
  * stored. Throws `Fenced`, `Forbidden`, `MalformedBatch`, `UnsupportedFormat`, `Gap`, `Diverged`.
  */
 export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): Promise<BatchReply> {
