@@ -1,9 +1,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { idSchema } from "#core/ids.ts";
+import * as keys from "#core/journal/keys.ts";
+import { bucketKeys } from "#core/protection/keys.ts";
 import { decideAccess, type Statement } from "../test/kit/iam-policies.ts";
 import { SiteTemplate, statementsOf, testAccount } from "../test/kit/site-template.ts";
-import { createOnceAreas } from "./constructs/bucket-areas.ts";
+import { createOnceAreas, identityObject, replacedAreas } from "./constructs/bucket-areas.ts";
 import { functionFolders, root } from "./folders.ts";
 
 const site = new SiteTemplate({ encryption: "kms" });
@@ -147,6 +150,33 @@ describe("access", () => {
     const resources = [bucket, table, lambda(folder), site.roleOf(folder)];
     for (const [index, action] of names.entries())
       expect(decide(folder, action, resources[index] ?? "")).toBe("denied");
+  });
+});
+
+describe("areas of the bucket", () => {
+  /** A key of each kind that core makes. */
+  const id = "01k3s1te000000000000000001";
+  const made: Readonly<Record<string, string>> = {
+    siteKey: keys.siteKey,
+    batchKey: keys.batchKey({ vpgId: id, term: 1, session: 1, batch: 0 }),
+    termKey: keys.termKey(id, 1, id),
+    sessionClaimKey: keys.sessionClaimKey(id, 1),
+    definitionKey: keys.definitionKey(id, 1),
+    manifestKey: keys.manifestKey(id, 1),
+    annotationKey: keys.annotationKey(id, { session: 1, sequence: 1 }, id),
+    decisionKey: keys.decisionKey(id, id),
+    reportKey: keys.reportKey(id, id),
+    deletedVpg: bucketKeys.deletedVpg(idSchema.parse(id)),
+    token: bucketKeys.token("ann"),
+  };
+
+  it("are known of every key that core makes", () => {
+    const names = [...Object.keys(keys), ...Object.keys(bucketKeys)];
+    const makers = names.filter((name) => /^(?!parse).*Key$/.test(name) || ["deletedVpg", "token"].includes(name));
+    expect(Object.keys(made).sort()).toEqual(makers.sort());
+    const areas: readonly string[] = [...createOnceAreas, ...replacedAreas];
+    for (const [name, key] of Object.entries(made))
+      expect(key === identityObject || areas.includes(key.split("/")[0] ?? ""), `${name}: ${key}`).toBe(true);
   });
 });
 

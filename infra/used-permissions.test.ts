@@ -5,6 +5,7 @@ import type { CreateVpg } from "#core/api/site-api.ts";
 import { idSchema, newId } from "#core/ids.ts";
 import type { Objects, Workflows } from "#core/ports.ts";
 import { createToken } from "#core/protection/tokens.ts";
+import { siteStatus } from "#core/recovery/site-status.ts";
 import type { Site } from "#core/site.ts";
 import { receiveEvent } from "#core/trigger/receive-event.ts";
 import { lambdaContext } from "../cli/site/lambda-context.ts";
@@ -165,6 +166,7 @@ describe("permissions are enough", () => {
     const event = { id: "e", source: "oncall", "detail-type": "x", time, detail: { vpg: "shop", reason: "smoke" } };
     await receiveEvent(recorder.as("receive-event", world.site), event);
     await world.look("silent", 12, recorder.as("site-monitor", world.site));
+    await siteStatus(recorder.as("site-monitor", world.site));
     expect(world.started).toHaveLength(1);
     expect([...recorder.seen]).toContain("site-monitor|events:PutEvents||");
     expect([...recorder.seen]).toContain("site-monitor|states:StartExecution|failover-live|");

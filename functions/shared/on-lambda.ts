@@ -4,6 +4,7 @@
  * not in a failover. Callers are known by IAM alone here.
  */
 import { readAwsEnvironment } from "#adapters/aws/environment.ts";
+import { createMeasure } from "#adapters/aws/measure.ts";
 import { openAwsSite } from "#adapters/aws/open-aws-site.ts";
 import { configureHost } from "./site.ts";
 
@@ -12,4 +13,5 @@ configureHost({
   site: await openAwsSite(environment),
   authentication: { kind: "iam", operatorArns: environment.operatorArns },
   ingestUrl: environment.ingestUrl,
+  measure: createMeasure(environment.siteName),
 });

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { SiteFigures } from "#core/recovery/site-figures.ts";
 import type { Site } from "#core/site.ts";
 
 /** How this host knows who calls; a request can't choose. */
@@ -14,6 +15,8 @@ export interface Host {
   readonly authentication: Authentication;
   /** Where gateways send batches, when it isn't where they call. */
   readonly ingestUrl?: string | undefined;
+  /** Takes the site's figures, once a look of the monitor. */
+  readonly measure?: (figures: SiteFigures) => void;
 }
 
 const current = new AsyncLocalStorage<Host>();

@@ -1,5 +1,5 @@
 import { Duration } from "aws-cdk-lib";
-import { Alarm, ComparisonOperator, type IMetric, type Metric, TreatMissingData } from "aws-cdk-lib/aws-cloudwatch";
+import { Alarm, ComparisonOperator, type IMetric, Metric, TreatMissingData } from "aws-cdk-lib/aws-cloudwatch";
 import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions";
 import type { Table } from "aws-cdk-lib/aws-dynamodb";
 import type { Function as LambdaFunction } from "aws-cdk-lib/aws-lambda";
@@ -7,6 +7,7 @@ import type { Topic } from "aws-cdk-lib/aws-sns";
 import type { Queue } from "aws-cdk-lib/aws-sqs";
 import type { StateMachine } from "aws-cdk-lib/aws-stepfunctions";
 import { Construct } from "constructs";
+import { metricDimensions, metricNames, metricNamespace } from "#adapters/aws/measure.ts";
 import { siteName } from "./site-names.ts";
 
 export interface SiteAlarmsProps {
@@ -69,8 +70,15 @@ export class SiteAlarms extends Construct {
 /** One value a minute. */
 export const minute = { period: Duration.minutes(1), statistic: "Sum" } as const;
 
-function specsOf({ answering, scheduled, machines, deadLetters, table }: SiteAlarmsProps): readonly AlarmSpec[] {
+function specsOf({ site, answering, scheduled, machines, deadLetters, table }: SiteAlarmsProps): readonly AlarmSpec[] {
   return [
+    {
+      id: "vpgs-not-meeting-sla",
+      says: "a VPG is behind its target RPO, short of its history, or does not replicate.",
+      anchor: "alarm-a-vpg-does-not-meet-its-sla",
+      metric: figure(site, "vpgsNotMeetingSla"),
+      bad: [5, 5],
+    },
     ...[...answering].flatMap(([folder, target]): AlarmSpec[] => [
       {
         id: `${folder}-fails`,
@@ -136,6 +144,14 @@ function specsOf({ answering, scheduled, machines, deadLetters, table }: SiteAla
       }),
     ),
   ];
+}
+
+/** One of the site's own figures, as the site monitor measures them. */
+export function figure(site: string, name: keyof typeof metricNames): Metric {
+  return new Metric({
+    ...{ namespace: metricNamespace, metricName: metricNames[name], dimensionsMap: metricDimensions(site) },
+    ...{ ...minute, statistic: "Maximum" },
+  });
 }
 
 /** Replies of 500 and above. Handlers turn every error into a reply, so Lambda's own count of errors stays at none. */

@@ -3,7 +3,7 @@ import { AlarmStatusWidget, Dashboard, GraphWidget, type IAlarm, type IMetric } 
 import type { Function as LambdaFunction } from "aws-cdk-lib/aws-lambda";
 import type { StateMachine } from "aws-cdk-lib/aws-stepfunctions";
 import { Construct } from "constructs";
-import { minute } from "./site-alarms.ts";
+import { figure, minute } from "./site-alarms.ts";
 import { siteName } from "./site-names.ts";
 
 export interface SiteDashboardProps {
@@ -25,6 +25,10 @@ export class SiteDashboard extends Construct {
       dashboardName: `${siteName(site)}-${Aws.REGION}`,
       widgets: [
         [new AlarmStatusWidget({ title: `Site ${site}`, alarms: [...alarms], width: 24, height: 4 })],
+        [
+          graph("RPO of the VPG furthest behind, ms", [figure(site, "rpoMsMax")]),
+          graph("VPGs, and those not meeting their SLA", [figure(site, "vpgs"), figure(site, "vpgsNotMeetingSla")]),
+        ],
         [
           graph(
             "Calls a minute",
