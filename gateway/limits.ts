@@ -33,6 +33,9 @@ export const segmentCopyBytesMax = 512 * KiB;
 export const pooledSegmentsMax = 8;
 /** Segments' worth of memory that the encoder may hold beside what it works on: frames, the batch in the making, what waits for the collector. */
 export const encodingSegments = 4;
+/** Memory of acknowledged batch objects that is kept for the next ones, within the encoder's segments; shorter objects cost little to make. */
+export const pooledObjectBytesMax = 16 * MiB;
+export const pooledObjectBytesMin = 256 * KiB;
 
 /** Batches sent and not answered. A site takes a batch no farther than this ahead of the unbroken prefix. */
 export const batchesInFlightMax = 16;

@@ -106,6 +106,8 @@ it("a batch decodes to what was encoded, and coalescing never changes the image"
         events: end === undefined ? [] : [placed(end, last + 1)],
       });
       const object = encodeBatch(input);
+      const used = encodeBatch(input, (length) => new Uint8Array(length).fill(0xee));
+      expect(Buffer.compare(used, object), "memory that was used before").toBe(0);
       const size = { sizeBytes: sectors * 512, sectorBytes: 512 };
       const place = { vpgId, term: 1, session: 1, batch: 0 };
       const header = verifyBatch(object, { ...place, volumes: new Map([0, 1].map((volume) => [volume, size])) });

@@ -35,9 +35,12 @@ import { ulidToBytes } from "./ulid-bytes.ts";
 
 /**
  * The object's bytes, ready to be sent and stored; the same input gives the same bytes. Refuses with `MalformedBatch`
- * what the decoder would refuse, so nothing is shipped that cannot be read.
+ * what the decoder would refuse, so nothing is shipped that cannot be read. `memory` gives so many bytes for the object, whatever they hold.
  */
-export function encodeBatch(input: BatchInput): Uint8Array {
+export function encodeBatch(
+  input: BatchInput,
+  memory: (length: number) => Uint8Array = Buffer.allocUnsafeSlow,
+): Uint8Array {
   const { extents, events, frames } = input;
   checkContent(
     input,
@@ -51,7 +54,9 @@ export function encodeBatch(input: BatchInput): Uint8Array {
   const storedLength = sum(frames, (frame) => frame.bytes.length);
   const headerLength = headerBytesOf(fixedHeaderBytes, recordCount, frames.length, textLength);
   const objectLength = headerLength + storedLength + hashBytes;
-  const object = allocate(objectLength, headerLength);
+  const object = memory(objectLength);
+  // Only the header needs zeros before it is written; the payload is filled whole.
+  object.fill(0, 0, headerLength);
   const criticalFlags = needsBarrier(events) ? barrierFlag : 0;
   writeFixed(object, {
     ...input,
@@ -98,7 +103,7 @@ const reasonCodes: Readonly<Record<SealReason, number>> = {
 export function encodeSeal(seal: Seal): Uint8Array {
   const headerLength = headerBytesOf(fixedHeaderBytes, 0, 0, sealTextBytes);
   const objectLength = headerLength + hashBytes;
-  const object = allocate(objectLength, headerLength);
+  const object = Buffer.alloc(objectLength);
   writeFixed(object, {
     vpgId: seal.vpgId,
     term: seal.term,
@@ -136,13 +141,6 @@ export function sealReasonOf(code: number): SealReason | undefined {
 }
 
 const sealReasons: readonly SealReason[] = ["session-opened", "failover-committed", "vpg-deleted", "operator"];
-
-/** Only the header needs zeros before it is written; the payload is filled whole. */
-function allocate(objectLength: number, headerLength: number): Uint8Array {
-  const buffer = Buffer.allocUnsafeSlow(objectLength);
-  buffer.fill(0, 0, headerLength);
-  return buffer;
-}
 
 function finish(object: Uint8Array, headerLength: number): Uint8Array {
   writeHeaderCrc(object, headerLength);

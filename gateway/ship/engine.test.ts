@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { Diverged, type FarshoreError, Fenced, Gap, TableBehindBucket, Transient } from "#core/errors.ts";
 import { MemoryJournal } from "../../test/kit/memory-journal.ts";
@@ -10,9 +11,9 @@ import { levelFor } from "./press.ts";
 
 const place = { vpgId: "01k3vpg0000000000000000001", term: 1, session: 3, configRevision: 1 };
 
-function segment(batch: number): SealedSegment {
+function segment(batch: number, bytes: Uint8Array = Buffer.alloc(4096, batch + 1)): SealedSegment {
   const open = new OpenSegment(batch, batch * 2 + 1, newSegmentBuffers(), 1_000_000, 0);
-  open.write(batch * 2 + 1, 1, batch * 4096, Buffer.alloc(4096, batch + 1));
+  open.write(batch * 2 + 1, 1, batch * 4096, bytes);
   open.event({ kind: "marker", sequence: batch * 2 + 2, time: 1_000_000, tag: "" });
   return open.seal(1_000_000, 0).sealed;
 }
@@ -106,6 +107,29 @@ describe("ship engine", () => {
     expect(new Set(held.objects.map((object) => Buffer.from(object).toString("base64"))).size).toBe(1);
     expect(rig.troubles).toEqual(["Transient"]);
     expect(rig.clock.monotonic()).toBeGreaterThan(10_000);
+  });
+
+  it("uses the memory of acknowledged batches again, but not of one whose upload failed", async () => {
+    const buffers: ArrayBufferLike[] = [];
+    let fails = false;
+    const rig = new Rig(async (batch, object) => {
+      buffers[batch] = object.buffer;
+      if (fails && batch === 2) {
+        fails = false;
+        throw new Transient("reset");
+      }
+    });
+    for (let batch = 0; batch < 4; batch += 1) {
+      fails = batch === 2;
+      rig.engine.push(segment(batch, randomBytes(2 ** 18)));
+      while (rig.acknowledged.at(-1) !== batch) {
+        await rig.clock.settle();
+        await rig.clock.step();
+      }
+    }
+    expect(buffers[1]).toBe(buffers[0]);
+    expect(buffers[2]).toBe(buffers[0]);
+    expect(buffers[3]).not.toBe(buffers[2]);
   });
 
   it("chains the batches, whatever the link does", async () => {

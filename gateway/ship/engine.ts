@@ -3,10 +3,14 @@ import { batchHash } from "#core/journal/hash.ts";
 import type { Clock, Random } from "#core/ports.ts";
 import { batchesInFlightMax, gapsMax, refusedResendMs, resendMsMax, resendMsMin } from "../limits.ts";
 import { monotonicMs, type SealedSegment, type SegmentBuffers } from "../tap/segment.ts";
+import { ObjectMemory } from "./object-memory.ts";
 import { levelFor, pressSegment, type SessionPlace } from "./press.ts";
 import { UploadWindow } from "./upload-window.ts";
 
-/** Commits one batch at the site. Throws the error that the site named, or `Transient`, also when `timeoutMs` are over. */
+/**
+ * Commits one batch at the site. Throws the error that the site named, or `Transient`, also when `timeoutMs` are over. `object` is the
+ * engine's to use again once this resolved.
+ */
 export type Upload = (
   batch: number,
   object: Uint8Array,
@@ -32,6 +36,8 @@ interface Retained {
   readonly lastAt: number;
   /** The site has it, though perhaps not all before it. */
   taken: boolean;
+  /** An upload of it failed: what it left with the socket may still be looked at, so its memory isn't used again. */
+  failed: boolean;
 }
 
 /** Refusals that end the session as far as this process is concerned; everything else is sent again. */
@@ -59,6 +65,7 @@ export class ShipEngine {
   readonly #stop = new AbortController();
   readonly #queue: SealedSegment[] = [];
   readonly #retained = new Map<number, Retained>();
+  readonly #memory = new ObjectMemory();
   readonly #window = new UploadWindow(batchesInFlightMax);
   #queuedBytes = 0;
   #encoding = false;
@@ -111,10 +118,10 @@ export class ShipEngine {
   #encode(segment: SealedSegment): void {
     const level = levelFor(this.#queuedBytes - segment.countedBytes);
     this.#queuedBytes -= segment.countedBytes;
-    const object = pressSegment(this.#place, segment, this.#previousHash, level);
+    const object = pressSegment(this.#place, segment, this.#previousHash, level, (length) => this.#memory.take(length));
     // A copy: the chain outlives the batch.
     this.#previousHash = batchHash(object).slice();
-    this.#retained.set(segment.batch, { object, lastAt: segment.lastAt, taken: false });
+    this.#retained.set(segment.batch, { object, lastAt: segment.lastAt, taken: false, failed: false });
     this.#events.encoded(segment.batch, object.length, segment.buffers);
   }
 
@@ -147,6 +154,7 @@ export class ShipEngine {
     try {
       await this.#upload(batch, retained.object, monotonicMs() - retained.lastAt, signal, turn.timeoutMs);
     } catch (thrown) {
+      retained.failed = true;
       const error = asNamed(thrown);
       if (error instanceof Transient) this.#window.failed(turn, now());
       else this.#window.done(turn, now());
@@ -161,9 +169,12 @@ export class ShipEngine {
   #took(): void {
     this.#troubled = false;
     const before = this.#acknowledged;
-    while (this.#retained.get(this.#acknowledged + 1)?.taken === true) {
+    for (;;) {
+      const next = this.#retained.get(this.#acknowledged + 1);
+      if (next?.taken !== true) break;
       this.#acknowledged += 1;
       this.#retained.delete(this.#acknowledged);
+      if (!next.failed) this.#memory.give(next.object);
     }
     if (this.#acknowledged === before) return;
     this.#gaps = 0;

@@ -21,16 +21,17 @@ export function levelFor(queuedBytes: number): FrameLevel {
 /** One a thread; a batch copies out of it. */
 const room = new PackingRoom();
 
-/** The batch object of a segment. Blocks its thread for some 15 ms at 4 MiB; the segment's buffers are free afterwards. */
+/** The batch object of a segment. Blocks its thread for some 15 ms at 4 MiB; the segment's buffers are free afterwards. `memory` as for `encodeBatch`. */
 export function pressSegment(
   place: SessionPlace,
   segment: SealedSegment,
   previousHash: Uint8Array,
   level: FrameLevel,
+  memory?: (length: number) => Uint8Array,
 ): Uint8Array {
   const payload = new Uint8Array(segment.buffers.payload, 0, segment.payloadBytes);
   const { extents, frames } = packExtents(extentsOf(segment), payload, level, room);
-  return encodeBatch({
+  const input = {
     vpgId: place.vpgId,
     term: place.term,
     session: place.session,
@@ -44,5 +45,6 @@ export function pressSegment(
     extents,
     events: segment.events,
     frames,
-  });
+  };
+  return encodeBatch(input, memory);
 }
