@@ -4,7 +4,7 @@ import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import type { StartOperation } from "#core/api/site-api.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import { tableFields } from "#core/json.ts";
-import type { Workflows } from "#core/ports.ts";
+import type { Clock, Workflows } from "#core/ports.ts";
 import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
 import type { Operation, Phase } from "#core/protection/operation.ts";
@@ -43,12 +43,20 @@ export interface WorldOptions {
   readonly reconcileEveryMs?: number;
   /** Stops the execution from outside after so many events. */
   readonly stopAtEvent?: number;
+  /** Looks on: every call of a function and every answer to a token goes through it. */
+  readonly watcher?: (clock: Clock) => Watcher;
   /** Every call of the bucket and the table takes a while of its own, by this seed. */
   readonly jitter?: number;
   /** The site as this function of functions/ sees it: what people, gateways and the reconciler do is done by theirs. */
   readonly seenBy?: (functionName: string, site: Site) => Site;
   /** Kills the site right after this event of any history, or this call of a port came back, counted from 1. */
   readonly killAt?: { readonly event: number } | { readonly call: number };
+}
+
+/** What stands between an execution and its functions, and between the world and the tokens. */
+export interface Watcher {
+  call(name: string, payload: unknown, work: () => Promise<unknown>): Promise<unknown>;
+  watch(workflows: Workflows): Workflows;
 }
 
 /** Bounds of a run, far above what any scenario takes: a changed document must not run on for ever. */
@@ -68,6 +76,7 @@ export class FailoverWorld {
   readonly #keeper = new DatabaseSync(this.#file);
   readonly #waking = new Set<number>();
   readonly #first: Deed;
+  readonly #watcher: Watcher;
   #deeds: readonly Deed[];
   #faults: Map<string, string[]>;
   #lostWakes: number;
@@ -95,6 +104,7 @@ export class FailoverWorld {
     this.#deeds = [this.#first, ...(options.deeds ?? [])];
     this.#faults = new Map(Object.entries(options.faults ?? {}).map(([at, names]) => [at, [...names]]));
     this.#lostWakes = options.loseWakes ?? 0;
+    this.#watcher = options.watcher?.(shop.clock) ?? nobody;
   }
 
   /** The site as people and gateways reach it now. */
@@ -200,18 +210,19 @@ export class FailoverWorld {
       log: silentLog,
       machines:
         document === undefined ? machines : { ...machines, [kind]: { ...machines[kind], definition: document } },
-      invoke: async (name, payload) => {
-        this.#busy += 1;
-        try {
-          this.#fault(name, payload);
-          return await invokeTask(this.#seenBy(name, site), name, payload);
-        } finally {
-          this.#busy -= 1;
-        }
-      },
+      invoke: (name, payload) =>
+        this.#watcher.call(name, payload, async () => {
+          this.#busy += 1;
+          try {
+            this.#fault(name, payload);
+            return await invokeTask(this.#seenBy(name, site), name, payload);
+          } finally {
+            this.#busy -= 1;
+          }
+        }),
       onTransition: () => this.#transition(life),
     });
-    const site: Site = { ...base, workflows: mortal<Workflows>(workflows, life) };
+    const site: Site = { ...base, workflows: mortal(this.#watcher.watch(workflows), life) };
     const lossy: Workflows = {
       start: (...input) => site.workflows.start(...input),
       describe: (...input) => site.workflows.describe(...input),
@@ -325,6 +336,8 @@ export class FailoverWorld {
     }
   }
 }
+
+const nobody: Watcher = { call: (_name, _payload, work) => work(), watch: (workflows) => workflows };
 
 interface Settled<T> {
   readonly value?: T;
