@@ -13,7 +13,7 @@ import sys
 import uuid
 
 import moto.stepfunctions.parser
-import virtual_time
+import virtualtime
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackOutcomeFailure, CallbackOutcomeSuccess
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
@@ -45,7 +45,7 @@ class Functions:
 
     def invoke(self, env, parameters, region, state_credentials):
         """Takes the place of moto's call of Lambda; leaves the response on the environment's stack."""
-        world = virtual_time.here()
+        world = virtualtime.here()
         payload = json.loads(parameters.get("Payload", b"{}"))
         name = parameters["FunctionName"]
         token = payload.get(TOKEN_FIELD) if isinstance(payload, dict) else None
@@ -59,7 +59,7 @@ class Functions:
             self._answer_token(env, token, answer["token"])
         if "afterMs" not in answer:
             world.block([])
-        virtual_time.sleep(answer["afterMs"] / 1000)
+        virtualtime.sleep(answer["afterMs"] / 1000)
         if "error" in answer:
             error = {"errorType": answer["error"], "errorMessage": answer["message"], "trace": []}
             raise lambda_eval_utils.LambdaFunctionErrorException(
@@ -85,22 +85,22 @@ class Functions:
     @staticmethod
     def _later(after_ms, act):
         def work():
-            virtual_time.sleep(after_ms / 1000)
+            virtualtime.sleep(after_ms / 1000)
             act()
 
-        virtual_time.here().spawn(work)
+        virtualtime.here().spawn(work)
 
 
 def observe(backend, machine_arn, script):
     """One execution, from its start to its end."""
-    world = virtual_time.World()
+    world = virtualtime.World()
     functions = Functions(script["answers"])
     lambda_eval_utils.execute_lambda_function_integration = functions.invoke
     execution = backend.start_execution(machine_arn, name=str(uuid.uuid4()), execution_input=json.dumps(script["input"]))
     problem = None
     try:
         world.run()
-    except virtual_time.Hangs as hangs:
+    except virtualtime.Hangs as hangs:
         problem = str(hangs)
     events = execution.exec_worker.env.event_manager.get_event_history()
     return {
@@ -128,7 +128,7 @@ def main():
         except ImportError:
             # moto carries a few files that need what it doesn't carry; it never loads them itself.
             continue
-    virtual_time.install([module for name, module in sys.modules.items() if name.startswith(package.__name__)])
+    virtualtime.install([module for name, module in sys.modules.items() if name.startswith(package.__name__)])
     # A document is read once: what it is read into holds nothing of an execution.
     AmazonStateLanguageParser.parse = staticmethod(functools.cache(AmazonStateLanguageParser.parse))
     backend = StepFunctionsParserBackend("us-east-1", "123456789012")
