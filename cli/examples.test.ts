@@ -24,10 +24,12 @@ describe("the files of farshore init are read by what will read them", () => {
     });
   });
 
-  it.each(["source-gateway.toml", "recovery-gateway.toml"])("%s, also with its commented hooks", (name) => {
+  it.each(["source-gateway.toml", "recovery-gateway.toml"])("%s, also with its commented hooks and barrier", (name) => {
     const text = examples[name] ?? "";
     const hooks = text.replaceAll(/^# (\[hooks|(?:boot|kill|shutdown|status) =)/gm, "$1");
-    for (const each of [text, hooks]) expect(() => loadGatewayConfig(written(name, each), "x")).not.toThrow();
+    written("barrier.key", "k".repeat(64));
+    const barrier = text.replaceAll(/^# (barrier_(?:listen|key_file) =)/gm, "$1");
+    for (const each of [text, hooks, barrier]) expect(() => loadGatewayConfig(written(name, each), "x")).not.toThrow();
   });
 });
 

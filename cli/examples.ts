@@ -5,7 +5,7 @@ export const examples: Readonly<Record<string, string>> = {
 
 name = "shop"
 protected_site = "paris"            # label of where the VMs run now
-source_gateway = "paris-gw"         # farshore token create --role gateway --name paris-gw
+source_gateway = "paris-gw"         # farshore token create --role gateway --name paris-gw; has the disks of each VM that names no other
 recovery_gateway = "berlin-gw"      # exports recovered volumes and boots the VMs there
 compute = "gateway"                 # or "none": journal only, failovers are refused
 
@@ -16,6 +16,7 @@ history = "24h"
 [[vm]]
 name = "db"
 boot_group = 1                      # group 1 boots first
+# source_gateway = "paris-gw-2"     # where the VM's disks are on another gateway than the VPG's own
 
   [[vm.volume]]
   name = "data"
@@ -57,6 +58,9 @@ state = "source-state"              # one directory per gateway, never copied
 vpg = "shop"
 socket = "run/shop.sock"            # nbd+unix:///shop/db/data?socket=run/shop.sock
 # listen = "127.0.0.1:10809"        # loopback TCP, as well or instead
+# barrier_listen = "10.0.0.5:7710"   # a VPG on several gateways: here on its own source gateway,
+# barrier_connect = "10.0.0.5:7710"  # and instead on each of the others; on both
+# barrier_key_file = "barrier.key"   # the same file everywhere: openssl rand -hex 32 > barrier.key
 buffer = "256MiB"                   # what may wait in memory for a slow link; past it changes are only tracked
 start_without_grant = "never"       # or "after 10m", "always": may it serve when the recovery site is silent?
 on_fenced = "read-only"             # or "stop", "continue": what it does once the recovery site has taken over

@@ -113,4 +113,32 @@ describe("gateway configuration", () => {
     expect(() => parseGatewayConfig(bare, { path: "g.toml", token: undefined })).toThrow("no token");
     expect(() => loadGatewayConfig(join(folder, "absent.toml"), "t")).toThrow("ENOENT");
   });
+
+  const withBarrier = (lines: string): string => full.replace('buffer = "128MiB"', `buffer = "128MiB"\n${lines}`);
+
+  it("reads how a gateway takes part in barriers, and its key", () => {
+    writeFileSync(
+      join(folder, "gateway.toml"),
+      withBarrier('barrier_listen = "10.0.0.5:7710"\nbarrier_key_file = "b.key"'),
+    );
+    writeFileSync(join(folder, "gateway.token"), "secret\n");
+    writeFileSync(join(folder, "b.key"), `${"k".repeat(64)}\n`);
+    const { source } = loadGatewayConfig(join(folder, "gateway.toml"), undefined);
+    expect(source?.barrier).toEqual({
+      listen: { host: "10.0.0.5", port: 7710 },
+      connect: undefined,
+      key: Buffer.from("k".repeat(64)),
+    });
+    writeFileSync(join(folder, "b.key"), "short");
+    expect(() => loadGatewayConfig(join(folder, "gateway.toml"), undefined)).toThrow("at least 32 characters");
+  });
+
+  it.each([
+    ["no key", 'barrier_listen = "127.0.0.1:1"', "needs barrier_key_file"],
+    ["a key for nothing", 'barrier_key_file = "b.key"', "either barrier_listen"],
+    ["both ends", 'barrier_listen = "h:1"\nbarrier_connect = "h:1"\nbarrier_key_file = "b"', "either barrier_listen"],
+    ["no port", 'barrier_connect = "somewhere"', "must be HOST:PORT"],
+  ])("refuses a barrier with %s", (_, lines, message) => {
+    expect(() => parseText(withBarrier(lines))).toThrow(message);
+  });
 });

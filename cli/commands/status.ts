@@ -55,6 +55,9 @@ export function registerStatus(program: Command): void {
             vpg.operationId ?? "-",
           ]),
         );
+        for (const { name, barrierProblem } of status.vpgs) {
+          if (barrierProblem !== undefined) output.line(`${name} makes no new checkpoint: ${barrierProblem}`);
+        }
         output.line("");
         columns(
           output,

@@ -32,6 +32,7 @@ function printVpg(output: Output, vpg: VpgView): void {
       "Oldest",
       vpg.oldestCheckpoint === null ? "-" : `${vpg.oldestCheckpoint.id} ${timeText(vpg.oldestCheckpoint.time)}`,
     ],
+    ...(vpg.barrierProblem === undefined ? [] : [["No new checkpoint", vpg.barrierProblem] as const]),
     ["Replication", `${vpg.mode}, backlog ${formatBytes(vpg.backlogBytes)}, lag ${formatDuration(vpg.lagMs)}`],
     [
       "Sync",
@@ -49,6 +50,25 @@ function printVpg(output: Output, vpg: VpgView): void {
     ["Open tests", vpg.openTests.length === 0 ? "-" : vpg.openTests.join(" ")],
   ]);
   output.line("");
+  if (vpg.sources !== undefined) {
+    columns(
+      output,
+      ["SOURCE GATEWAY", "STATE", "MODE", "SESSION", "BACKLOG", "LAG", "VMS"],
+      vpg.sources.map((source) => [
+        source.gateway,
+        source.connected ? "connected" : "silent",
+        source.mode,
+        String(source.session),
+        formatBytes(source.backlogBytes),
+        formatDuration(source.lagMs),
+        vpg.vms
+          .filter((vm) => (vm.sourceGateway ?? vpg.sourceGateway) === source.gateway)
+          .map((vm) => vm.name)
+          .join(", "),
+      ]),
+    );
+    output.line("");
+  }
   columns(
     output,
     ["VM", "BOOT GROUP", "VOLUME", "NUMBER", "SIZE"],

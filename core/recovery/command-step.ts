@@ -178,7 +178,7 @@ function settleAll(
   if (failure !== undefined || first === undefined) return failure ?? failed("CommandFailed", "no gateway was asked");
   const silent = names.length - settled.length;
   const results = new Set(settled.map(({ end }) => end.result ?? ""));
-  if (silent > 0) results.add(`${silent} source gateways were silent: nothing could be shut down there.`);
+  if (silent > 0) results.add(`${silent} of ${names.length} source gateways silent: nothing could be shut down there.`);
   const isShutDown = ({ change }: Settled): boolean => change?.sourceWasShutDown === true;
   const all = silent === 0 && settled.every(isShutDown);
   const change = settled.some(isShutDown) ? { ...first.change, sourceWasShutDown: all } : first.change;
