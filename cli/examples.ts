@@ -52,6 +52,8 @@ minimum_duration = "5m"             # silence that this site itself saw, without
 
 site = "http://127.0.0.1:7700"      # the recovery site; https for any other machine
 token_file = "source-gateway.token" # or the environment variable FARSHORE_TOKEN
+# auth = "iam"                      # in place of a token: signs with AWS credentials, as a site on AWS asks (docs/aws.md)
+# region = "eu-central-1"           # to sign for, when the site's URL does not say it
 state = "source-state"              # one directory per gateway, never copied
 
 [source]
@@ -87,6 +89,8 @@ path = "disks/db-log.img"
 
 site = "http://127.0.0.1:7700"
 token_file = "recovery-gateway.token"
+# auth = "iam"                      # in place of a token: signs with AWS credentials, as a site on AWS asks (docs/aws.md)
+# region = "eu-central-1"           # to sign for, when the site's URL does not say it
 state = "recovery-state"
 
 [recovery]

@@ -107,3 +107,12 @@ describe("a batch that breaks its session's chain and was stored by a process th
     expect(await row(rival.batch)).toBeUndefined();
   });
 });
+
+it("a batch whose item was lost, and whose events' item was not, is recorded again from the bucket", async () => {
+  const { pk } = items.batch(vpg.vpgId, 0, 0);
+  const keys = async () => (await site.table.query(pk)).items.map(({ sk }) => sk);
+  const before = await keys();
+  await site.table.transact(before.map((sk) => ({ delete: { pk, sk } })));
+  expect(await agreed()).toEqual(["1-8", "1-6"]);
+  expect(await keys()).toEqual(before);
+});

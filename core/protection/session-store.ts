@@ -182,17 +182,20 @@ export async function recordRow(
   });
 }
 
-/** The same actions, to be written over what higher numbers hold; undefined when a lower one, or the batch itself, holds a place. */
+/**
+ * The same actions, to be written over what higher numbers hold, or an item of this batch without its row; undefined when
+ * the row is there, or a lower number holds a place.
+ */
 async function settlePlaces(
   site: Site,
   batch: number,
   actions: readonly TableAction[],
 ): Promise<readonly TableAction[] | undefined> {
   const settled: TableAction[] = [];
-  for (const action of actions) {
+  for (const [index, action] of actions.entries()) {
     const holder = "put" in action ? await site.table.get(action.put) : undefined;
-    if (holder !== undefined && checkStored(placeSchema, holder.fields, "a batch's item").batch <= batch)
-      return undefined;
+    const held = holder && checkStored(placeSchema, holder.fields, "a batch's item").batch;
+    if (held !== undefined && (held < batch || (held === batch && index === 0))) return undefined;
     settled.push(holder === undefined ? action : { ...action, if: { rev: holder.rev } });
   }
   return settled;
