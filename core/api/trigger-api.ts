@@ -78,7 +78,7 @@ export const suspicionSchema = z.object({
   reachability: z.enum(["reachable", "suspected", "unreachable"]),
   /** Since the first look of an unbroken chain that saw silence. */
   silentSince: z.int().nullable(),
-  /** What events said, newest last. */
+  /** Which gateways are silent and what events said, newest last. */
   hints: z.array(z.string()),
   policy: z.string(),
   incidentId: idSchema.nullable(),

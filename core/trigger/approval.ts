@@ -5,7 +5,7 @@ import { getVpg } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import type { Approval, Incident } from "./incident.ts";
 import { look } from "./sight.ts";
-import { getIncident, putIncident } from "./store.ts";
+import { getIncident, putIncident, readWatch } from "./store.ts";
 
 export interface ApprovalAnswer {
   readonly decision: "approved" | "rejected";
@@ -65,7 +65,8 @@ function assertOpen({ incidentId, vpgName, state, outcome }: Incident, approval:
 }
 
 async function stillSilent(site: Site, { incidentId, vpgId, vpgName }: Incident, now: number) {
-  const sight = await look(site, await getVpg(site, vpgId), now);
+  const { value: watch } = await readWatch(site, vpgId);
+  const sight = await look(site, await getVpg(site, vpgId), { now, before: watch.silence?.lookedAt ?? null });
   if (sight.heard) throw recovered(vpgName, incidentId);
   return sight.stillSilent;
 }

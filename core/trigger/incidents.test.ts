@@ -16,6 +16,8 @@ import { answerApproval } from "./approval.ts";
 import type { Incident } from "./incident.ts";
 import { monitor } from "./monitor.ts";
 import { receiveEvent } from "./receive-event.ts";
+import { startIncident } from "./start-incident.ts";
+import { supervise } from "./supervise.ts";
 
 /** Silence of 10 s over at least three looks, and some to spare. */
 const looksToUnreachable = 5;
@@ -92,6 +94,29 @@ describe("automatic", () => {
     await world.look("heard");
     expect(await only(world)).toMatchObject({ state: "closed", outcome: "recovered" });
     expect(await world.operations()).toEqual([]);
+  });
+
+  it("starts nothing when the source is heard after the look that found it silent", async () => {
+    await world.look("silent", looksToUnreachable);
+    await world.pass(everyMs);
+    await world.beat("recovery");
+    const supervised = await supervise(world.site, world.shop.vpg.vpgId, everyMs);
+    expect(supervised?.incident).toMatchObject({ state: "ready" });
+    await world.beat("source");
+    if (supervised !== undefined) await startIncident(world.site, supervised);
+    expect(await world.operations()).toEqual([]);
+    await world.look("heard");
+    expect(await only(world)).toMatchObject({ outcome: "recovered" });
+  });
+
+  it("opens no incident before the cool-down is over", async () => {
+    const told = await TriggerSite.make({ policy: "notify", ...quick, coolDownMs: 600_000 });
+    await told.look("silent", 4 + looksToUnreachable);
+    await told.look("heard");
+    await told.look("silent", 60);
+    expect(await told.incidents()).toHaveLength(1);
+    await told.look("silent", 60);
+    expect(await told.incidents()).toHaveLength(2);
   });
 
   it("believes no silence that it didn't watch: the site itself was away", async () => {

@@ -29,17 +29,32 @@ interface Heartbeat {
   readonly unchanged: TableAction;
 }
 
+/** Only a VPG whose journal is here, that was replicated once and that nobody paused has a source to look after. */
+export const isWatched = ({ role, lastSession, paused }: VpgRecord): boolean =>
+  role === "Journal" && lastSession > 0 && !paused;
+
 /** By the site's clock alone. A heartbeat from a little ahead is another machine's clock; from far ahead, one that jumped back. */
 export const isFresh = (at: number | null, now: number): boolean =>
   at !== null && Math.abs(now - at) <= limits.heartbeatSilenceMs;
 
-/** Is the source heard? Missing data counts as silence; a batch that came lately counts as a heartbeat. */
-export function isHeard(beats: readonly (number | null)[], quorum: "all" | "any", now: number): boolean {
-  const silent = (at: number | null): boolean => !isFresh(at, now);
+/** The time of a look and of the one before it in the chain of silence, which `null` says there is none of. */
+export interface LookTimes {
+  readonly now: number;
+  readonly before: number | null;
+}
+
+/** Heard now, or at any time since the look before: looks may be a minute apart, and one sign of life is enough. */
+const isSign = (at: number | null, { now, before }: LookTimes): boolean =>
+  isFresh(at, now) || (at !== null && before !== null && before < at && at <= now);
+
+/** Is the source heard? Missing data counts as silence. */
+export function isHeard(beats: readonly (number | null)[], quorum: "all" | "any", times: LookTimes): boolean {
+  const silent = (at: number | null): boolean => !isSign(at, times);
   return quorum === "all" ? !beats.every(silent) : !beats.some(silent);
 }
 
-export async function look(site: Site, vpg: VpgRecord, now: number): Promise<Sight> {
+export async function look(site: Site, vpg: VpgRecord, times: LookTimes): Promise<Sight> {
+  const { now } = times;
   const { definition } = vpg;
   const sources = sourceGatewaysOf(definition);
   const beats = await Promise.all(sources.map(({ gatewayId, name }) => heartbeat(site, gatewayId, name)));
@@ -47,14 +62,17 @@ export async function look(site: Site, vpg: VpgRecord, now: number): Promise<Sig
     definition.recoveryGatewayId === null
       ? undefined
       : await heartbeat(site, definition.recoveryGatewayId, definition.recoveryGatewayName ?? "");
-  const times = beats.map(({ lastSeenAt }) => lastSeenAt);
-  const beating = isHeard(times, definition.trigger.quorum, now);
-  // Only the silent pay for the second look: batches of a gateway whose heartbeats don't get through.
+  const beating = isHeard(
+    beats.map(({ lastSeenAt }) => lastSeenAt),
+    definition.trigger.quorum,
+    times,
+  );
+  // Only the silent pay for this: batches of a gateway whose heartbeats don't get through are a sign of life too.
   const validThrough = beating ? null : await newestInstant(site, vpg.vpgId);
   return {
-    heard: beating || isFresh(validThrough, now),
+    heard: beating || isSign(validThrough, times),
     seen: [...beats.map((beat) => said(beat, now)), checkpointSaid(validThrough, now)],
-    stillSilent: beats.filter(({ lastSeenAt }) => !isFresh(lastSeenAt, now)).map(({ unchanged }) => unchanged),
+    stillSilent: beats.filter(({ lastSeenAt }) => !isSign(lastSeenAt, times)).map(({ unchanged }) => unchanged),
     recoverySilent:
       recovery === undefined || isFresh(recovery.lastSeenAt, now)
         ? null

@@ -7,7 +7,7 @@ import type { Site } from "#core/site.ts";
 import { equalValues } from "#core/table-rules.ts";
 import { closed, type Incident } from "./incident.ts";
 import { type Circumstances, judge } from "./judge.ts";
-import { look, type Sight } from "./sight.ts";
+import { isWatched, look, type Sight } from "./sight.ts";
 import { findIncident, putIncident, putWatch, readWatch } from "./store.ts";
 import { afterLook, type Watch } from "./watch.ts";
 
@@ -38,8 +38,8 @@ export function supervise(site: Site, vpgId: Id, everyMs: number): Promise<Super
       ]);
       return undefined;
     }
-    const watched = vpg.role === "Journal" && vpg.lastSession > 0 && !vpg.paused;
-    const sight = await look(site, vpg, now);
+    const watched = isWatched(vpg);
+    const sight = await look(site, vpg, { now, before: watch.silence?.lookedAt ?? null });
     // A VPG that isn't watched counts as heard: no chain begins that would be believed once it is watched again.
     const looked = afterLook(watch, { now, everyMs, term: vpg.term, heard: sight.heard || !watched });
     const facts: Circumstances = {

@@ -1,8 +1,11 @@
 import type { Alert, Suspicion } from "#core/api/trigger-api.ts";
+import { sourceGatewaysOf } from "#core/protection/definition.ts";
+import { findGateway } from "#core/protection/gateway-store.ts";
 import type { VpgRecord } from "#core/protection/vpg-record.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
 import type { Incident } from "./incident.ts";
+import { isFresh, isWatched } from "./sight.ts";
 import { findIncident, readWatch } from "./store.ts";
 import { reachabilityOf } from "./watch.ts";
 
@@ -10,13 +13,30 @@ import { reachabilityOf } from "./watch.ts";
 export async function suspicionOf(site: Site, vpg: VpgRecord): Promise<Suspicion> {
   const { value: watch } = await readWatch(site, vpg.vpgId);
   const { trigger } = vpg.definition;
+  const silent = isWatched(vpg) ? await silentGateways(site, vpg) : [];
+  const reachability = reachabilityOf(watch, trigger);
   return {
-    reachability: reachabilityOf(watch, trigger),
+    // One silent gateway of several is worth a look, although the rest may be heard.
+    reachability: reachability === "reachable" && silent.length > 0 ? "suspected" : reachability,
     silentSince: watch.silence?.since ?? null,
-    hints: watch.hints.map(({ kind, source, reason }) => `${kind} of ${source}: ${reason}`),
+    hints: [
+      ...silent.map((name) => `gateway ${name} is silent`),
+      ...watch.hints.map(({ kind, source, reason }) => `${kind} of ${source}: ${reason}`),
+    ],
     policy: trigger.policy,
     incidentId: watch.incidentId,
   };
+}
+
+/** Names of the source gateways that are not heard now. */
+async function silentGateways(site: Site, { definition }: VpgRecord): Promise<readonly string[]> {
+  const now = site.clock.now();
+  const silent: string[] = [];
+  for (const { gatewayId, name } of sourceGatewaysOf(definition)) {
+    const gateway = await findGateway(site, gatewayId);
+    if (!isFresh(gateway?.lastSeenAt ?? null, now)) silent.push(name);
+  }
+  return silent;
 }
 
 /** The open incidents of these VPGs, and what of them wants a person. */

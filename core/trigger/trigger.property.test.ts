@@ -69,10 +69,13 @@ const policy = fc.record({
 });
 type Policy = typeof policy extends fc.Arbitrary<infer T> ? T : never;
 
+const isNear = (now: number, at: number): boolean => Math.abs(now - at) <= protectionLimits.heartbeatSilenceMs;
+
 /** What an onlooker knows who shares no code with the rule: when the monitor ran, and when the source was last heard. */
 class Onlooker {
   readonly looks: { readonly at: number; readonly heard: boolean }[] = [];
   heardAt = Number.NEGATIVE_INFINITY;
+  recoveryAt = Number.NEGATIVE_INFINITY;
   /** Failovers since the source was last heard. */
   outageStarts = 0;
   approved = false;
@@ -85,7 +88,14 @@ class Onlooker {
       if (heard || (next !== undefined && (next < at || next - at > triggerLimits.gapIntervalsMax * everyMs))) break;
       chain.push(at);
     }
-    return { looks: chain.length, ms: (chain[0] ?? 0) - (chain.at(-1) ?? 0) };
+    // Looks that follow each other at once are one.
+    let counted = Number.NEGATIVE_INFINITY;
+    const looks = chain.toReversed().filter((at) => {
+      if (at - counted < everyMs / 2) return false;
+      counted = at;
+      return true;
+    });
+    return { looks: looks.length, ms: (chain[0] ?? 0) - (chain.at(-1) ?? 0) };
   }
 }
 
@@ -119,7 +129,11 @@ class Play {
     await this.world.pass(passMs);
     if (this.recoveryHeard) await this.world.beat("recovery");
     const now = this.world.clock.now();
-    const heard = Math.abs(now - this.onlooker.heardAt) <= protectionLimits.heartbeatSilenceMs;
+    if (this.recoveryHeard) this.onlooker.recoveryAt = now;
+    // Also what came and went between two looks.
+    const before = this.onlooker.looks.at(-1)?.at ?? Number.POSITIVE_INFINITY;
+    const heard =
+      isNear(now, this.onlooker.heardAt) || (before < this.onlooker.heardAt && this.onlooker.heardAt <= now);
     this.onlooker.looks.push({ at: now, heard });
     await Promise.all(Array.from({ length: atOnce }, () => monitor(this.world.site, everyMs)));
     await this.judge(heard);
@@ -137,7 +151,8 @@ class Play {
     this.onlooker.outageStarts += 1;
     expect(this.onlooker.outageStarts).toBe(1);
     expect(["approve", "automatic"]).toContain(this.policy.policy);
-    expect({ heard, recoveryHeard: this.recoveryHeard }).toEqual({ heard: false, recoveryHeard: true });
+    const recoveryHeard = isNear(this.world.clock.now(), this.onlooker.recoveryAt);
+    expect({ heard, recoveryHeard }).toEqual({ heard: false, recoveryHeard: true });
     const { looks, ms } = this.onlooker.silence();
     expect(looks).toBeGreaterThanOrEqual(triggerLimits.looksMin);
     if (this.policy.policy === "approve") expect(this.onlooker.approved).toBe(true);

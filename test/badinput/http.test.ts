@@ -81,7 +81,11 @@ describe.each(routes)("$method $path", (route) => {
 });
 
 /** Calls that read a JSON body, with one that is near what they want; "<vpg>" stands for the VPG's id. */
-const bodies: readonly { readonly path: string; readonly token: "operator" | "source"; readonly body: object }[] = [
+const bodies: readonly {
+  readonly path: string;
+  readonly token: "operator" | "approver" | "source";
+  readonly body: object;
+}[] = [
   { path: "/v1/tokens", token: "operator", body: { name: "someone", role: "viewer" } },
   { path: `/v1/vpgs/${servedVpg}/checkpoints`, token: "operator", body: { tag: "x" } },
   {
@@ -107,6 +111,26 @@ const bodies: readonly { readonly path: string; readonly token: "operator" | "so
       historyMs: 60_000,
       vms: [{ name: "db", volumes: [{ name: "data", sizeBytes: 512, sectorBytes: 512 }] }],
       bootDelays: [],
+      trigger: {
+        policy: "notify",
+        dependsOn: [],
+        alarms: ["paris-down"],
+        commitPolicy: { action: "commit", afterMs: 0 },
+      },
+    },
+  },
+  { path: `/v1/incidents/${unknownId}/approval`, token: "approver", body: { decision: "approved", notes: "" } },
+  {
+    path: "/v1/protected-sites/nowhere/failover",
+    token: "operator",
+    body: {
+      requestId: unknownId,
+      options: {
+        checkpoint: { kind: "latest" },
+        shutdown: { policy: "none", graceMs: 0 },
+        commitPolicy: { action: "none" },
+      },
+      concurrency: 1,
     },
   },
   {
