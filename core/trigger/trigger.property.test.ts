@@ -130,8 +130,9 @@ class Play {
     if (this.recoveryHeard) await this.world.beat("recovery");
     const now = this.world.clock.now();
     if (this.recoveryHeard) this.onlooker.recoveryAt = now;
-    // Also what came and went between two looks.
-    const before = this.onlooker.looks.at(-1)?.at ?? Number.POSITIVE_INFINITY;
+    // Also what came and went between two looks of a silence.
+    const last = this.onlooker.looks.at(-1);
+    const before = last === undefined || last.heard ? Number.POSITIVE_INFINITY : last.at;
     const heard =
       isNear(now, this.onlooker.heardAt) || (before < this.onlooker.heardAt && this.onlooker.heardAt <= now);
     this.onlooker.looks.push({ at: now, heard });
