@@ -4,6 +4,7 @@ import { FarshoreError } from "#core/errors.ts";
 import { version } from "#core/version.ts";
 import { registerApproval } from "./commands/approval.ts";
 import { registerCheckpoint } from "./commands/checkpoint.ts";
+import { registerCost } from "./commands/cost.ts";
 import { registerEvent } from "./commands/event.ts";
 import { registerFailover } from "./commands/failover.ts";
 import { registerGateway } from "./commands/gateway.ts";
@@ -63,6 +64,7 @@ for (const register of [
   registerApproval,
   registerView,
   registerJournal,
+  registerCost,
 ]) {
   register(program);
 }

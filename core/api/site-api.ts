@@ -126,6 +126,7 @@ export const vpgViewSchema = z.object({
   recoveryGateway: z.string().nullable(),
   compute: z.string(),
   targetRpoMs: z.int(),
+  checkpointIntervalMs: z.int(),
   /** Now minus the newest valid checkpoint's validThrough, by the site's clock; null before the first checkpoint. */
   rpoMs: z.int().nullable(),
   historyMs: z.int(),

@@ -61,6 +61,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     recoveryGateway: definition.recoveryGatewayName,
     compute: definition.compute,
     targetRpoMs: definition.targetRpoMs,
+    checkpointIntervalMs: definition.checkpointIntervalMs,
     rpoMs,
     historyMs: definition.historyMs,
     historyHeldMs,

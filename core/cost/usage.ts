@@ -1,0 +1,181 @@
+import { frameBytesMax, payloadBytesMax } from "#core/journal/limits.ts";
+import { protectionLimits } from "#core/protection/limits.ts";
+import { type Meter, meterNames } from "./prices.ts";
+
+/** So much of each meter in a month, or for one act; what is missing is none. */
+export type Usage = Readonly<Partial<Record<Meter, number>>>;
+
+/** A month, as AWS's own examples count: 30 days. */
+export const monthSeconds = 30 * 86_400;
+
+const GB = 2 ** 30;
+
+/** An invocation of a Lambda function. */
+interface Run {
+  /** What the CDK app gives it (infra/constructs/function-settings.ts). */
+  readonly memoryMiB: number;
+  /** Billed duration. Assumed, not yet measured on AWS: two to six calls of AWS at 5 to 20 ms, and the work between. */
+  readonly ms: number;
+}
+
+export const runs = {
+  ingest: { memoryMiB: 1024, ms: 80 },
+  heartbeat: { memoryMiB: 1024, ms: 40 },
+  /** A header or a frame read through gateway-api. */
+  read: { memoryMiB: 1024, ms: 40 },
+  schedule: { memoryMiB: 512, ms: 200 },
+  task: { memoryMiB: 512, ms: 60 },
+} as const satisfies Record<string, Run>;
+
+/** Sizes and counts that the code has, as far as they cost something. */
+export const assumed = {
+  /** JSON lines of one invocation: Lambda's report and one of ours. */
+  logBytesPerRun: 600,
+  /** A batch's item, its checkpoint in it, with DynamoDB's own 100 bytes; under the 1 KB of a write unit unless it touches very many pages. */
+  rowBytesPerBatch: 800,
+  /** An item of the list of VPGs' names; a query reads them 4 KB a read unit. */
+  nameRowBytes: 100,
+  /** States that failover-test enters, with two boot groups; of those two thirds are tasks. */
+  transitionsPerTest: 30,
+  tasksPerTest: 20,
+  /** How long a test stays open: its gateways call every second meanwhile. */
+  testSeconds: 3600,
+  /** Part of the volumes that the VMs of a test read: an operating system's start and an application's checks. */
+  readPartOfTest: 0.05,
+  /** Of a site with two state machines (infra/constructs/site-alarms.ts). */
+  alarms: 20,
+  dashboards: 1,
+  /** Figures of the whole site, by the site monitor (adapters/aws/measure.ts). */
+  metrics: 5,
+  /** The reconciler and the site monitor. */
+  schedulesPerMinute: 2,
+} as const;
+
+export function add(...usages: readonly Usage[]): Usage {
+  const total: Partial<Record<Meter, number>> = {};
+  for (const usage of usages)
+    for (const meter of metersOf(usage)) total[meter] = (total[meter] ?? 0) + (usage[meter] ?? 0);
+  return total;
+}
+
+export function multiply(usage: Usage, count: number): Usage {
+  const product: Partial<Record<Meter, number>> = {};
+  for (const meter of metersOf(usage)) product[meter] = (usage[meter] ?? 0) * count;
+  return product;
+}
+
+function metersOf(usage: Usage): readonly Meter[] {
+  return meterNames.filter((meter) => usage[meter] !== undefined);
+}
+
+export function invocation({ memoryMiB, ms }: Run): Usage {
+  return {
+    lambdaRequests: 1,
+    lambdaGbSeconds: (memoryMiB / 1024) * (ms / 1000),
+    logsInGb: assumed.logBytesPerRun / GB,
+    logsStoredGb: assumed.logBytesPerRun / GB,
+  };
+}
+
+/** What is protected, and how it changes. Rates are averages over all of it. */
+export interface Workload {
+  readonly vpgs: number;
+  /** Gateways of either side; each sends its own heartbeats. */
+  readonly gateways: number;
+  readonly volumesBytes: number;
+  /** What guests write, counted after coalescing and before compression: it fills batches. */
+  readonly payloadBytesPerSecond: number;
+  /** What arrives at the site: the same, compressed. */
+  readonly shippedBytesPerSecond: number;
+  readonly checkpointIntervalMs: number;
+  readonly historyMs: number;
+  readonly testsPerMonth: number;
+  /** Where the source runs: in another region of AWS its traffic costs, elsewhere what comes in is free. */
+  readonly source: "outside" | "other-region";
+  /** A key of the site's own instead of S3's and DynamoDB's. */
+  readonly ownKey: boolean;
+}
+
+/** Batches of one VPG for one checkpoint interval: one at the marker, and one more for every 4 MiB before it. */
+export function batchesPerInterval({ vpgs, payloadBytesPerSecond, checkpointIntervalMs }: Workload): number {
+  const payload = (payloadBytesPerSecond / vpgs) * (checkpointIntervalMs / 1000);
+  return Math.max(1, Math.ceil(payload / payloadBytesMax));
+}
+
+/** Over the whole workload, while every VPG is written to. */
+export function batchesPerSecond(workload: Workload): number {
+  return (workload.vpgs * batchesPerInterval(workload)) / (workload.checkpointIntervalMs / 1000);
+}
+
+/** One interval of one VPG: each batch is one PUT and one plain write of one item, the last one's with the checkpoint. */
+export function intervalUsage(workload: Workload): Usage {
+  const batches = batchesPerInterval(workload);
+  return add(multiply(invocation(runs.ingest), batches), { s3Puts: batches, dynamodbWrites: batches });
+}
+
+/**
+ * One heartbeat: the gateway's item is written; its VPG, its commands and, for whether anything is under way, every VPG of the
+ * site are read. While its VPG is idle the session's rows and the next batch's name are looked at and the newest checkpoint's
+ * item is read and written.
+ */
+export function heartbeatUsage({ vpgs }: Pick<Workload, "vpgs">, idle: boolean): Usage {
+  const list = Math.ceil((vpgs * assumed.nameRowBytes) / 4096) + vpgs;
+  const usual = add(invocation(runs.heartbeat), { dynamodbWrites: 1, dynamodbReads: 2 + list });
+  return idle ? add(usual, { dynamodbWrites: 1, dynamodbReads: 2, s3Gets: 1 }) : usual;
+}
+
+/** A failover test: its states, its gateways' calls every second, what its VMs read through gateway-api, header and frame. */
+export function testUsage(workload: Workload): Usage {
+  const bytes = (workload.volumesBytes / workload.vpgs) * assumed.readPartOfTest;
+  const reads = 2 * Math.ceil(bytes / frameBytesMax);
+  const seconds = assumed.testSeconds;
+  const extraHeartbeats = 2 * (seconds - seconds / (protectionLimits.heartbeatIntervalMs / 1000));
+  return add(
+    { transitions: assumed.transitionsPerTest, transferOutGb: bytes / GB },
+    multiply(add(invocation(runs.task), { dynamodbReads: 3, dynamodbWrites: 2 }), assumed.tasksPerTest),
+    multiply(add(invocation(runs.read), { s3Gets: 1 }), reads),
+    multiply(heartbeatUsage(workload, false), extraHeartbeats),
+  );
+}
+
+/** What a site costs by being there: alarms, a dashboard, metrics, its schedules that walk over the VPGs, perhaps a key. */
+export function siteUsage({ vpgs, ownKey }: Pick<Workload, "vpgs" | "ownKey">): Usage {
+  const minutes = monthSeconds / 60;
+  return add(
+    { alarms: assumed.alarms, dashboards: assumed.dashboards, metrics: assumed.metrics },
+    multiply(add(invocation(runs.schedule), { dynamodbReads: 3 * vpgs }), minutes * assumed.schedulesPerMinute),
+    ownKey ? { kmsKeys: 1 } : {},
+  );
+}
+
+/** What lies there once the history is full: the first copy, compressed as the changes are, and the history's batches and rows. */
+export function storedUsage(workload: Workload): Usage {
+  const { volumesBytes, shippedBytesPerSecond, payloadBytesPerSecond, historyMs } = workload;
+  const ratio = payloadBytesPerSecond > 0 ? Math.min(1, shippedBytesPerSecond / payloadBytesPerSecond) : 1;
+  const historySeconds = historyMs / 1000;
+  const written = payloadBytesPerSecond > 0;
+  const rows = written ? batchesPerSecond(workload) * historySeconds * assumed.rowBytesPerBatch : 0;
+  return {
+    s3StoredGb: (volumesBytes * ratio + shippedBytesPerSecond * historySeconds) / GB,
+    dynamodbStoredGb: rows / GB,
+    dynamodbBackupGb: rows / GB,
+  };
+}
+
+/** A month in which all VPGs are written to all the time (`busy`), or none is ever (`idle`); what is stored is the same. */
+export function monthlyUsage(workload: Workload, state: "idle" | "busy"): Usage {
+  const idle = state === "idle";
+  const intervals = (monthSeconds * 1000) / workload.checkpointIntervalMs;
+  const heartbeats = (monthSeconds * 1000) / protectionLimits.heartbeatIntervalMs;
+  const shippedGb = idle ? 0 : (workload.shippedBytesPerSecond * monthSeconds) / GB;
+  const sources = Math.min(workload.vpgs, workload.gateways);
+  return add(
+    siteUsage(workload),
+    storedUsage(workload),
+    multiply(heartbeatUsage(workload, idle), heartbeats * sources),
+    multiply(heartbeatUsage(workload, false), heartbeats * (workload.gateways - sources)),
+    multiply(testUsage(workload), workload.testsPerMonth),
+    idle ? {} : multiply(intervalUsage(workload), intervals * workload.vpgs),
+    workload.source === "other-region" ? { transferBetweenRegionsGb: shippedGb } : { transferInGb: shippedGb },
+  );
+}
