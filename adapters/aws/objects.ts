@@ -58,13 +58,16 @@ export class S3Objects implements Objects {
     const { client, clock, random } = this.#options;
     const condition = options.ifAbsent === true ? { IfNoneMatch: "*" } : {};
     const target = { ...this.#place, ...condition, Key: key };
+    // S3 refuses other bytes than these, keeps the checksum, and gives it with the object. Hashed once, however often it is sent.
+    let known: string | undefined;
+    const checksum = (): string => {
+      known ??= createHash("sha256").update(body).digest("base64");
+      return known;
+    };
     const send = async (): Promise<void> => {
       if (body.length > singlePutBytesMax) await putInParts(client, target, body);
       else await client.send(new PutObjectCommand({ ...target, Body: body, ChecksumSHA256: checksum() }));
     };
-    // S3 refuses other bytes than these, keeps the checksum, and gives it with the object.
-    let known: string | undefined;
-    const checksum = (): string => (known ??= createHash("sha256").update(body).digest("base64"));
     try {
       // 409: somebody else is creating the same name; once that is over it is there, or it is not.
       await retry(clock, random, { ...conflictRetry, retries: isConflict }, send);
