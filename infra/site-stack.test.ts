@@ -17,6 +17,9 @@ import { SiteStack } from "./site-stack.ts";
 
 const site = new SiteTemplate();
 const { template } = site;
+const withKey = new SiteTemplate({ encryption: "kms" });
+/** cdk-nag walks whole trees: slow where many tests share a core. */
+const slowMs = 120_000;
 
 describe("journal bucket", () => {
   it("is versioned, private, TLS only, encrypted by S3's keys, kept, and forgets abandoned uploads", () => {
@@ -42,16 +45,20 @@ describe("journal bucket", () => {
   });
 
   it("with kms is encrypted by one key of the site, by bucket keys; so is the table", () => {
-    const { template: withKey } = new SiteTemplate({ encryption: "kms" });
-    withKey.hasResource("AWS::KMS::Key", { DeletionPolicy: "Retain", Properties: { EnableKeyRotation: true } });
-    withKey.hasResourceProperties("AWS::S3::Bucket", {
+    withKey.template.hasResource("AWS::KMS::Key", {
+      DeletionPolicy: "Retain",
+      Properties: { EnableKeyRotation: true },
+    });
+    withKey.template.hasResourceProperties("AWS::S3::Bucket", {
       BucketEncryption: {
         ServerSideEncryptionConfiguration: [
           { BucketKeyEnabled: true, ServerSideEncryptionByDefault: { SSEAlgorithm: "aws:kms" } },
         ],
       },
     });
-    withKey.hasResourceProperties("AWS::DynamoDB::Table", { SSESpecification: { SSEEnabled: true, SSEType: "KMS" } });
+    withKey.template.hasResourceProperties("AWS::DynamoDB::Table", {
+      SSESpecification: { SSEEnabled: true, SSEType: "KMS" },
+    });
   });
 });
 
@@ -78,7 +85,7 @@ describe("data", () => {
     const types = ["AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key"];
     const policies = (of: SiteTemplate) =>
       types.flatMap((type) => [...of.all(type).keys()].map((id) => of.deletionPolicy(id)));
-    expect(policies(new SiteTemplate({ encryption: "kms" }))).toEqual(["Retain", "Retain", "Retain"]);
+    expect(policies(withKey)).toEqual(["Retain", "Retain", "Retain"]);
     const removable = new SiteTemplate({ encryption: "kms", remove_data: true });
     expect(policies(removable)).toEqual(["Delete", "Delete", "Delete"]);
     removable.template.hasResourceProperties("AWS::DynamoDB::Table", { DeletionProtectionEnabled: false });
@@ -306,7 +313,7 @@ describe("a site", () => {
   });
 });
 
-describe("cdk-nag", () => {
+describe("cdk-nag", { timeout: slowMs }, () => {
   const check = (config: object, spoil: (stack: Stack) => void = () => undefined) => {
     const app = new App();
     const stack = new SiteStack(app, parseSite({ name: "berlin", ...config }), () => Code.fromInline("//"));

@@ -130,7 +130,10 @@ function resourceOf(action: string, target: string): string {
   return ofExecution ? `${states}:execution:${name}:x` : `${states}:stateMachine:${name}`;
 }
 
-describe("permissions are enough", () => {
+/** Every scenario there is, one after the other. */
+const slowMs = 120_000;
+
+describe("permissions are enough", { timeout: slowMs }, () => {
   it("for every function in every way that a failover or a test may go", async () => {
     const recorder = new Recorder();
     for (const scenario of [...liveScenarios, ...testScenarios]) {
