@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the programs of others that the tests and the benchmarks talk to: Debian's (Debian, Ubuntu) for the machine, and
 # Python's below .cache/peers, one virtual environment for each scripts/peers/NAME.txt.
-# Usage: scripts/setup-peers.sh [--yes]      --yes doesn't ask, for CI
+# Usage: scripts/setup-peers.sh [--yes] [NAME…]      --yes doesn't ask, for CI; with NAMEs only these of scripts/peers, and no apt-get
 # Exit status: 0 all there; 1 refused or failed; 2 this machine has no apt-get for what is missing.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,15 +11,20 @@ peers="nbdkit:nbdkit nbdinfo:libnbd-bin nbdcopy:libnbd-bin nbdfuse:libnbd-bin qe
 qemu-nbd:qemu-utils fio:fio mke2fs:e2fsprogs e2fsck:e2fsprogs restic:restic cmp:diffutils"
 
 yes=no
+only=""
 for argument in "$@"; do
   case "$argument" in
     --yes | -y) yes=yes ;;
     *)
-      echo "setup-peers: unknown argument $argument (only --yes is known)" >&2
-      exit 1
+      if [ ! -f "scripts/peers/$argument.txt" ]; then
+        echo "setup-peers: unknown argument $argument (--yes, or a name of scripts/peers)" >&2
+        exit 1
+      fi
+      only="$only $argument"
       ;;
   esac
 done
+if [ -n "$only" ]; then peers=""; fi
 
 # Asks before anything is changed.
 confirm() {
@@ -67,11 +72,10 @@ for peer in $peers; do
 done
 
 environments=""
-for list in scripts/peers/*.txt; do
-  name=$(basename "$list" .txt)
+for name in ${only:-$(basename -a -s .txt scripts/peers/*.txt)}; do
   python_peer_is_there "$name" || environments="$environments $name"
 done
-if [ -n "$environments" ] && ! python_works; then packages="$packages python3 python3-venv"; fi
+if [ -n "$environments" ] && [ -z "$only" ] && ! python_works; then packages="$packages python3 python3-venv"; fi
 
 status=0
 if [ -z "$packages" ] && [ -z "$environments" ]; then

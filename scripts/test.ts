@@ -1,8 +1,8 @@
 /**
- * What `npm test` runs: Biome, the compiler and all tests; then a table of what was proved and what was skipped, and as
- * last line `N passed, N failed, N skipped`. Arguments go to vitest (`npm test -- --project unit core/journal`), and then
- * only the tests run. Exit status 0 when nothing failed, 1 otherwise. With FARSHORE_CI=1 (set by .ci/run) no skip is
- * allowed that installing something would prevent.
+ * What `npm test` runs: Biome, the compiler and all tests but those that deploy sites (`npm run test:deploy`); then a table
+ * of what was proved and what was skipped, and as last line `N passed, N failed, N skipped`. Arguments go to vitest
+ * (`npm test -- --project unit core/journal`), and then only the tests run. Exit status 0 when nothing failed, 1 otherwise.
+ * With FARSHORE_CI=1 (set by .ci/run) no skip is allowed that installing something would prevent.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -70,7 +70,7 @@ async function runTests(commandLine: readonly string[]): Promise<TestOutcome[]> 
 const commandLine = process.argv.slice(2);
 const checks =
   commandLine.length > 0 ? [] : [check("biome ci", "biome", ["ci", "."]), check("tsc", "tsc", ["--noEmit"])];
-const outcomes = [...checks, ...(await runTests(commandLine))];
+const outcomes = [...checks, ...(await runTests(commandLine.length > 0 ? commandLine : ["--project=!deploy"]))];
 const allowed = allowedSkipsSchema.parse(JSON.parse(readFileSync(`${root}/test/allowed-skips.json`, "utf8")));
 const proof = proofTable(outcomes, allowed, process.env["FARSHORE_CI"] === "1");
 const summary = `${proof.passed} passed, ${proof.failed} failed, ${proof.skipped} skipped`;

@@ -81,7 +81,15 @@ export async function startMinistack(plan: MinistackPlan): Promise<Ministack> {
       endpoint,
       region,
       accountId,
-      env: { ...root, AWS_ENDPOINT_URL: endpoint, AWS_REGION: region, AWS_DEFAULT_REGION: region },
+      env: {
+        ...root,
+        // Empty is none: a profile or a token of this machine's user would win, or not fit.
+        AWS_PROFILE: "",
+        AWS_SESSION_TOKEN: "",
+        AWS_ENDPOINT_URL: endpoint,
+        AWS_REGION: region,
+        AWS_DEFAULT_REGION: region,
+      },
       logFile,
       async stop() {
         killGroup(child);

@@ -38,7 +38,7 @@ import ministack.app as gateway  # noqa: E402  (reads the environment above)
 from hypercorn.asyncio import serve  # noqa: E402
 from hypercorn.config import Config  # noqa: E402
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime  # noqa: E402
-from ministack.services import lambda_svc  # noqa: E402
+from ministack.services import lambda_svc, stepfunctions  # noqa: E402
 
 
 def replaced_once(text, old, new):
@@ -141,6 +141,31 @@ def tell_conditions_of_puts():
     iam_actions.s3_service_context = context_with_conditions
 
 
+def tell_machines_of_tokens():
+    """Who answers a task needs a permission on its state machine; MiniStack looks for one on everything."""
+    machines = {}
+    here = threading.local()
+    execute = stepfunctions._execute_task
+    wait = stepfunctions._invoke_with_callback
+    resource_of = iam_actions.extract_resource_arn
+
+    def execute_noting_machine(state_def, raw_input, execution, ctx):
+        here.machine = execution["stateMachineArn"]
+        return execute(state_def, raw_input, execution, ctx)
+
+    def wait_noting_machine(resource, input_data, token, state_def):
+        machines[token] = here.machine
+        return wait(resource, input_data, token, state_def)
+
+    def resource_of_token(service, method, path, headers, body, *rest):
+        token = iam_actions._safe_json_field(body, "taskToken") if service == "states" else None
+        return machines.get(token, "*") if token else resource_of(service, method, path, headers, body, *rest)
+
+    stepfunctions._execute_task = execute_noting_machine
+    stepfunctions._invoke_with_callback = wait_noting_machine
+    iam_actions.extract_resource_arn = resource_of_token
+
+
 def wait_less_for_logs():
     """A function that logs nothing is answered for after 5 ms of silence, not 50."""
     drain = lambda_runtime.Worker._drain_stderr_bounded
@@ -178,5 +203,6 @@ tell_callers()
 give_reachable_function_urls()
 count_as_tls()
 tell_conditions_of_puts()
+tell_machines_of_tokens()
 wait_less_for_logs()
 asyncio.run(main())

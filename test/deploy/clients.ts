@@ -1,0 +1,35 @@
+import type { Ground } from "./ground.ts";
+
+interface ClientSettings {
+  readonly region: string;
+  readonly endpoint?: string;
+  readonly credentials?: {
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+    readonly sessionToken?: string;
+  };
+}
+
+/** Settings of an SDK client that speaks to a ground, as its deployer or as whom `env` says. */
+export function clientSettings(ground: Ground, env: Readonly<Record<string, string>> = ground.env): ClientSettings {
+  const {
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    AWS_SESSION_TOKEN: sessionToken,
+  } = env;
+  const { AWS_ENDPOINT_URL: endpoint } = ground.env;
+  return {
+    region: ground.region,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    // Without keys of the ground the SDK looks for the deployer's own.
+    ...(accessKeyId === undefined || secretAccessKey === undefined
+      ? {}
+      : {
+          credentials: {
+            accessKeyId,
+            secretAccessKey,
+            ...(sessionToken === undefined || sessionToken === "" ? {} : { sessionToken }),
+          },
+        }),
+  };
+}

@@ -1,0 +1,210 @@
+import { DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
+import { EventBridgeClient, PutEventsCommand } from "@aws-sdk/client-eventbridge";
+import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from "@aws-sdk/client-s3";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { statusReplySchema } from "#core/api/site-api.ts";
+import { until, vpg } from "../../scripts/demo/stage.ts";
+import { accountAws } from "./account-aws.ts";
+import { clientSettings } from "./clients.ts";
+import type { LocalAws } from "./ground.ts";
+import { readExecution } from "./history.ts";
+import { localstackAws } from "./localstack-aws.ts";
+import { ministackAws } from "./ministack-aws.ts";
+import { signedGet } from "./signed-fetch.ts";
+import { DeployStage } from "./stage.ts";
+
+/** An event of this source spares the rest of an hour's silence: nothing else could start a failover within the suite. */
+const trigger = `[trigger]
+policy = "automatic"
+minimum_duration = "1h"
+confirm_by = ["drill"]
+accept_two_copies = "the source of this test is killed before its failover starts"
+`;
+
+const denied = { name: "AccessDenied" };
+const noPolicies = "evaluates no policies";
+
+/** One story a ground, told in order: what a test leaves, the next goes on with. */
+describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws: LocalAws) => {
+  const began = performance.now();
+  const say = (text: string) =>
+    console.info(`${((performance.now() - began) / 1000).toFixed(1).padStart(6)} s  ${text}`);
+  let missing: string | undefined;
+  let stage: DeployStage;
+  beforeAll(async () => {
+    missing = await aws.whyNot();
+    if (missing === undefined) stage = await DeployStage.deploy(aws, say);
+  });
+  beforeEach((context) => {
+    if (missing !== undefined) context.skip(missing);
+  });
+  afterAll(async () => stage?.close());
+
+  it("each site answers at its URL, as itself, to who may call", async () => {
+    const berlin = statusReplySchema.parse(JSON.parse((await get("operator", "/v1/status")).text));
+    expect(berlin.site.name).toBe(stage.siteName("berlin"));
+    expect(berlin.vpgs).toEqual([]);
+  });
+
+  it("who isn't admitted is refused at the door, and who isn't known inside", async (context) => {
+    if (!aws.authorizes) context.skip(noPolicies);
+    expect((await fetch(new URL("v1/status", stage.output("SiteApiUrl")))).status).toBe(403);
+    expect((await get("stranger", "/v1/status")).status).toBe(403);
+    expect((await get("source-gateway", "/v1/status")).status).toBe(403);
+    // The door is open to whom the stack's policy is attached; the site doesn't know this one yet.
+    expect(await get("viewer", "/v1/status")).toMatchObject({
+      status: 401,
+      text: expect.stringContaining("Unauthenticated"),
+    });
+    await stage.farshore(
+      ...["token", "create", "--role", "viewer", "--name", "eve", "--iam-role", stage.roles.arn("viewer")],
+    );
+    expect((await get("viewer", "/v1/status")).status).toBe(200);
+  });
+
+  it("the VPG is made by the command line, and batches go through the deployed function into bucket and table", async () => {
+    await stage.protect(trigger);
+    await until("ten checkpoints", 120_000, async () => ((await stage.show()).checkpoints >= 10 ? true : undefined));
+    const batches = (await journal()).filter(({ Key = "" }) => /^journal\/.*\/\d+$/.test(Key));
+    expect(batches.length).toBeGreaterThan(5);
+    const { Count = 0 } = await dynamo().send(new ScanCommand({ TableName: stage.output("Table"), Select: "COUNT" }));
+    expect(Count).toBeGreaterThan(batches.length);
+    say(`protected: ${batches.length} batches`);
+  });
+
+  it("the bucket keeps what is written once, whoever may write to S3", async (context) => {
+    if (!aws.authorizes) context.skip(noPolicies);
+    const [{ Key } = {}] = await journal();
+    const Bucket = stage.output("Bucket");
+    const vandal = s3(await stage.as("vandal"));
+    await expect(vandal.send(new GetObjectCommand({ Bucket, Key }))).resolves.toBeDefined();
+    await expect(vandal.send(new PutObjectCommand({ Bucket, Key, Body: "x" }))).rejects.toMatchObject(denied);
+    await expect(vandal.send(new PutObjectCommand({ Bucket, Key, Body: "x", IfNoneMatch: "*" }))).rejects.toMatchObject(
+      { name: "PreconditionFailed" },
+    );
+    // Where the suite itself must clean up, its sites are deployed so that it can.
+    if (aws.namePrefix === "") {
+      await expect(vandal.send(new DeleteObjectCommand({ Bucket, Key }))).rejects.toMatchObject(denied);
+    }
+    const gateway = s3(await stage.as("source-gateway"));
+    await expect(gateway.send(new GetObjectCommand({ Bucket, Key }))).rejects.toMatchObject(denied);
+  });
+
+  it("a failover test brings the VPG up beside production, byte for byte", async () => {
+    const test = await stage.operate("failover", "test", "start", vpg);
+    const { problems, equal } = await stage.check(test);
+    expect({ problems, exact: equal.length > 0 }).toEqual({ problems: [], exact: true });
+    const stop = [
+      "failover",
+      "test",
+      "stop",
+      vpg,
+      test.operationId,
+      "--success",
+      "yes",
+      "--notes",
+      "ledger consistent",
+    ];
+    await stage.operate(...stop);
+    const { status, states } = await readExecution(
+      stage.ground,
+      stage.output("FailoverTestMachine"),
+      `${test.operationId}.1`,
+    );
+    expect(status).toBe("SUCCEEDED");
+    expect(states).toContain("AwaitDecision");
+    say(`failover test: RTO ${test.rtoMs} ms`);
+  });
+
+  it("a person's live failover is rolled back, and every checkpoint is still listed", async () => {
+    const before = await stage.checkpoints();
+    const live = await stage.operate("failover", "live", vpg, "--wait");
+    expect(live).toMatchObject({ phase: "BeforeCommit", decision: null });
+    expect((await stage.check(live)).equal).not.toEqual([]);
+    const back = await stage.operate("--yes", "failover", "rollback", vpg);
+    expect(back.phase).toBe("RolledBack");
+    const after = new Set((await stage.checkpoints()).map(({ id }) => id));
+    expect(before.filter(({ id }) => !after.has(id))).toEqual([]);
+    const { status, states } = await execution("FailoverLiveMachine", live.operationId);
+    expect(status).toBe("SUCCEEDED");
+    expect(states).toEqual(
+      expect.arrayContaining(["BeginOperation", "AwaitDecision", "StopVms", "DetachVolumes", "Done"]),
+    );
+    say(`rolled back: RTO ${live.rtoMs} ms`);
+  });
+
+  it("the protected side is lost, and an event starts the failover that is committed", async () => {
+    const tagged = stage.written();
+    await stage.farshore("checkpoint", "create", vpg, "--tag", "last-good");
+    await stage.loseParis();
+    const lost = stage.written();
+    // Silence alone starts nothing yet: the policy asks for an hour of it.
+    await lookUntil("the silence is seen", async () => (await stage.show()).suspicion.silentSince !== null);
+    await look();
+    expect((await stage.show()).operationId).toBeNull();
+
+    const events = new EventBridgeClient(clientSettings(stage.ground));
+    const detail = JSON.stringify({ site: "paris", reason: "power is out" });
+    const entry = { EventBusName: stage.output("Bus"), Source: "drill", DetailType: "farshore", Detail: detail };
+    const { FailedEntryCount } = await events.send(new PutEventsCommand({ Entries: [entry] }));
+    expect(FailedEntryCount).toBe(0);
+    await lookUntil("the event starts a failover", async () => (await stage.show()).operationId !== null);
+    const operationId = (await stage.show()).operationId ?? "";
+    const live = await stage.operate("operation", "watch", operationId);
+    const { equal, problems } = await stage.check(live);
+    expect(problems).toEqual([]);
+    const recovered = equal.at(-1) ?? -1;
+    expect(recovered).toBeGreaterThanOrEqual(tagged.acknowledged);
+    expect(recovered).toBeLessThanOrEqual(lost.submitted);
+    say(`recovered ${recovered} of ${lost.acknowledged} acknowledged writes: RTO ${live.rtoMs} ms`);
+
+    expect((await stage.operate("failover", "commit", vpg)).phase).toBe("Completed");
+    expect((await stage.check(live)).equal.at(-1)).toBe(recovered);
+    const { status, states } = await execution("FailoverLiveMachine", operationId);
+    expect(status).toBe("SUCCEEDED");
+    expect(states).toEqual(expect.arrayContaining(["MintTerm", "SealSessions", "PromoteVolumes", "Done"]));
+  });
+
+  it("the old source comes back and is refused", async () => {
+    const before = (await journal()).length;
+    await stage.startSource();
+    await until("the refusal", 60_000, async () =>
+      stage.logOf("source-gateway").includes("Fenced") ? true : undefined,
+    );
+    expect((await journal()).length).toBe(before);
+  });
+
+  const execution = (machine: string, operationId: string) =>
+    readExecution(stage.ground, stage.output(machine), `${operationId}.1`);
+  const get = async (role: Parameters<DeployStage["as"]>[0], path: string) =>
+    signedGet(stage.output("SiteApiUrl"), path, await stage.as(role));
+  const s3 = (env?: Readonly<Record<string, string>>) =>
+    new S3Client({ ...clientSettings(stage.ground, env), forcePathStyle: "AWS_ENDPOINT_URL" in stage.ground.env });
+  const dynamo = () => new DynamoDBClient(clientSettings(stage.ground));
+  const journal = async () =>
+    (await s3().send(new ListObjectsV2Command({ Bucket: stage.output("Bucket"), Prefix: "journal/" }))).Contents ?? [];
+
+  /** A look of the site's monitor, now; its schedule makes one a minute. Looks count 2 to 10 s apart: a busy machine takes its time. */
+  async function look(): Promise<void> {
+    const lambda = new LambdaClient(clientSettings(stage.ground));
+    const Payload = JSON.stringify({ everyMs: 4000 });
+    const { FunctionError, Payload: said } = await lambda.send(
+      new InvokeCommand({ FunctionName: stage.functionName("site-monitor"), Payload }),
+    );
+    if (FunctionError !== undefined) throw new Error(`the monitor failed: ${Buffer.from(said ?? []).toString()}`);
+  }
+
+  async function lookUntil(what: string, seen: () => Promise<boolean>): Promise<void> {
+    await until(what, 90_000, async () => {
+      await look();
+      return (await seen()) ? true : undefined;
+    });
+  }
+});

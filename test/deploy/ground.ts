@@ -1,0 +1,32 @@
+/** The two sites of the suite: berlin recovers what paris protects. */
+export type SiteRole = "paris" | "berlin";
+
+/** An account and a region where a site can be deployed, or what passes for one. */
+export interface Ground {
+  readonly region: string;
+  readonly accountId: string;
+  /** What the CDK, the SDK and farshore read of the environment: region, the deployer's credentials, an endpoint. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Ends all of it at once, as a region that is lost; where nobody can do that, nothing. */
+  cut(): Promise<void>;
+}
+
+export interface Grounds {
+  readonly paris: Ground;
+  readonly berlin: Ground;
+  /** Ends what was started; what was deployed is removed by then. */
+  close(): Promise<void>;
+}
+
+/** One kind of AWS, real or local, that the suite runs on. */
+export interface LocalAws {
+  readonly name: string;
+  /** Whether signatures are checked and policies evaluated; where they aren't, the tests of refusals are skipped. */
+  readonly authorizes: boolean;
+  /** Before the names of sites: empty where each run has a ground of its own. */
+  readonly namePrefix: string;
+  /** Why the suite can't run on it on this machine, and the cure. */
+  whyNot(): Promise<string | undefined>;
+  /** Starts it, with `directory` for files of its own. */
+  open(directory: string): Promise<Grounds>;
+}

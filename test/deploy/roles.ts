@@ -1,0 +1,109 @@
+import {
+  CloudFormationClient,
+  CreateStackCommand,
+  DeleteStackCommand,
+  UpdateStackCommand,
+  waitUntilStackCreateComplete,
+  waitUntilStackDeleteComplete,
+  waitUntilStackUpdateComplete,
+} from "@aws-sdk/client-cloudformation";
+import { AssumeRoleCommand, STSClient } from "@aws-sdk/client-sts";
+import { until } from "../../scripts/demo/stage.ts";
+import { clientSettings } from "./clients.ts";
+import type { Ground } from "./ground.ts";
+
+/** Who plays in the suite: an IAM role each, made as a person would make them, by CloudFormation. */
+export const roles = ["operator", "viewer", "source-gateway", "recovery-gateway", "stranger", "vandal"] as const;
+export type Role = (typeof roles)[number];
+
+const stackMsMax = 120_000;
+/** IAM is eventually consistent: a new role may be assumed after some seconds. */
+const assumeMsMax = 60_000;
+
+export class Roles {
+  readonly #ground: Ground;
+  readonly #prefix: string;
+  readonly #client: CloudFormationClient;
+
+  constructor(ground: Ground, prefix: string) {
+    this.#ground = ground;
+    this.#prefix = prefix;
+    this.#client = new CloudFormationClient(clientSettings(ground));
+  }
+
+  arn(role: Role): string {
+    return `arn:aws:iam::${this.#ground.accountId}:role/${this.#name(role)}`;
+  }
+
+  async create(): Promise<void> {
+    const StackName = this.#stack;
+    await this.#client.send(
+      new CreateStackCommand({ StackName, TemplateBody: this.#template({}), Capabilities: ["CAPABILITY_NAMED_IAM"] }),
+    );
+    await waitUntilStackCreateComplete({ client: this.#client, maxWaitTime: stackMsMax / 1000 }, { StackName });
+  }
+
+  /** Attaches managed policies to roles, in place of those attached before. */
+  async attach(policies: Readonly<Partial<Record<Role, string>>>): Promise<void> {
+    const StackName = this.#stack;
+    const TemplateBody = this.#template(policies);
+    await this.#client.send(
+      new UpdateStackCommand({ StackName, TemplateBody, Capabilities: ["CAPABILITY_NAMED_IAM"] }),
+    );
+    await waitUntilStackUpdateComplete({ client: this.#client, maxWaitTime: stackMsMax / 1000 }, { StackName });
+  }
+
+  async remove(): Promise<void> {
+    const StackName = this.#stack;
+    await this.#client.send(new DeleteStackCommand({ StackName }));
+    await waitUntilStackDeleteComplete({ client: this.#client, maxWaitTime: stackMsMax / 1000 }, { StackName });
+  }
+
+  /** The environment of a process that is this role. */
+  async assume(role: Role): Promise<Readonly<Record<string, string>>> {
+    const client = new STSClient(clientSettings(this.#ground));
+    const ask = new AssumeRoleCommand({ RoleArn: this.arn(role), RoleSessionName: `farshore-${role}` });
+    const { Credentials: given } = await until(`the role ${role}`, assumeMsMax, () => client.send(ask));
+    return {
+      // A profile of the deployer's would win over the keys.
+      AWS_PROFILE: "",
+      AWS_REGION: this.#ground.region,
+      AWS_ACCESS_KEY_ID: given?.AccessKeyId ?? "",
+      AWS_SECRET_ACCESS_KEY: given?.SecretAccessKey ?? "",
+      AWS_SESSION_TOKEN: given?.SessionToken ?? "",
+    };
+  }
+
+  get #stack(): string {
+    return `${this.#prefix}farshore-test-roles`;
+  }
+
+  #name(role: Role): string {
+    return `${this.#prefix}farshore-test-${role}`;
+  }
+
+  #template(policies: Readonly<Partial<Record<Role, string>>>): string {
+    const trust = (account: string) => ({
+      Version: "2012-10-17",
+      Statement: [{ Effect: "Allow", Principal: { AWS: `arn:aws:iam::${account}:root` }, Action: "sts:AssumeRole" }],
+    });
+    // What a careless administrator may have: only the bucket's own policy still stands against it.
+    const everythingInS3 = {
+      PolicyName: "s3",
+      PolicyDocument: { Version: "2012-10-17", Statement: [{ Effect: "Allow", Action: "s3:*", Resource: "*" }] },
+    };
+    const resources = roles.map((role) => [
+      role.replaceAll("-", ""),
+      {
+        Type: "AWS::IAM::Role",
+        Properties: {
+          RoleName: this.#name(role),
+          AssumeRolePolicyDocument: trust(this.#ground.accountId),
+          ...(policies[role] === undefined ? {} : { ManagedPolicyArns: [policies[role]] }),
+          ...(role === "vandal" ? { Policies: [everythingInS3] } : {}),
+        },
+      },
+    ]);
+    return JSON.stringify({ AWSTemplateFormatVersion: "2010-09-09", Resources: Object.fromEntries(resources) });
+  }
+}
