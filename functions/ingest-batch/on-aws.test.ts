@@ -32,16 +32,21 @@ describe("ingest-batch on S3 and DynamoDB", () => {
   beforeEach(async () => {
     calls = [];
     const { s3, dynamo } = makeAwsClients(local.place);
-    const noted = (commandName = "") => calls.push(commandName.replace(/Command$/, ""));
+    const noted = <T>(commandName: string | undefined, sent: T): T => {
+      calls.push((commandName ?? "").replace(/Command$/, ""));
+      return sent;
+    };
     const step = { step: "initialize", name: "noted" } as const;
     s3.middlewareStack.add(
       (next, { commandName }) =>
-        (args) => (noted(commandName), next(args)),
+        (args) =>
+          noted(commandName, next(args)),
       step,
     );
     dynamo.middlewareStack.add(
       (next, { commandName }) =>
-        (args) => (noted(commandName), next(args)),
+        (args) =>
+          noted(commandName, next(args)),
       step,
     );
     const memory = makeSite();
