@@ -104,7 +104,7 @@ async function serve(
   const requestId = newId(site.clock, site.random);
   const result = await answer(site, mounts, request, requestId, memory);
   const { statusCode = 200, headers = {}, body = "", isBase64Encoded } = result;
-  const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
+  const bytes = result.bytes ?? Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
   response.writeHead(statusCode, {
     ...headers,
     "content-length": bytes.length,

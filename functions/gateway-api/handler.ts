@@ -47,7 +47,7 @@ async function postHashes(call: Call): Promise<HttpResult> {
   const ask = parseInput(hashesSchema, body(call));
   const vpg = await getVpg(call.site, ask.vpgId);
   assertMayRead(call.caller, vpg);
-  return octets(await imageHashes(call.site, vpg, ask, setImmediate));
+  return octets(call.event, await imageHashes(call.site, vpg, ask, setImmediate));
 }
 
 async function getDefinition({ site, caller, param }: Call): Promise<HttpResult> {

@@ -17,15 +17,21 @@ export interface HttpEvent extends Pick<APIGatewayProxyEventV2, "rawPath" | "raw
   };
 }
 
-export type HttpResult = APIGatewayProxyStructuredResultV2;
+export interface HttpResult extends APIGatewayProxyStructuredResultV2 {
+  /** In place of `body`, for a host that gave the request's body as `bytes`. */
+  readonly bytes?: Uint8Array;
+}
 
 export function json(value: unknown, status = 200): HttpResult {
   return { statusCode: status, headers: { "content-type": "application/json" }, body: JSON.stringify(value) };
 }
 
-export function octets(bytes: Uint8Array): HttpResult {
+/** Bytes as they are for a host of the same process, as base64 for a function URL. */
+export function octets(event: HttpEvent, bytes: Uint8Array): HttpResult {
+  const reply = { statusCode: 200, headers: { "content-type": "application/octet-stream" } };
+  if (event.bytes !== undefined) return { ...reply, bytes };
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
-  return { statusCode: 200, headers: { "content-type": "application/octet-stream" }, body, isBase64Encoded: true };
+  return { ...reply, body, isBase64Encoded: true };
 }
 
 /** The body's bytes. Throws `InvalidInput` when there are more than `bytesMax`, before anything is decoded. */

@@ -17,10 +17,10 @@ export async function getBatches({ site, caller, param, query }: Call): Promise<
 }
 
 /** `GET …/vpgs/{ref}/objects/{key+}?offset=&length=`. */
-export async function getObject({ site, caller, param, query }: Call): Promise<HttpResult> {
+export async function getObject({ site, caller, event, param, query }: Call): Promise<HttpResult> {
   const vpg = await getVpg(site, param("ref"));
   assertMayRead(caller, vpg);
-  return octets(await readJournalObject(site, vpg, param("key"), rangeOf(query)));
+  return octets(event, await readJournalObject(site, vpg, param("key"), rangeOf(query)));
 }
 
 function rangeOf(query: URLSearchParams): ByteRange | undefined {
