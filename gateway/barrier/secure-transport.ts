@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { InvalidInput } from "#core/errors.ts";
 import type { HostAndPort } from "../config.ts";
-import { keepAliveMs } from "./limits.ts";
+import { helloMs, keepAliveMs } from "./limits.ts";
 
 /** The key is all there is to know: who has it is a gateway of this VPG, and no certificate is asked for. */
 const identity = "farshore-barrier";
@@ -16,7 +16,12 @@ export async function listenWithKey(
 ): Promise<Server> {
   const psk = Buffer.from(key);
   const server = createServer(
-    { ...version, pskCallback: (_socket, name) => (name === identity ? psk : null), pskIdentityHint: identity },
+    {
+      ...version,
+      handshakeTimeout: helloMs,
+      pskCallback: (_socket, name) => (name === identity ? psk : null),
+      pskIdentityHint: identity,
+    },
     (socket) => {
       prepare(socket);
       onConnection(socket);

@@ -21,7 +21,7 @@ import { SiteStage, servedVm } from "../kit/served-site.ts";
 const sizeBytes = 64 * 1024;
 const volume = 1;
 const unknownId = "01k3vpg0000000000000000009";
-const golden = ["one-write", "mixed", "final", "close", "seal"].map((name) => ({
+const golden = ["one-write", "mixed", "final", "close", "hold", "barrier", "seal"].map((name) => ({
   name,
   bytes: Uint8Array.from(readFileSync(new URL(`../../core/journal/golden/${name}.bin`, import.meta.url))),
 }));
@@ -122,7 +122,24 @@ describe("a batch that is not what it should be is refused by name and not store
   it("a format of the future, a cipher, a critical flag", async () => {
     await refused("UnsupportedFormat", () => put(oneWrite((view) => view.setUint16(at.major, 2, true))), "major");
     await refused("UnsupportedFormat", () => put(oneWrite((view) => view.setUint8(at.cipherSuite, 1))), "cipherSuite");
-    await refused("UnsupportedFormat", () => put(oneWrite((view) => view.setUint32(at.criticalFlags, 1, true))));
+    await refused("UnsupportedFormat", () => put(oneWrite((view) => view.setUint32(at.criticalFlags, 2, true))));
+  });
+
+  it("a hold or a barrier where one gateway has all the disks, and the flag of one without it", async () => {
+    await refused(
+      "MalformedBatch",
+      () => put(oneWrite((view) => view.setUint32(at.criticalFlags, 1, true))),
+      "criticalFlags",
+    );
+    const vector = [session, session + 1].map((each) => ({ session: each, sequence: 1 }));
+    for (const event of [
+      { kind: "hold", sequence: 2, time: 1 },
+      { kind: "barrier", sequence: 2, time: 1, tag: "", vector },
+    ] as const) {
+      const extents = [{ volume, sequence: 1, offset: 0, bytes: patterned(512, 1) }];
+      const object = encodeBatch(sampleInput({ session, extents, events: [event] }));
+      await refused("MalformedBatch", () => put(placed(object)), "records.kind");
+    }
   });
 
   it("decompression bombs, in each way a frame can lie", async () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach } from "vitest";
 import { type CheckpointView, checkpointListSchema } from "#core/api/site-api.ts";
 import { formatNbdUri } from "../../gateway/nbd/uri.ts";
-import { Processes } from "../../scripts/demo/processes.ts";
+import { farshore, Processes } from "../../scripts/demo/processes.ts";
 import { until } from "../../scripts/demo/stage.ts";
 import { SiteStage, servedVm, servedVmElsewhere, servedVpg } from "./served-site.ts";
 
@@ -68,6 +68,18 @@ export class TwoGateways {
     this.processes.start(name, script, args, { FARSHORE_TOKEN: token });
   }
 
+  /** The gateway that recovers, and boots nothing. */
+  runRecovery(): void {
+    const file = this.#path("berlin.toml");
+    writeFileSync(file, `site = "${this.site.url}"\nstate = "berlin-state"\n[recovery]\ndirectory = "r"\n`);
+    this.processes.start("berlin", script, [file], { FARSHORE_TOKEN: this.site.tokens.recovery });
+  }
+
+  /** `farshore --json …` as the operator. */
+  farshore(...args: string[]): Promise<unknown> {
+    return farshore(args, { FARSHORE_SITE: this.site.url, FARSHORE_TOKEN: this.site.tokens.operator });
+  }
+
   uri(name: GatewayName): string {
     const vm = name === "paris" ? servedVm : servedVmElsewhere;
     return formatNbdUri({ socketPath: this.#path(`${name}.sock`) }, `${servedVpg}/${vm}/${volumeName}`);
@@ -123,6 +135,9 @@ barrier_key_file = "barrier.key"
 vm = "${name === "paris" ? servedVm : servedVmElsewhere}"
 name = "${volumeName}"
 path = "${name}.img"
+[hooks.${name === "paris" ? servedVm : servedVmElsewhere}]
+shutdown = ["touch", "${name}.stopped"]
+status = ["sh", "-c", "test ! -e ${name}.stopped || exit 3"]
 `;
   }
 }
