@@ -5,6 +5,7 @@ import { contextOf } from "../context.ts";
 import { result } from "../output.ts";
 import { fewerCollections } from "../steady-memory.ts";
 import { untilStopped } from "../until-stopped.ts";
+import { registerSiteCheck } from "./site-check.ts";
 
 interface ServeOptions {
   readonly data: string;
@@ -16,7 +17,10 @@ interface ServeOptions {
 }
 
 export function registerSite(program: Command): void {
-  const site = program.command("site").description("Run an embedded site, or mend one from its bucket.");
+  const site = program
+    .command("site")
+    .description("Run an embedded site, mend one from its bucket, or check its limits.");
+  registerSiteCheck(site);
 
   site
     .command("serve")
