@@ -52,7 +52,7 @@ export const incidentSchema = z.strictObject({
   openedAt: z.int(),
   reason: z.string(),
   /** What the site saw and what it was told, a sentence each. */
-  evidence: z.array(z.string()).max(limits.hintsMax + 8),
+  evidence: z.array(z.string()).max(limits.evidenceMax),
   state: z.enum(incidentStates),
   outcome: z.enum(outcomes).nullable(),
   closedAt: z.int().nullable(),

@@ -4,6 +4,7 @@ import type { VpgDefinition } from "#core/protection/definition.ts";
 import type { Phase } from "#core/protection/operation.ts";
 import { formatDuration } from "#core/units.ts";
 import { closed, type Incident, withNotice } from "./incident.ts";
+import { triggerLimits as limits } from "./limits.ts";
 import { isSilent, reachabilityOf, type Watch } from "./watch.ts";
 
 /** All that the next state of an incident depends on, besides the watch. */
@@ -66,7 +67,7 @@ function open(watch: Watch, facts: Circumstances): Judgement {
   const looks = `${watch.silence?.looks ?? 0} looks in a row saw silence, over ${formatDuration(silentMs)}`;
   const base: Incident = {
     ...{ incidentId, vpgId, vpgName, protectedSite, term: facts.term, openedAt: now, reason },
-    evidence: [looks, ...facts.seen, ...told],
+    evidence: [looks, ...told, ...facts.seen].slice(0, limits.evidenceMax),
     ...{ state: "open", outcome: null, closedAt: null, approval: null, waitsFor: null, notices: [] },
   };
   const incident = withNotice(base, "unreachable", `${vpgName}: ${reason} (policy ${trigger.policy})`);

@@ -33,6 +33,8 @@ export const triggerLimits = {
   eventAheadMsMax: 300_000,
   /** Events kept of a VPG; the oldest go. */
   hintsMax: 16,
+  /** Sentences of evidence kept of an incident: all its events, and of a VPG with very many gateways only the first. */
+  evidenceMax: 64,
   reasonCharactersMax: 500,
   /** EventBridge's own limit of an entry is 256 KiB; ours are a few hundred bytes. */
   eventBytesMax: 64 * 1024,

@@ -77,7 +77,7 @@ describe("the runbook's commands", () => {
     const approver = z.object({ token: z.string() }).parse(made).token;
     await stage.processes.stop("gateway-paris", "SIGKILL");
     const incidents = z.array(z.object({ incidentId: z.string(), state: z.string() }));
-    const waiting = await until("an approval to wait", 90_000, async () =>
+    const waiting = await until("an approval to wait", 180_000, async () =>
       incidents.parse(await farshore(["approval", "list"], stage.env)).at(0),
     );
     const env = { INCIDENT: waiting.incidentId };
@@ -89,7 +89,7 @@ describe("the runbook's commands", () => {
       const { status, text } = await shell(stage, command, { ...env, FARSHORE_TOKEN: approver });
       expect(status, `${command}\n${text}`).toBe(0);
     }
-    await until("the failover", 90_000, async () => (await show(stage.env)).operationId ?? undefined);
+    await until("the failover", 180_000, async () => (await show(stage.env)).operationId ?? undefined);
   });
 
   it("has a chapter for every alert", () => {

@@ -28,7 +28,7 @@ async function loseSource(stage: WholeStage): Promise<void> {
 }
 
 async function recovered(stage: WholeStage): Promise<OperationView> {
-  return until("the recovered volumes", 90_000, async () => {
+  return until("the recovered volumes", 180_000, async () => {
     const { operationId } = await show(stage.env);
     if (operationId === null) return undefined;
     const operation = await stage.operate("operation", "show", operationId);
@@ -97,7 +97,7 @@ describe("a source gateway that is killed", () => {
     await tellTo(stage, told);
     const approver = await tokenOf(stage, "approver");
     await loseSource(stage);
-    const waiting = await until("an approval to wait", 90_000, async () =>
+    const waiting = await until("an approval to wait", 180_000, async () =>
       z
         .array(incidentSchema)
         .parse(await farshore(["approval", "list"], stage.env))
