@@ -71,8 +71,9 @@ const million = 1_000_000;
 const page = (service: string): string => `https://aws.amazon.com/${service}/pricing/`;
 
 /**
- * On-demand list prices of us-east-1, first tier, without free tiers and without tax. Looked up in copies of the pages named
- * and, for S3, DynamoDB and CloudWatch, in third parties' tables of them of 2025 and 2026.
+ * On-demand list prices of us-east-1, first tier, without free tiers and without tax. Lambda, Step Functions and traffic were
+ * looked up in copies of the pages named; S3, DynamoDB's requests, logs, metrics and alarms in third parties' tables of them of
+ * 2024 to 2026. DynamoDB's storage and backup, dashboards, EventBridge and KMS could not be looked up: check them before you rely on them.
  */
 export const usEast1: PriceList = {
   region: "us-east-1",

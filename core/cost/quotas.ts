@@ -16,15 +16,14 @@ export interface Quotas {
   readonly dynamodbKeyReads: number;
   readonly dynamodbTableWrites: number;
   readonly dynamodbTableReads: number;
-  /** Executions that may be started in one go; after that `startsPerSecond`. */
+  /** Executions that may be started in one go; after that some hundred a second. */
   readonly startsAtOnce: number;
-  readonly startsPerSecond: number;
   readonly transitionsPerSecond: number;
 }
 
 /**
  * Defaults of us-east-1 ("Lambda quotas", "Best practices design patterns: optimizing Amazon S3 performance", "Quotas in Amazon
- * DynamoDB", "Step Functions service quotas"); other regions have 800 starts at once, 150 a second and 800 transitions a second.
+ * DynamoDB", "Step Functions service quotas"); other regions have fewer starts and transitions.
  * New accounts have less.
  */
 export const defaultQuotas: Quotas = {
@@ -39,7 +38,6 @@ export const defaultQuotas: Quotas = {
   dynamodbTableWrites: 40_000,
   dynamodbTableReads: 40_000,
   startsAtOnce: 1300,
-  startsPerSecond: 300,
   transitionsPerSecond: 5000,
 };
 
