@@ -2,8 +2,8 @@ import { setFlagsFromString } from "node:v8";
 
 /**
  * V8 takes the block buffers for growth of a heap of some 20 MB and begins a full collection for every three or four segments or bodies:
- * a sixth of the CPU of a first copy, both ends together. With this it waits until the heap is three times what lives, as it does by
- * itself when a program allocates fast (its own bound is four). A V8 that doesn't know the flag ignores it.
+ * a tenth of the CPU of a first copy, both ends together. With this it waits until the heap is three times what lives, as it does by
+ * itself when a program allocates fast (its own bound is four). A V8 that doesn't know the flag says so on stderr and goes on.
  */
 export function fewerCollections(): void {
   setFlagsFromString("--heap-growing-percent=200");

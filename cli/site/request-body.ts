@@ -30,7 +30,7 @@ export class BodyMemory {
 
 /**
  * One request's body, in memory until `release`. A long one of announced length goes piece by piece into one buffer that later requests
- * use again: kept as pieces and then joined, the pieces outlive V8's young generation, and each 64 MiB of them cost a full collection.
+ * use again: kept as pieces and then joined, the pieces outlive V8's young generation, and each 16 MiB of them cost a full collection.
  */
 export class RequestBody {
   readonly #memory: BodyMemory;
