@@ -109,6 +109,21 @@ describe("automatic", () => {
     expect(await only(world)).toMatchObject({ outcome: "recovered" });
   });
 
+  it("sees a heartbeat that came and went between two looks a minute apart", async () => {
+    const minute = 60_000;
+    const slow = await TriggerSite.make({ policy: "notify", ...quick });
+    const lookAfter = async (ms: number): Promise<void> => {
+      await slow.pass(ms);
+      await monitor(slow.site, minute);
+    };
+    for (let count = 0; count < 3; count += 1) await lookAfter(minute);
+    expect(await only(slow)).toMatchObject({ state: "open" });
+    await slow.pass(minute / 2);
+    await slow.beat("source");
+    await lookAfter(minute / 2);
+    expect(await only(slow)).toMatchObject({ state: "closed", outcome: "recovered" });
+  });
+
   it("opens no incident before the cool-down is over", async () => {
     const told = await TriggerSite.make({ policy: "notify", ...quick, coolDownMs: 600_000 });
     await told.look("silent", 4 + looksToUnreachable);
