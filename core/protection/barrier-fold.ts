@@ -12,13 +12,18 @@ export interface BarrierSummary {
   readonly newest: PlacedTime | null;
 }
 
-/** The summary of the rows up to a sort key, all of which are settled: listed, or never to be. */
+/** The summary of a coordinator's session up to a sequence: every barrier there is listed, or never will be. */
 interface Fold extends BarrierSummary {
-  readonly through: string | undefined;
+  readonly through: number;
 }
 
-/** Per site and VPG: an optimization only, since a listed checkpoint stays listed and a process that starts folds again. */
-const folds = new WeakMap<Site, Map<Id, Fold>>();
+const nothing: Fold = { through: 0, total: 0, oldest: null, newest: null };
+
+/** Per site, by VPG and session: an optimization only, since a listed checkpoint stays listed and a new process folds again. */
+const folds = new WeakMap<Site, Map<string, Fold>>();
+
+/** Whether the session's gateway makes the barriers of its VPG: only such sessions have any. */
+export const coordinates = ({ state: { claim } }: KnownSession): boolean => claim.gateways?.[0] === claim.gatewayId;
 
 /**
  * How many barriers are listed, and the first and last of them. Unlike a marker, a barrier may have to wait for the batches of
@@ -30,48 +35,67 @@ export async function foldBarriers(
   sessions: ReadonlyMap<number, KnownSession>,
   isListed: (row: CheckpointRow) => boolean,
 ): Promise<BarrierSummary> {
-  const known = folds.get(site) ?? new Map<Id, Fold>();
+  let sum: BarrierSummary = nothing;
+  for (const known of sessions.values()) {
+    if (!coordinates(known)) continue;
+    const { total, oldest, newest } = await foldSession(site, vpgId, known, sessions, isListed);
+    sum = { total: sum.total + total, oldest: sum.oldest ?? oldest, newest: newest ?? sum.newest };
+  }
+  return sum;
+}
+
+async function foldSession(
+  site: Site,
+  vpgId: Id,
+  { state, progress }: KnownSession,
+  sessions: ReadonlyMap<number, KnownSession>,
+  isListed: (row: CheckpointRow) => boolean,
+): Promise<BarrierSummary> {
+  const { session } = state.claim;
+  const known = folds.get(site) ?? new Map<string, Fold>();
   folds.set(site, known);
-  let settled = known.get(vpgId) ?? { through: undefined, total: 0, oldest: null, newest: null };
+  let settled = known.get(`${vpgId}-${session}`) ?? nothing;
   let fold = settled;
-  for await (const item of rowsAfter(site, vpgId, settled.through)) {
+  // Inside the unbroken run alone: no row comes there any more.
+  const to = items.batch(vpgId, session, progress.lastSequence + 1).sk;
+  for await (const item of rowsBetween(site, items.batch(vpgId, session, settled.through + 1), to)) {
     const row = rowOfItem(item);
     if (row === undefined) continue;
     const listed = isListed(row);
     const whole = fold === settled && (listed || isSettled(row, sessions));
-    fold = advanced(fold, item.sk, row, listed);
+    fold = advanced(fold, row, listed);
     if (whole) settled = fold;
   }
-  // Of two that ran at the same time either may stay: the next one goes on from it.
-  known.set(vpgId, settled);
+  // Nothing waits, so that what has no barrier isn't read again either. Of two that ran at once either may stay.
+  if (fold === settled) settled = { ...settled, through: progress.lastSequence };
+  known.set(`${vpgId}-${session}`, settled);
   return fold;
 }
 
-function advanced(fold: Fold, through: string, row: CheckpointRow, listed: boolean): Fold {
-  if (!listed) return { ...fold, through };
-  const place = { position: { session: row.session, sequence: row.sequence }, time: row.time };
-  return { through, total: fold.total + 1, oldest: fold.oldest ?? place, newest: place };
+function advanced(fold: Fold, { session, sequence, time }: CheckpointRow, listed: boolean): Fold {
+  if (!listed) return { ...fold, through: sequence };
+  const place = { position: { session, sequence }, time };
+  return { through: sequence, total: fold.total + 1, oldest: fold.oldest ?? place, newest: place };
 }
 
 /** Nothing that may still arrive lists a barrier that isn't. */
 function isSettled(row: CheckpointRow, sessions: ReadonlyMap<number, KnownSession>): boolean {
-  return [row, ...(row.vector ?? [])].every(({ session, sequence }) => {
+  return (row.vector ?? []).every(({ session, sequence }) => {
     const progress = sessions.get(session)?.progress;
     return progress !== undefined && (progress.end !== "open" || progress.lastSequence >= sequence);
   });
 }
 
-async function* rowsAfter(site: Site, vpgId: Id, after: string | undefined): AsyncGenerator<TableItem> {
-  const { pk } = items.batch(vpgId, 0, 0);
-  let from = after === undefined ? "" : behind(after);
-  for (;;) {
-    const page = await site.table.query(pk, from === "" ? {} : { from });
+async function* rowsBetween(
+  site: Site,
+  { pk, sk }: { readonly pk: string; readonly sk: string },
+  to: string,
+): AsyncGenerator<TableItem> {
+  if (sk >= to) return;
+  let cursor: string | undefined;
+  do {
+    const page = await site.table.query(pk, cursor === undefined ? { from: sk, to } : { from: sk, to, cursor });
     yield* page.items;
-    const last = page.items.at(-1);
-    if (page.cursor === undefined || last === undefined) return;
-    from = behind(last.sk);
-  }
+    cursor = page.cursor;
+  } while (cursor !== undefined);
 }
-
-/** Sort keys are of one length, so that nothing stands between this one and the next. */
-const behind = (sk: string): string => `${sk}!`;

@@ -2,7 +2,7 @@ import type { Id } from "#core/ids.ts";
 import type { Position } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import type { Site } from "#core/site.ts";
-import { type BarrierSummary, foldBarriers } from "./barrier-fold.ts";
+import { type BarrierSummary, coordinates, foldBarriers } from "./barrier-fold.ts";
 import { eventsRowSchema } from "./batch-row.ts";
 import { type SessionFacts, type SyncFact, SyncTimeline, sharedOf } from "./checkpoint.ts";
 import { type CheckpointRow, type ListedCheckpoint, rowOfItem, viewOfRow } from "./checkpoint-row.ts";
@@ -79,18 +79,27 @@ export class CheckpointScan {
 
   /** Valid ones from the newest on, or from behind one, by its sort key. */
   async *newestFirst(before?: string): AsyncGenerator<ListedCheckpoint> {
+    if (this.#barriers === undefined) return yield* this.#newestIn(before === undefined ? {} : { to: before });
+    for (const known of this.sessions.toReversed()) {
+      const { session } = known.state.claim;
+      const [from, end] = [ordinalText(session), ordinalText(session + 1)];
+      if (!coordinates(known) || (before !== undefined && before <= from)) continue;
+      yield* this.#newestIn({ from, to: before !== undefined && before < end ? before : end });
+    }
+  }
+
+  async *#newestIn(range: { readonly from?: string; readonly to?: string }): AsyncGenerator<ListedCheckpoint> {
     const { pk } = items.batch(this.#vpgId, 0, 0);
-    let to = before;
-    for (;;) {
-      const page = await this.#site.table.query(pk, to === undefined ? { reverse: true } : { reverse: true, to });
+    let cursor: string | undefined;
+    do {
+      const options = { ...range, reverse: true };
+      const page = await this.#site.table.query(pk, cursor === undefined ? options : { ...options, cursor });
       for (const item of page.items) {
         const listed = await this.#listed(item);
         if (listed !== undefined) yield listed;
       }
-      const last = page.items.at(-1);
-      if (page.cursor === undefined || last === undefined) return;
-      to = last.sk;
-    }
+      cursor = page.cursor;
+    } while (cursor !== undefined);
   }
 
   async #listed(item: Parameters<typeof rowOfItem>[0]): Promise<ListedCheckpoint | undefined> {

@@ -260,8 +260,8 @@ describe("barriers of several gateways, whatever comes late, in what order and f
         expect(await listed(rebuilt, vpgId)).toEqual(truth);
         seen += truth.length;
       }),
-      { numRuns: 60, seed },
+      { numRuns: 25, seed },
     );
-    expect(seen).toBeGreaterThan(60);
+    expect(seen).toBeGreaterThan(20);
   });
 });
