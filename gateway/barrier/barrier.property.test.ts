@@ -229,9 +229,14 @@ describe("a barrier's parts", () => {
       answered = true;
     });
     const target = Buffer.alloc(512);
-    const read = Promise.resolve(disk?.read(0, target));
+    let seen = false;
+    const read = Promise.resolve(disk?.read(0, target)).then(() => {
+      seen = true;
+    });
+    // Where nothing is held back, nothing waits.
+    expect(disk?.read(4096, Buffer.alloc(512))).toBeUndefined();
     await world.clock.advance(holdMsMax - 1);
-    expect(answered).toBe(false);
+    expect([answered, seen]).toEqual([false, false]);
     await world.clock.advance(1);
     await Promise.all([write, read]);
     expect(target[0]).toBe(1);
