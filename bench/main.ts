@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { formatDuration } from "#core/units.ts";
+import { aws } from "./aws.ts";
 import type { Bench } from "./bench.ts";
 import type { FindingsRecord } from "./findings.ts";
 import { firstSync } from "./first-sync.ts";
@@ -22,7 +23,7 @@ import { rto } from "./rto.ts";
 import { viewOpen } from "./view-open.ts";
 import { viewWrite } from "./view-write.ts";
 
-const benches: readonly Bench[] = [guest, ingest, firstSync, viewOpen, viewWrite, rto, functions];
+const benches: readonly Bench[] = [guest, ingest, firstSync, viewOpen, viewWrite, rto, functions, aws];
 const root = fileURLToPath(new URL("..", import.meta.url));
 const resultsFolder = join(root, ".cache", "bench");
 

@@ -2,11 +2,15 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { outputBytesMax, outputKeptBytes, startMs } from "./limits.ts";
 
-/** The path of a program in PATH or in the folders where Debian keeps root's tools, or undefined. */
+const peers = fileURLToPath(new URL("../.cache/peers", import.meta.url));
+
+/** The path of a program in PATH, where Debian keeps root's tools, or where setup:peers put Python's; or undefined. */
 export function findProgram(name: string): string | undefined {
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/local/sbin", "/usr/sbin", "/sbin"];
+  const inPath = (process.env["PATH"] ?? "").split(delimiter);
+  const folders = [...inPath, "/usr/local/sbin", "/usr/sbin", "/sbin", join(peers, name, "bin")];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 

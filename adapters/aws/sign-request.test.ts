@@ -13,8 +13,8 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { SiteClient as CliClient } from "../../cli/site-client.ts";
 import { SiteClient as GatewayClient } from "../../gateway/control/site-client.ts";
+import { ministackIsInstalled } from "../../scripts/local-aws/ministack.ts";
 import { useLocalAws } from "../../test/kit/local-aws.ts";
-import { ministackIsInstalled } from "../../test/kit/ministack.ts";
 import { authOf, authorize, iamAccess, refusalOf } from "../site-access.ts";
 
 const signatureScript = fileURLToPath(new URL("../../test/kit/signature.py", import.meta.url));

@@ -11,8 +11,8 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { statusReplySchema } from "#core/api/site-api.ts";
 import { until, vpg } from "../../scripts/demo/stage.ts";
+import { clientSettings } from "../../scripts/local-aws/clients.ts";
 import { accountAws } from "./account-aws.ts";
-import { clientSettings } from "./clients.ts";
 import type { LocalAws } from "./ground.ts";
 import { readExecution } from "./history.ts";
 import { localstackAws } from "./localstack-aws.ts";

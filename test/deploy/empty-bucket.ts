@@ -1,5 +1,5 @@
 import { DeleteObjectsCommand, ListObjectVersionsCommand, S3Client } from "@aws-sdk/client-s3";
-import { clientSettings } from "./clients.ts";
+import { clientSettings } from "../../scripts/local-aws/clients.ts";
 import type { Ground } from "./ground.ts";
 
 /** Deletes every version of every object of a bucket that this suite made; CloudFormation deletes none that holds something. */

@@ -1,12 +1,10 @@
+import type { AwsAccount } from "../../scripts/local-aws/account.ts";
+
 /** The two sites of the suite: berlin recovers what paris protects. */
 export type SiteRole = "paris" | "berlin";
 
-/** An account and a region where a site can be deployed, or what passes for one. */
-export interface Ground {
-  readonly region: string;
-  readonly accountId: string;
-  /** What the CDK, the SDK and farshore read of the environment: region, the deployer's credentials, an endpoint. */
-  readonly env: Readonly<Record<string, string>>;
+/** Where one site goes. */
+export interface Ground extends AwsAccount {
   /** Ends all of it at once, as a region that is lost; where nobody can do that, nothing. */
   cut(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import { DescribeExecutionCommand, GetExecutionHistoryCommand, SFNClient } from "@aws-sdk/client-sfn";
-import { clientSettings } from "./clients.ts";
+import { clientSettings } from "../../scripts/local-aws/clients.ts";
 import type { Ground } from "./ground.ts";
 
 export interface ExecutionRead {

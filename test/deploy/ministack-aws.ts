@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { ministackIsInstalled, startMinistack } from "../kit/ministack.ts";
+import { ministackIsInstalled, startMinistack } from "../../scripts/local-aws/ministack.ts";
 import type { Ground, LocalAws } from "./ground.ts";
 
 async function ground(directory: string, region: string, accountId: string): Promise<Ground> {

@@ -17,10 +17,10 @@ import { volumeNames } from "../../scripts/demo/ledger.ts";
 import { farshore, Processes, run } from "../../scripts/demo/processes.ts";
 import { show, until, vm, vpg } from "../../scripts/demo/stage.ts";
 import { readWriteLog } from "../../scripts/demo/write-log.ts";
-import { bootstrap, deploy, destroy, synthesize } from "./cdk.ts";
+import { bootstrap, deploy, destroy, synthesize } from "../../scripts/local-aws/cdk.ts";
+import { type Role, Roles } from "../../scripts/local-aws/roles.ts";
 import { emptyBucket } from "./empty-bucket.ts";
 import type { Ground, Grounds, LocalAws, SiteRole } from "./ground.ts";
-import { type Role, Roles } from "./roles.ts";
 
 /** Room for the log of 8192 transactions; the application makes 50 a second. */
 const volumeBytes = 32 * 2 ** 20;

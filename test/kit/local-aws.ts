@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach } from "vitest";
 import type { AwsPlace } from "#adapters/aws/clients.ts";
-import { type Ministack, ministackIsInstalled, requireMinistack, startMinistack } from "./ministack.ts";
+import { type Ministack, ministackIsInstalled, startMinistack } from "../../scripts/local-aws/ministack.ts";
+import { requireMinistack } from "./require-ministack.ts";
 
 /** A local AWS for the tests of a `describe`, which are skipped, with the cure, where there is none. It looks at no signature by default. */
 export function useLocalAws({ authorization = false } = {}): { readonly place: AwsPlace; readonly aws: Ministack } {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import type { Ground } from "./ground.ts";
+import type { AwsAccount } from "./account.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const cdkProgram = join(root, "node_modules/aws-cdk/bin/cdk");
@@ -44,7 +44,7 @@ export async function synthesize(config: string, folder: string): Promise<string
 }
 
 /** Once an account and region; run where no app is, or the CDK would synthesize it first. */
-export async function bootstrap({ accountId, region, env }: Ground, folder: string): Promise<void> {
+export async function bootstrap({ accountId, region, env }: AwsAccount, folder: string): Promise<void> {
   await cdk(["bootstrap", `aws://${accountId}/${region}`], { folder, home: folder }, env);
 }
 
@@ -53,7 +53,7 @@ const outputsSchema = z.record(z.string(), z.record(z.string(), z.string()));
 /** Deploys one stack of what was synthesized; its outputs. */
 export async function deploy(
   stack: string,
-  { accountId, region, env }: Ground,
+  { accountId, region, env }: AwsAccount,
   synthesized: string,
 ): Promise<Readonly<Record<string, string>>> {
   const file = `${synthesized}-${stack}.outputs.json`;
@@ -64,7 +64,7 @@ export async function deploy(
   return outputsSchema.parse(JSON.parse(readFileSync(file, "utf8")))[stack] ?? {};
 }
 
-export async function destroy(stack: string, { env }: Ground, synthesized: string): Promise<void> {
+export async function destroy(stack: string, { env }: AwsAccount, synthesized: string): Promise<void> {
   const folder = dirname(synthesized);
   await cdk(["destroy", stack, "--force", "--app", synthesized], { folder, home: folder }, env);
 }

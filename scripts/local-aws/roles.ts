@@ -8,9 +8,9 @@ import {
   waitUntilStackUpdateComplete,
 } from "@aws-sdk/client-cloudformation";
 import { AssumeRoleCommand, STSClient } from "@aws-sdk/client-sts";
-import { until } from "../../scripts/demo/stage.ts";
+import { until } from "../demo/stage.ts";
+import type { AwsAccount } from "./account.ts";
 import { clientSettings } from "./clients.ts";
-import type { Ground } from "./ground.ts";
 
 /** Who plays in the suite: an IAM role each, made as a person would make them, by CloudFormation. */
 export const roles = ["operator", "viewer", "source-gateway", "recovery-gateway", "stranger", "vandal"] as const;
@@ -21,18 +21,18 @@ const stackMsMax = 120_000;
 const assumeMsMax = 60_000;
 
 export class Roles {
-  readonly #ground: Ground;
+  readonly #account: AwsAccount;
   readonly #prefix: string;
   readonly #client: CloudFormationClient;
 
-  constructor(ground: Ground, prefix: string) {
-    this.#ground = ground;
+  constructor(account: AwsAccount, prefix: string) {
+    this.#account = account;
     this.#prefix = prefix;
-    this.#client = new CloudFormationClient(clientSettings(ground));
+    this.#client = new CloudFormationClient(clientSettings(account));
   }
 
   arn(role: Role): string {
-    return `arn:aws:iam::${this.#ground.accountId}:role/${this.#name(role)}`;
+    return `arn:aws:iam::${this.#account.accountId}:role/${this.#name(role)}`;
   }
 
   async create(): Promise<void> {
@@ -61,13 +61,13 @@ export class Roles {
 
   /** The environment of a process that is this role. */
   async assume(role: Role): Promise<Readonly<Record<string, string>>> {
-    const client = new STSClient(clientSettings(this.#ground));
+    const client = new STSClient(clientSettings(this.#account));
     const ask = new AssumeRoleCommand({ RoleArn: this.arn(role), RoleSessionName: `farshore-${role}` });
     const { Credentials: given } = await until(`the role ${role}`, assumeMsMax, () => client.send(ask));
     return {
       // A profile of the deployer's would win over the keys.
       AWS_PROFILE: "",
-      AWS_REGION: this.#ground.region,
+      AWS_REGION: this.#account.region,
       AWS_ACCESS_KEY_ID: given?.AccessKeyId ?? "",
       AWS_SECRET_ACCESS_KEY: given?.SecretAccessKey ?? "",
       AWS_SESSION_TOKEN: given?.SessionToken ?? "",
@@ -98,7 +98,7 @@ export class Roles {
         Type: "AWS::IAM::Role",
         Properties: {
           RoleName: this.#name(role),
-          AssumeRolePolicyDocument: trust(this.#ground.accountId),
+          AssumeRolePolicyDocument: trust(this.#account.accountId),
           ...(policies[role] === undefined ? {} : { ManagedPolicyArns: [policies[role]] }),
           ...(role === "vandal" ? { Policies: [everythingInS3] } : {}),
         },

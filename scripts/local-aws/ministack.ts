@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { TestContext } from "vitest";
 import { z } from "zod";
 
 /** How long it may take to answer first; it takes a second. */
@@ -39,11 +38,6 @@ export function ministackIsInstalled(): boolean {
   return existsSync(python);
 }
 
-/** Skips the test, with the cure, where MiniStack isn't installed. */
-export function requireMinistack(context: TestContext): void {
-  if (!ministackIsInstalled()) context.skip("needs ministack: npm run setup:peers");
-}
-
 /**
  * Starts a local AWS of its own on a free port of 127.0.0.1; resolves once it answers. docs/local-aws.md says what it shows and
  * what not. It ends with this process, however that ends.
@@ -52,6 +46,8 @@ export async function startMinistack(plan: MinistackPlan): Promise<Ministack> {
   const { directory, region, accountId = "000000000000", authorization = true } = plan;
   const temporary = join(directory, "tmp");
   mkdirSync(temporary, { recursive: true });
+  // The worker of a function is CommonJS; a package around the directory may say otherwise.
+  writeFileSync(join(temporary, "package.json"), "{}\n");
   const logFile = join(directory, "ministack.log");
   // A key of its own for each account: the CDK remembers which account a key is of.
   const root = { AWS_ACCESS_KEY_ID: `AKIAFARS${accountId}`, AWS_SECRET_ACCESS_KEY: "local" };

@@ -1,5 +1,5 @@
 """
-Serves MiniStack on a free port of 127.0.0.1, for test/kit/ministack.ts. Prints {"port": N} once it answers.
+Serves MiniStack on a free port of 127.0.0.1, for ministack.ts beside it. Prints {"port": N} once it answers.
 
 It ends, with the processes of its Lambda functions, when standard input closes: whoever started it can't leave it behind.
 What AWS does and this version of MiniStack doesn't, and what the deployed site can't do without, is mended here. Each
@@ -43,7 +43,7 @@ from ministack.services import lambda_svc, stepfunctions  # noqa: E402
 
 def replaced_once(text, old, new):
     if text.count(old) != 1:
-        raise SystemExit(f"this MiniStack is not the one that test/kit/serve-ministack.py mends: {old!r} is not in it once")
+        raise SystemExit(f"this MiniStack is not the one that scripts/local-aws/serve-ministack.py mends: {old!r} is not in it once")
     return text.replace(old, new)
 
 
@@ -80,7 +80,7 @@ def tell_callers():
     def build_with_caller(*args, **kwargs):
         event = build(*args, **kwargs)
         if "authorizer" in event["requestContext"]:
-            raise RuntimeError("this MiniStack names the caller itself: take the mending out of test/kit/serve-ministack.py")
+            raise RuntimeError("this MiniStack names the caller itself: take the mending out of scripts/local-aws/serve-ministack.py")
         access_key = gateway.extract_access_key_id(event["headers"], {})
         identity = iam_evaluator.resolve_caller_identity(access_key)
         if identity is not None:
@@ -170,7 +170,7 @@ def wait_less_for_logs():
     """A function that logs nothing is answered for after 5 ms of silence, not 50."""
     drain = lambda_runtime.Worker._drain_stderr_bounded
     if drain.__defaults__ != (0.05, 0.005, 0.25):
-        raise SystemExit("this MiniStack waits otherwise for a function's log: look at test/kit/serve-ministack.py")
+        raise SystemExit("this MiniStack waits otherwise for a function's log: look at scripts/local-aws/serve-ministack.py")
     drain.__defaults__ = (0.005, 0.005, 0.25)
 
 

@@ -1,4 +1,4 @@
-import type { Ground } from "./ground.ts";
+import type { AwsAccount } from "./account.ts";
 
 interface ClientSettings {
   readonly region: string;
@@ -11,15 +11,18 @@ interface ClientSettings {
 }
 
 /** Settings of an SDK client that speaks to a ground, as its deployer or as whom `env` says. */
-export function clientSettings(ground: Ground, env: Readonly<Record<string, string>> = ground.env): ClientSettings {
+export function clientSettings(
+  account: AwsAccount,
+  env: Readonly<Record<string, string>> = account.env,
+): ClientSettings {
   const {
     AWS_ACCESS_KEY_ID: accessKeyId,
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
     AWS_SESSION_TOKEN: sessionToken,
   } = env;
-  const { AWS_ENDPOINT_URL: endpoint } = ground.env;
+  const { AWS_ENDPOINT_URL: endpoint } = account.env;
   return {
-    region: ground.region,
+    region: account.region,
     ...(endpoint === undefined ? {} : { endpoint }),
     // Without keys of the ground the SDK looks for the deployer's own.
     ...(accessKeyId === undefined || secretAccessKey === undefined
