@@ -30,8 +30,8 @@ import { findVpg, updateVpg, type VpgRecord } from "./vpg-store.ts";
 /**
  * R4: opens a session for a gateway that starts; this call is also its run grant (R17). Its session before is sealed first
  * (those of the VPG's other source gateways go on), then the new one's object is created, then the table knows it. The same
- * nonce gets the same session again, also when an earlier call was cut off anywhere. Throws `Forbidden`, `Fenced`, `RunGrantRefused`, `TableBehindBucket`,
- * `DuplicateGateway`, `RecoverySiteRegressed`, `InvalidInput`.
+ * nonce gets the same session again, also when an earlier call was cut off anywhere. Throws `Forbidden`, `Fenced`,
+ * `RunGrantRefused`, `TableBehindBucket`, `DuplicateGateway`, `RecoverySiteRegressed`, `InvalidInput`.
  */
 export function openSession(site: Site, caller: Caller, ask: OpenSession): Promise<OpenSessionReply> {
   return tryAgain(`VPG ${ask.vpgId}`, () => attempt(site, caller, ask));

@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { idSchema } from "#core/ids.ts";
+import { freePort } from "../../scripts/demo/stage.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import type { SealedSegment } from "../tap/segment.ts";
 import { SessionLog } from "../tap/session-log.ts";
@@ -18,15 +18,6 @@ if (a === undefined || b === undefined) throw new Error("no gateways");
 const group = { gateways: [a, b] };
 const key = randomBytes(32);
 const clock = new SystemClock();
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("no free port");
-  return address.port;
-}
 
 describe("barriers over TLS with a pre-shared key", () => {
   let address = { host: "127.0.0.1", port: 0 };

@@ -229,6 +229,8 @@ class SourceShutdown {
       log.error("disk.flush-failed", { error });
     }
     sessionLog.flush();
+    // Where barriers make the checkpoints, a flush leaves the cut to the next hold.
+    sessionLog.cut();
     const position = sessionLog.lastPosition;
     if (position === undefined) return { lastPosition: null, durable: false };
     const signal = AbortSignal.any([this.#context.signal, AbortSignal.timeout(drainMsDefault)]);

@@ -36,7 +36,8 @@ export interface Stage {
   readonly writesLog: string;
 }
 
-async function freePort(): Promise<number> {
+/** A TCP port on loopback that nobody listens on now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
   const address = server.address();

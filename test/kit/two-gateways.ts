@@ -1,12 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach } from "vitest";
 import { type CheckpointView, checkpointListSchema } from "#core/api/site-api.ts";
 import { formatNbdUri } from "../../gateway/nbd/uri.ts";
 import { farshore, Processes } from "../../scripts/demo/processes.ts";
-import { until } from "../../scripts/demo/stage.ts";
+import { freePort, until } from "../../scripts/demo/stage.ts";
 import { SiteStage, servedVm, servedVmElsewhere, servedVpg } from "./served-site.ts";
 
 export type GatewayName = "paris" | "lyon";
@@ -15,15 +14,6 @@ export type BarrierMode = "fair" | "rough" | "hang" | "stale";
 const script = new URL("./barrier-gateway.ts", import.meta.url).pathname;
 const volumeName = "data";
 const checkpointsPath = `/v1/vpgs/${servedVpg}/checkpoints`;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no free port");
-  return address.port;
-}
 
 const stages: TwoGateways[] = [];
 export function cleanUpGateways(): void {
