@@ -72,7 +72,7 @@ describe("on a local AWS", () => {
   it("names the bucket that is not there", async () => {
     const { s3 } = makeAwsClients(local.place);
     const objects = new S3Objects({ ...common, bucket: "no-such-bucket", client: s3 });
-    await expect(objects.get("k")).rejects.toMatchObject({ name: "NotFound", details: { aws: "NoSuchBucket" } });
+    await expect(objects.get("k")).rejects.toMatchObject({ name: "Transient", details: { aws: "NoSuchBucket" } });
   });
 });
 
@@ -131,7 +131,10 @@ describe("S3Objects", () => {
     [500, "InternalError", "Transient", 4],
     [403, "AccessDenied", "Forbidden", 1],
     [403, "RequestTimeTooSkewed", "Forbidden", 1],
-    [404, "NoSuchBucket", "NotFound", 1],
+    [404, "NoSuchBucket", "Transient", 1],
+    [400, "BadDigest", "Transient", 1],
+    [400, "EntityTooLarge", "InvalidInput", 1],
+    [400, "KMS.DisabledException", "Forbidden", 1],
     [409, "ConditionalRequestConflict", "Transient", 8],
   ] as const)("%i %s is told as %s after %i tries", async (status, code, name, tries) => {
     const objects = await objectsThatHear([[status, code]]);

@@ -1,4 +1,4 @@
-import { CreateTableCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { CreateTableCommand, type DynamoDBClient, TransactionCanceledException } from "@aws-sdk/client-dynamodb";
 import { beforeEach, describe, expect, it } from "vitest";
 import { tableContract } from "../../test/contract/table.ts";
 import { useLocalAws } from "../../test/kit/local-aws.ts";
@@ -116,11 +116,27 @@ describe("on a local AWS", () => {
     expect(sent).toEqual(["UpdateItem", "GetItem", "TransactWriteItems", "DeleteItem", "TransactWriteItems"]);
   });
 
+  it("is Transient when a transaction meets others until its tries are used up: nothing is wrong with what was written", async () => {
+    const client = makeAwsClients(local.place).dynamo;
+    const conflicts = [{ Code: "None" }, { Code: "TransactionConflict" }];
+    client.middlewareStack.add(
+      () => async () => {
+        const $metadata = { httpStatusCode: 400 };
+        throw new TransactionCanceledException({ message: "", CancellationReasons: conflicts, $metadata });
+      },
+      { step: "initialize", name: "busy" },
+    );
+    const clock = { now: () => 0, monotonic: () => 0, sleep: async () => undefined };
+    const table = new DynamoTable({ ...common, clock, client, tableName: "busy" });
+    const both = ["s", "t"].map((sk) => ({ put: { pk: "p", sk }, fields: {} }));
+    await expect(table.transact(both)).rejects.toMatchObject({ name: "Transient" });
+  });
+
   it("names what is missing when the table is not there", async () => {
     const { dynamo } = makeAwsClients(local.place);
     const table = new DynamoTable({ ...common, client: dynamo, tableName: "no-such-table" });
     await expect(table.get({ pk: "p", sk: "s" })).rejects.toMatchObject({
-      name: "NotFound",
+      name: "Transient",
       message: expect.stringContaining("deploy infra/ again"),
     });
   });

@@ -1,7 +1,5 @@
-import { type ErrorDetails, FarshoreError, Forbidden, InvalidInput, NotFound, Transient } from "#core/errors.ts";
+import { type ErrorDetails, FarshoreError, Forbidden, InvalidInput, Transient } from "#core/errors.ts";
 
-/** Too many calls at once, of whatever service: the SDK has waited and tried again already. */
-const throttles = /throttl|slowdown|toomanyrequests|limitexceeded|bandwidthlimit|provisionedthroughput|conflict/i;
 /** The caller isn't known, or may not do this. */
 const refusals = new Set([
   "AccessDenied",
@@ -15,7 +13,7 @@ const refusals = new Set([
   "InvalidAccessKeyId",
   "InvalidClientTokenId",
   "InvalidSignatureException",
-  "KmsAccessDeniedException",
+  "InvalidToken",
   "MissingAuthenticationToken",
   "MissingAuthenticationTokenException",
   "NotAuthorized",
@@ -26,10 +24,18 @@ const refusals = new Set([
   "UnauthorizedAccess",
   "UnrecognizedClientException",
 ]);
-/** What the site is made of isn't there: the bucket, the table, a state machine. */
+/** The site's key is off, gone or not for this caller: every service has its own name for that. */
+const keyRefusals = /^kms.*(denied|disabled|invalid|notfound)/i;
+/**
+ * What the site is made of isn't there: the bucket, the table, a state machine. Nothing of what a caller asked for is missing, and
+ * a table that is being restored comes back: a gateway must wait, not give its session up.
+ */
 const absences = new Set(["NoSuchBucket", "ResourceNotFoundException", "StateMachineDoesNotExist", "ResourceNotFound"]);
-/** May be done by now, or never: the call is tried again from its beginning. */
-const lost = new Set(["NoSuchUpload", "RequestTimeout", "TransactionInProgressException"]);
+/**
+ * Refused for what is wrong in the request itself. Other replies of 400 are not: bytes damaged on the way, throttling, a
+ * transaction that met others until its tries were used up.
+ */
+const invalid = /^(Validation|Malformed|EntityToo|KeyTooLong|Idempotent|Invalid(?!Digest|Part))/;
 
 /** What an SDK error says of itself; all of it is the service's text and none of it is trusted to be there. */
 export interface AwsFault {
@@ -71,17 +77,17 @@ export function awsTrouble(error: unknown, action: string, on: string): Farshore
   const made = (type: FarshoreErrorClass, text: string) => new type(text, details, { cause: error });
   if (absences.has(name))
     return made(
-      NotFound,
+      Transient,
       `${said}; the site is not deployed here, or not whole: deploy infra/ again, and see that AWS_REGION is the site's`,
     );
   if (name === "RequestTimeTooSkewed" || /signature (has )?expired|not yet current/i.test(message))
     return made(Forbidden, `${said}; the clock of this machine is wrong: set it by NTP`);
+  if (keyRefusals.test(name))
+    return made(Forbidden, `${said}; the site's key must be enabled, and its policy let this process's role use it`);
   if (refusals.has(name) || status === 401 || status === 403)
     return made(
       Forbidden,
       `${said}; the role that this process runs as lacks ${action} there, or a policy of the resource or its key denies it`,
     );
-  if (lost.has(name) || throttles.test(name)) return made(Transient, said);
-  if (name === "ValidationException" || status === 400) return made(InvalidInput, said);
-  return made(Transient, said);
+  return made(invalid.test(name) ? InvalidInput : Transient, said);
 }

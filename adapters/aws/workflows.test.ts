@@ -161,7 +161,7 @@ describe("StepFunctionsWorkflows", () => {
   });
 
   it.each([
-    [failure("StateMachineDoesNotExist"), "NotFound"],
+    [failure("StateMachineDoesNotExist"), "Transient"],
     [failure("AccessDeniedException", "User: x is not authorized to perform: states:StartExecution"), "Forbidden"],
     [failure("ValidationException"), "InvalidInput"],
     [failure("ExecutionLimitExceeded"), "Transient"],

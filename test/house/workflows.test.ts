@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
 import { errorNames } from "#core/errors.ts";
 import { files, read } from "./sources.ts";
 
@@ -30,7 +31,10 @@ const statesErrors = [
   "States.ResultPathMatchFailure",
   "States.Runtime",
 ];
-/** What the Lambda integration itself throws ("Handling Lambda service exceptions"). */
+/**
+ * What the Lambda integration itself throws ("Handling Lambda service exceptions"). A function that ran out of its time or memory
+ * is Lambda.Unknown there; newer runtimes say Sandbox.Timedout of the former, which is a function's `errorType` too.
+ */
 const lambdaErrors = [
   "Lambda.ServiceException",
   "Lambda.AWSLambdaException",
@@ -38,6 +42,7 @@ const lambdaErrors = [
   "Lambda.ClientExecutionTimeoutException",
   "Lambda.TooManyRequestsException",
   "Lambda.Unknown",
+  "Sandbox.Timedout",
 ];
 const knownErrors = new Set([...errorNames, ...statesErrors, ...lambdaErrors]);
 
@@ -56,6 +61,11 @@ function errorNamesIn(value: unknown): string[] {
     return errorNamesIn(inner);
   });
 }
+
+const documentSchema = z.object({
+  States: z.record(z.string(), z.object({ Resource: z.string().optional(), Retry: z.unknown().optional() })),
+});
+const statesOf = (document: unknown) => documentSchema.parse(document).States;
 
 describe("house: workflows/", () => {
   it("has one document and one README in each folder, named as the folder", () => {
@@ -80,6 +90,14 @@ describe("house: workflows/", () => {
       const unknown = errorNamesIn(JSON.parse(read(path))).filter((name) => !knownErrors.has(name));
       expect(unknown, path).toEqual([]);
     }
+  });
+
+  it("calls a function again that the service could not run, or that ran out of its time or memory", () => {
+    for (const path of documents)
+      for (const [name, { Resource, Retry }] of Object.entries(statesOf(JSON.parse(read(path))))) {
+        if (Resource?.startsWith("arn:aws:states:::lambda:invoke") !== true) continue;
+        expect(errorNamesIn(Retry), `${path} ${name}`).toEqual(expect.arrayContaining(lambdaErrors));
+      }
   });
 
   it("catches States.ALL alone and last, as Step Functions demands", () => {
