@@ -251,12 +251,23 @@ describe("schedules and events", () => {
     });
   });
 
-  it("reach people: alarms and EventBridge may publish to the topic", () => {
+  it("reach people: this account's alarms by the topic's policy, the rule of notices by its role, and nobody else", () => {
     const [policy] = site.all("AWS::SNS::TopicPolicy").values();
-    const services = statementsOf(policy?.["PolicyDocument"]).flatMap(({ Effect, Action, Principal }) =>
-      Effect === "Allow" && Action?.includes("sns:Publish") ? (Principal?.Service ?? []) : [],
-    );
-    expect(services.sort()).toEqual(["cloudwatch.amazonaws.com", "events.amazonaws.com"]);
+    const admitted = statementsOf(policy?.["PolicyDocument"]).filter(({ Effect }) => Effect === "Allow");
+    expect(admitted).toEqual([
+      expect.objectContaining({
+        Principal: { Service: ["cloudwatch.amazonaws.com"] },
+        Condition: { StringEquals: { "aws:SourceAccount": [testAccount] } },
+      }),
+    ]);
+    const topic = site.arnOf("AWS::SNS::Topic");
+    const targetsSchema = z.array(z.object({ Arn: z.string(), RoleArn: z.string().optional() }));
+    const targets = [...site.all("AWS::Events::Rule").values()].flatMap(({ Targets }) => targetsSchema.parse(Targets));
+    const [notices, ...others] = targets.filter(({ Arn }) => Arn === topic);
+    expect(others).toEqual([]);
+    expect(site.identityOf(notices?.RoleArn ?? "")).toEqual([
+      expect.objectContaining({ Effect: "Allow", Action: ["sns:Publish"], Resource: [topic] }),
+    ]);
   });
 });
 

@@ -101,6 +101,8 @@ export class SiteEvents extends Construct {
       targets: [
         new SnsTopic(this.#props.topic, {
           message: RuleTargetInput.fromEventPath("$.detail"),
+          // By a role of this rule; otherwise the topic would let in the rules of every account.
+          authorizeUsingRole: true,
           deadLetterQueue: this.deadLetters,
           maxEventAge: Duration.minutes(limits.eventAgeMinutes),
         }),

@@ -95,7 +95,8 @@ describe("what CloudFormation may do when it deploys a site", () => {
 
   it("is to give roles to its own services only", () => {
     const role = `arn:aws:iam::${testAccount}:role/farshore-berlin-x`;
-    expect(allows("iam:PassRole", role, { "iam:PassedToService": "lambda.amazonaws.com" })).toBe(true);
+    for (const service of ["events", "lambda", "states"])
+      expect(allows("iam:PassRole", role, { "iam:PassedToService": `${service}.amazonaws.com` })).toBe(true);
     expect(allows("iam:PassRole", role, { "iam:PassedToService": "ec2.amazonaws.com" })).toBe(false);
   });
 
