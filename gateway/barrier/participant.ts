@@ -71,7 +71,9 @@ export class Participant {
     const hold: Hold = { attempt, position, since, gate: held, over: new AbortController() };
     this.#hold = hold;
     clock.sleep(holdMsMax, hold.over.signal).then(
-      () => this.#release(),
+      () => {
+        if (this.#hold === hold) this.#release();
+      },
       () => undefined,
     );
     this.#sayHeld(hold);
