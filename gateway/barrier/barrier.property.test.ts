@@ -11,7 +11,7 @@ import type { SealedSegment } from "../tap/segment.ts";
 import { SessionLog } from "../tap/session-log.ts";
 import type { Channel } from "./channel.ts";
 import { Coordinator } from "./coordinator.ts";
-import { heldWaitMs, holdMsMax, restMsMin } from "./limits.ts";
+import { askedPauseMs, heldWaitMs, holdMsMax, restMsMin } from "./limits.ts";
 import type { FromCoordinator, FromPeer } from "./messages.ts";
 import { Participant } from "./participant.ts";
 
@@ -165,6 +165,14 @@ class World {
     await this.clock.advance(5000);
   }
 
+  /** The recovery site has the first batch of every gateway but the coordinator. */
+  othersDurable(): void {
+    for (const log of this.logs.slice(1)) {
+      log.encoded(0, 100, { payload: new ArrayBuffer(0), columns: new ArrayBuffer(0) });
+      log.acknowledged(0);
+    }
+  }
+
   /** What a barrier's image has that it must not, or lacks. */
   wrong(): string[] {
     return this.barriers.flatMap(({ time, vector }) => {
@@ -314,12 +322,24 @@ describe("a barrier's parts", () => {
     await world.clock.advance(restMsMin + 100);
     expect(world.barriers).toMatchObject([{ tag: "now" }]);
     expect(done).toBeUndefined();
-    for (const log of world.logs.slice(1)) {
-      const buffers = { payload: new ArrayBuffer(0), columns: new ArrayBuffer(0) };
-      log.encoded(0, 100, buffers);
-      log.acknowledged(0);
-    }
+    world.othersDurable();
     await world.clock.until(asked);
     expect(done).toEqual({ session: 1, sequence: 2 });
+  });
+
+  it("of several that are asked for at once each is told of its own", async () => {
+    const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 0 });
+    const { signal } = new AbortController();
+    const told: Position[] = [];
+    for (const tag of ["one", "two"]) void world.coordinator.asked(tag, signal).then((position) => told.push(position));
+    // The gateways rest from the first one's barrier when the second's is attempted.
+    await world.clock.advance(restMsMin + 2 * askedPauseMs);
+    expect(world.barriers).toMatchObject([{ tag: "one" }, { tag: "two" }]);
+    world.othersDurable();
+    await world.clock.advance(1);
+    expect(told).toEqual([
+      { session: 1, sequence: 2 },
+      { session: 1, sequence: 3 },
+    ]);
   });
 });

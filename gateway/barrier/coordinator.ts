@@ -25,7 +25,7 @@ export interface CoordinatorParts {
 
 /** A barrier that held, by the position of its record, or why there is none. */
 export type BarrierOutcome =
-  | { readonly kind: "made"; readonly position: Position }
+  | { readonly kind: "made"; readonly position: Position; readonly attempt: Attempt }
   | { readonly kind: "failed"; readonly problem: string };
 
 /** What is heard of one attempt, and only over the connections that it began on. */
@@ -102,7 +102,7 @@ export class Coordinator {
         }
         break;
       case "refused":
-        attempt.problem ??= `gateway ${name} is in mode "${message.mode}"`;
+        attempt.problem ??= notWhole(peer, message);
         break;
       case "released":
         if (message.ok) attempt.released.add(gatewayId);
@@ -131,10 +131,8 @@ export class Coordinator {
       await this.#parts.clock.sleep(count === 0 ? restMsMin : askedPauseMs, signal);
       while (this.#running !== undefined) await this.#running;
       const outcome = await this.#start(tag, true);
-      const attempt = this.#current;
-      if (outcome.kind === "made" && attempt !== undefined)
-        return await this.#durable(outcome.position, attempt, signal);
-      if (outcome.kind === "failed") problem = outcome.problem;
+      if (outcome.kind === "made") return await this.#durable(outcome.position, outcome.attempt, signal);
+      problem = outcome.problem;
     }
     throw new NoCheckpoint(`No checkpoint can be made: ${problem}`);
   }
@@ -169,7 +167,7 @@ export class Coordinator {
 
   async #run(tag: string, tellDurable: boolean): Promise<BarrierOutcome> {
     const { log, own, peers, clock } = this.#parts;
-    if (!log.whole) return failed(`gateway ${own.name} is in mode "${log.mode}"`);
+    if (!log.whole) return failed(notWhole(own, log));
     const missing = peers.find(({ gatewayId }) => !this.#channels.has(gatewayId));
     if (missing !== undefined) return failed(`gateway ${missing.name} is not connected to the barrier`);
     const attempt = this.#begin();
@@ -184,26 +182,26 @@ export class Coordinator {
       channel.send({ kind: "release", attempt: attempt.number, tellDurable });
     }
     if (attempt.problem !== undefined) return failed(attempt.problem);
-    if (position === undefined) return failed(`gateway ${own.name} is in mode "${log.mode}"`);
+    if (position === undefined) return failed(notWhole(own, log));
     await this.#within(releasedWaitMs, attempt, () => without(attempt.released) === undefined);
     const silent = without(attempt.released);
     if (silent !== undefined) attempt.problem ??= `gateway ${silent.name} did not answer the release`;
     if (attempt.problem !== undefined) return failed(attempt.problem);
     if (log.session?.session !== position.session) return failed(`gateway ${own.name} lost its session`);
-    return this.#append({ time, tag, vector: [position, ...attempt.held.values()].sort(comparePositions) }, heldAt);
+    const vector = [position, ...attempt.held.values()].sort(comparePositions);
+    const appended = this.#append({ time, tag, vector }, heldAt);
+    return appended === undefined ? failed(notWhole(own, log)) : { kind: "made", position: appended, attempt };
   }
 
-  #append(barrier: Omit<BarrierEvent, "kind" | "sequence">, heldAt: number): BarrierOutcome {
+  #append(barrier: Omit<BarrierEvent, "kind" | "sequence">, heldAt: number): Position | undefined {
     const { tag, vector } = barrier;
     // Nothing was appended anywhere since the last one: it goes on standing for this instant too.
     if (tag === "" && this.#last !== undefined && sameVector(this.#last.vector, vector)) {
-      return { kind: "made", position: this.#last.position };
+      return this.#last.position;
     }
-    const { log, own } = this.#parts;
-    const position = log.barrier(barrier, heldAt);
-    if (position === undefined) return failed(`gateway ${own.name} is in mode "${log.mode}"`);
-    this.#last = { position, vector };
-    return { kind: "made", position };
+    const position = this.#parts.log.barrier(barrier, heldAt);
+    if (position !== undefined) this.#last = { position, vector };
+    return position;
   }
 
   #begin(): Attempt {
@@ -250,6 +248,9 @@ export class Coordinator {
 }
 
 const failed = (problem: string): BarrierOutcome => ({ kind: "failed", problem });
+
+const notWhole = ({ name }: NamedGateway, { mode }: { readonly mode: string }): string =>
+  `gateway ${name} is in mode "${mode}"`;
 
 function sameVector(left: readonly Position[], right: readonly Position[]): boolean {
   return (
