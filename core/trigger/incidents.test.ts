@@ -134,6 +134,20 @@ describe("automatic", () => {
     expect(await told.incidents()).toHaveLength(2);
   });
 
+  it("cools down no longer than it should after the clock was a day ahead", async () => {
+    const told = await TriggerSite.make({ policy: "notify", ...quick });
+    await told.look("silent", 4 + looksToUnreachable);
+    told.clock.offsetMs = 86_400_000;
+    await told.look("heard");
+    expect(await only(told)).toMatchObject({ state: "closed", outcome: "recovered" });
+    told.clock.offsetMs = 0;
+    await told.look("heard");
+    await told.look("silent", 4 + looksToUnreachable);
+    expect(await told.incidents()).toHaveLength(1);
+    await told.look("silent", 12);
+    expect(await told.incidents()).toHaveLength(2);
+  });
+
   it("believes no silence that it didn't watch: the site itself was away", async () => {
     await world.look("silent", 3);
     await world.pass(3_600_000);

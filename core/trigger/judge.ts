@@ -34,12 +34,14 @@ export interface Judgement {
  * What becomes of a VPG's incident after a look: at most one is open, it opens on what the site itself saw, and closes as soon
  * as the source is heard unless its failover has started. Pure; says "ready" and never starts anything.
  */
-export function judge(watch: Watch, incident: Incident | undefined, facts: Circumstances): Judgement {
+export function judge(looked: Watch, incident: Incident | undefined, facts: Circumstances): Judgement {
+  const { coolDownMs } = facts.definition.trigger;
+  // A clock that was ahead when the last incident closed, and was set right, must not keep the next one shut.
+  const watch = { ...looked, coolUntil: Math.min(looked.coolUntil, facts.now + coolDownMs) };
   if (incident === undefined) return mayOpen(watch, facts) ? open(watch, facts) : { watch, incident };
   const next =
     facts.phase === null ? beforeStart(watch, incident, facts) : afterStart(incident, facts.phase, facts.now);
   if (next.state !== "closed") return { watch, incident: next };
-  const { coolDownMs } = facts.definition.trigger;
   return { watch: afterClosing(watch, next, { now: facts.now, coolDownMs, heard: facts.heard }), incident: next };
 }
 
