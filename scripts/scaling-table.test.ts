@@ -9,11 +9,11 @@ it("is what docs/scaling.md says", () => {
 });
 
 it("counts what a fleet needs", () => {
-  // 20 VPGs: 40 gateways call every second while all fail over; each call reads 20 VPGs, one page of names and two items more.
+  // 20 VPGs: 40 gateways call every second while all fail over; each call reads its VPG, the list of its VPGs and its commands.
   const needs = needsOf(fleet(100), 20, defaultQuotas);
   const of = (what: string) => needs.find((need) => need.what === what)?.needs;
   expect(of("writes of heartbeats, all under one key")).toBe(40);
-  expect(of("reads of VPGs by heartbeats")).toBe(40 * 23);
+  expect(of("reads of heartbeats")).toBe(40 * 3);
   expect(of("executions started in one go")).toBe(20);
   expect(of("functions at once")).toBe(300 + 100 + 22 + 20);
   expect(of("PUTs into the bucket, before S3 has split it by VPG")).toBe(4);

@@ -47,13 +47,14 @@ describe("what acts take", () => {
   });
 
   it("more for the heartbeat of an idle gateway: the checkpoint's item is written again", () => {
-    expect(heartbeatUsage(light, false)).toMatchObject({ dynamodbWrites: 1, dynamodbReads: 4, lambdaGbSeconds: 0.04 });
-    expect(heartbeatUsage(light, true)).toMatchObject({ dynamodbWrites: 2, dynamodbReads: 6, s3Gets: 1 });
+    expect(heartbeatUsage(light, false)).toMatchObject({ dynamodbWrites: 1, dynamodbReads: 3, lambdaGbSeconds: 0.04 });
+    expect(heartbeatUsage(light, true)).toMatchObject({ dynamodbWrites: 2, dynamodbReads: 5, s3Gets: 1 });
   });
 
-  it("reads of every VPG for each heartbeat", () => {
-    // 2000 names of 100 bytes are 49 read units.
-    expect(heartbeatUsage({ vpgs: 2000 }, false)).toMatchObject({ dynamodbReads: 2 + 2000 + 49 });
+  it("reads of its own VPGs for each heartbeat, however many the site has", () => {
+    expect(heartbeatUsage({ vpgs: 2000, gateways: 4000 }, false)).toMatchObject({ dynamodbReads: 3 });
+    // One gateway for all of a site's VPGs: 2000 items of 100 bytes are 49 read units.
+    expect(heartbeatUsage({ vpgs: 2000, gateways: 1 }, false)).toMatchObject({ dynamodbReads: 49 + 2000 + 1 });
   });
 
   it("an hour of calls every second for a test", () => {

@@ -1,5 +1,5 @@
 import { protectionLimits } from "#core/protection/limits.ts";
-import { assumed, batchesPerInterval, batchesPerSecond, heartbeatUsage, runs, type Workload } from "./usage.ts";
+import { batchesPerInterval, batchesPerSecond, heartbeatUsage, runs, type Workload } from "./usage.ts";
 
 /** What AWS lets one site have; a number a second where nothing else is said. */
 export interface Quotas {
@@ -13,7 +13,6 @@ export interface Quotas {
   readonly s3GetsPerPrefix: number;
   /** Items with one partition key. */
   readonly dynamodbKeyWrites: number;
-  readonly dynamodbKeyReads: number;
   readonly dynamodbTableWrites: number;
   readonly dynamodbTableReads: number;
   /** Executions that may be started in one go; after that some hundred a second. */
@@ -34,7 +33,6 @@ export const defaultQuotas: Quotas = {
   s3PutsPerPrefix: 3500,
   s3GetsPerPrefix: 5500,
   dynamodbKeyWrites: 1000,
-  dynamodbKeyReads: 3000,
   dynamodbTableWrites: 40_000,
   dynamodbTableReads: 40_000,
   startsAtOnce: 1300,
@@ -59,7 +57,6 @@ export function needsOf(workload: Workload, failingOver: number, quotas: Quotas)
   const heartbeats = heartbeatsPerSecond(workload, failingOver);
   const heartbeat = heartbeatUsage(workload, false);
   const batches = batchesPerSecond(workload);
-  const nameReads = Math.ceil((workload.vpgs * assumed.nameRowBytes) / 4096);
   // A failover is in a task at most all the time; its waits for gateways and guests are longer than its tasks.
   const tasks = failingOver;
   const need = (quota: keyof Quotas, what: string, needs: number, moves: string): Need => ({
@@ -93,16 +90,10 @@ export function needsOf(workload: Workload, failingOver: number, quotas: Quotas)
       "a key for each gateway; or a site for each half",
     ),
     need(
-      "dynamodbKeyReads",
-      "reads of the VPGs' names by heartbeats, all under one key",
-      heartbeats * nameReads,
-      "heartbeats that don't look at every VPG; or a site for each half",
-    ),
-    need(
       "dynamodbTableReads",
-      "reads of VPGs by heartbeats",
+      "reads of heartbeats",
       heartbeats * (heartbeat.dynamodbReads ?? 0),
-      "heartbeats that don't look at every VPG; or a site for each half",
+      "Service Quotas: table-level read throughput; or fail over in groups",
     ),
     need(
       "dynamodbTableWrites",

@@ -33,8 +33,8 @@ export const assumed = {
   logBytesPerRun: 600,
   /** A batch's item, its checkpoint in it, with DynamoDB's own 100 bytes; under the 1 KB of a write unit unless it touches very many pages. */
   rowBytesPerBatch: 800,
-  /** An item of the list of VPGs' names; a query reads them 4 KB a read unit. */
-  nameRowBytes: 100,
+  /** An item of the list of a gateway's VPGs; a query reads them 4 KB a read unit. */
+  indexRowBytes: 100,
   /** States that failover-test enters, with two boot groups; of those two thirds are tasks. */
   transitionsPerTest: 30,
   tasksPerTest: 20,
@@ -114,13 +114,14 @@ export function intervalUsage(workload: Workload): Usage {
 }
 
 /**
- * One heartbeat: the gateway's item is written; its VPG, its commands and, for whether anything is under way, every VPG of the
- * site are read. While its VPG is idle the session's rows and the next batch's name are looked at and the newest checkpoint's
- * item is read and written.
+ * One heartbeat: the gateway's item is written; the list of its VPGs, each of those and its commands are read. While its VPG is
+ * idle the session's rows and the next batch's name are looked at and the newest checkpoint's item is read and written.
  */
-export function heartbeatUsage({ vpgs }: Pick<Workload, "vpgs">, idle: boolean): Usage {
-  const list = Math.ceil((vpgs * assumed.nameRowBytes) / 4096) + vpgs;
-  const usual = add(invocation(runs.heartbeat), { dynamodbWrites: 1, dynamodbReads: 2 + list });
+export function heartbeatUsage({ vpgs, gateways }: Pick<Workload, "vpgs" | "gateways">, idle: boolean): Usage {
+  // Every VPG has a gateway at either side; one gateway may be that of many.
+  const own = Math.ceil(Math.min(vpgs, (2 * vpgs) / gateways));
+  const list = Math.ceil((own * assumed.indexRowBytes) / 4096);
+  const usual = add(invocation(runs.heartbeat), { dynamodbWrites: 1, dynamodbReads: list + own + 1 });
   return idle ? add(usual, { dynamodbWrites: 1, dynamodbReads: 2, s3Gets: 1 }) : usual;
 }
 

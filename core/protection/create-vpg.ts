@@ -13,6 +13,7 @@ import {
   type VpgDefinition,
   vmsOfGateway,
 } from "./definition.ts";
+import { indexGateways } from "./gateway-index.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { mintTerm } from "./terms.ts";
@@ -77,7 +78,10 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     { n: 1, runs: "protected", journal: site.siteId, fork: [], operationId: null },
   );
   try {
-    await site.table.transact([{ put: items.vpg(vpgId), fields: fieldsOf(fields), if: { absent: true } }]);
+    await site.table.transact([
+      { put: items.vpg(vpgId), fields: fieldsOf(fields), if: { absent: true } },
+      ...indexGateways(definition),
+    ]);
   } catch (error) {
     if (!(error instanceof ConditionFailed)) throw error;
     // This very call's own write whose reply was lost, or somebody else's of the same name and settings.

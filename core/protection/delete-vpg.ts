@@ -1,6 +1,7 @@
 import { OperationInProgress } from "#core/errors.ts";
 import { jsonBytes } from "#core/json.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
+import { unindexGateways } from "./gateway-index.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
 import { sealSessionsOf } from "./seal.ts";
@@ -38,5 +39,5 @@ async function hide(site: Site, ref: string): Promise<VpgRecord> {
       { operationId: busy },
     );
   }
-  return updateVpg(site, record, { deleted: true });
+  return updateVpg(site, record, { deleted: true }, unindexGateways(record.definition));
 }

@@ -7,6 +7,7 @@ import type { Caller, Site } from "#core/site.ts";
 import { extendCheckpoint, newestCheckpoint } from "./checkpoints.ts";
 import { pendingCommands } from "./commands.ts";
 import { isSourceGateway, sourceGatewaysOf } from "./definition.ts";
+import { vpgsOfGateway } from "./gateway-index.ts";
 import { findGateway, type GatewayFields, streamOf } from "./gateway-store.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
@@ -14,7 +15,7 @@ import { protectionLimits as limits } from "./limits.ts";
 import type { SessionProgress } from "./session-progress.ts";
 import { getSession, refreshProgress } from "./session-store.ts";
 import { lastSessionOf } from "./vpg-record.ts";
-import { findVpg, listVpgs, type VpgRecord } from "./vpg-store.ts";
+import { findVpg, type VpgRecord } from "./vpg-store.ts";
 
 /**
  * Takes a gateway's heartbeat: notes what it says, extends the newest checkpoint of idle streams, and answers with what it
@@ -33,16 +34,17 @@ export async function acceptHeartbeat(site: Site, caller: Caller, heartbeat: Hea
     ...{ version, processId, streams, attachedOperations },
   };
   await site.table.transact([{ put: items.gateway(gatewayId), fields: tableFields(fields) }]);
+  const vpgs = await vpgsOfGateway(site, gatewayId);
   const replies: HeartbeatReply["streams"] = [];
   for (const stream of streams) {
-    const vpg = await findVpg(site, stream.vpgId);
+    const vpg = vpgs.get(stream.vpgId) ?? (await findVpg(site, stream.vpgId));
     const own = vpg !== undefined && isSourceGateway(vpg.definition, gatewayId) ? vpg : undefined;
     replies.push(vpg === undefined ? await unknownStanding(site, stream) : standing(stream, own, gatewayId));
     if (own === undefined || knownAt === null) continue;
     if (isStill(own, gatewayId, stream)) await extendIdle(site, own, stream, knownAt);
   }
   const commands = await pendingCommands(site, gatewayId);
-  const busy = commands.length > 0 || (await hasOperation(site, gatewayId));
+  const busy = commands.length > 0 || [...vpgs.values()].some(hasOperation);
   return {
     siteTime: site.clock.now(),
     nextHeartbeatMs: busy ? limits.heartbeatBusyIntervalMs : limits.heartbeatIntervalMs,
@@ -125,11 +127,7 @@ async function wholeProgress(site: Site, vpgId: Id, stream: StreamState): Promis
   return end === "open" && syncing.length === 0 && lastSequence === stream.lastSequence ? progress : undefined;
 }
 
-/** Someone waits for this gateway's part of an operation or a test. */
-async function hasOperation(site: Site, gatewayId: Id): Promise<boolean> {
-  const vpgs = await listVpgs(site);
-  return vpgs.some(({ definition, operationId, openTests }) => {
-    const concerns = isSourceGateway(definition, gatewayId) || definition.recoveryGatewayId === gatewayId;
-    return concerns && (operationId !== null || openTests.length > 0);
-  });
+/** Someone waits for the gateways' part of an operation or a test. */
+function hasOperation({ operationId, openTests }: VpgRecord): boolean {
+  return operationId !== null || openTests.length > 0;
 }

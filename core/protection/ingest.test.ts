@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FarshoreError } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
-import type { Objects, Table } from "#core/ports.ts";
+import { counted } from "../../test/kit/counted.ts";
 import { makeSite, openAsk, protect } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
 import { annotate, listCheckpoints, pinCheckpoint, unpinCheckpoint } from "./checkpoints.ts";
@@ -12,21 +12,6 @@ import { openSession } from "./open-session.ts";
 
 const noon = Date.UTC(2030, 0, 1, 12);
 const seed = Number(process.env["SEED"] ?? Date.now() & 0x7fffffff);
-
-/** Counts every call of a port. */
-function counted<T extends Objects | Table>(port: T, calls: string[]): T {
-  return new Proxy(port, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => {
-        const actions = name === "transact" && Array.isArray(args[0]) ? ` ${args[0].length}` : "";
-        calls.push(`${String(name)}${actions}`);
-        return Reflect.apply(value, target, args);
-      };
-    },
-  });
-}
 
 async function opened() {
   const site = makeSite();

@@ -33,6 +33,8 @@ export const items = {
   /** Index of all operations by id (a ULID, so by time); fields vpgId, kind, open. */
   operationIndex: (operationId: Id): TableKey => ({ pk: "operations", sk: operationId }),
   gateway: (gatewayId: Id): TableKey => ({ pk: "gateway", sk: gatewayId }),
+  /** A VPG that the gateway captures or recovers. */
+  gatewayVpg: (gatewayId: Id, vpgId: string): TableKey => ({ pk: `gateway#${gatewayId}#vpg`, sk: vpgId }),
   gatewayName: (name: string): TableKey => ({ pk: "gateway-name", sk: name }),
   /** A gateway's queue: ids of commands that have not ended. */
   command: (gatewayId: Id, commandId: string): TableKey => ({ pk: `gateway#${gatewayId}#command`, sk: commandId }),

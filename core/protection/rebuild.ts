@@ -8,6 +8,7 @@ import type { Site } from "#core/site.ts";
 import { annotationSchema } from "./annotation.ts";
 import { credentialActions, credentialSchema } from "./credentials.ts";
 import { definitionSchema, sourceGatewaysOf, type VpgDefinition } from "./definition.ts";
+import { indexGateways } from "./gateway-index.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
 import { type Notes, rebuildSession } from "./rebuild-session.ts";
@@ -96,7 +97,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
   await site.table.transact([
     { put: items.vpg(vpgId), fields: fieldsOf(fields) },
     // Ascending by id, so of two VPGs of one name the newer has it: it was made when the table had lost the other.
-    ...(deleted ? [] : [{ put: items.vpgName(name), fields: { vpgId } } as const]),
+    ...(deleted ? [] : [{ put: items.vpgName(name), fields: { vpgId } }, ...indexGateways(definition)]),
   ]);
   return { vpgId, name, deleted, term: term.n, role, sessions, batches, checkpoints };
 }

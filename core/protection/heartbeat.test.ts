@@ -1,0 +1,83 @@
+import { describe, expect, it } from "vitest";
+import { SqliteTable } from "#adapters/embedded/table.ts";
+import { heartbeatSchema } from "#core/api/gateway-api.ts";
+import { newId } from "#core/ids.ts";
+import type { Caller, Site } from "#core/site.ts";
+import { counted } from "../../test/kit/counted.ts";
+import { gatewayCallers, severalGateways } from "../../test/kit/several-gateways.ts";
+import { makeSite, operator, protect, twoVolumes } from "../../test/kit/site.ts";
+import { createVpg } from "./create-vpg.ts";
+import { deleteVpg } from "./delete-vpg.ts";
+import { acceptHeartbeat } from "./heartbeat.ts";
+import { rebuildTable } from "./rebuild.ts";
+import { getVpg, updateVpg } from "./vpg-store.ts";
+
+const names = ["gw-a", "gw-b", "gw-c"];
+
+function beat(site: Site, caller: Caller) {
+  const processId = newId(site.clock, site.random);
+  const about = { version: "1", sampledAt: 0, processId, attachedOperations: [], streams: [] };
+  return acceptHeartbeat(site, caller, heartbeatSchema.parse(about));
+}
+
+/** Which of the callers are asked to call every second. */
+async function busy(site: Site, callers: readonly Caller[]): Promise<readonly string[]> {
+  const asked: string[] = [];
+  for (const caller of callers) if ((await beat(site, caller)).nextHeartbeatMs === 1000) asked.push(caller.name);
+  return asked;
+}
+
+const begin = async (site: Site, ref: string) =>
+  updateVpg(site, await getVpg(site, ref), { operationId: newId(site.clock, site.random) });
+
+describe("what a heartbeat reads", () => {
+  it("is the same at a site of 1 VPG and of 100", async () => {
+    const site = makeSite();
+    const { source } = await protect(site);
+    const calls: string[] = [];
+    const watched = { ...site, table: counted(site.table, calls), objects: counted(site.objects, calls) };
+    await beat(watched, source);
+    const alone = calls.splice(0);
+    // Its own item; what it captures, that VPG, its commands.
+    expect(alone).toEqual(["transact 1", "query", "get", "query"]);
+    for (let number = 1; number < 100; number += 1) {
+      const [sourceGateway, recoveryGateway] = [`source-${number}`, `recovery-${number}`];
+      await protect(site, { ...twoVolumes, name: `vpg-${number}`, sourceGateway, recoveryGateway });
+    }
+    await beat(watched, source);
+    expect(calls).toEqual(alone);
+  });
+});
+
+describe("a gateway that is asked to call every second", () => {
+  it("is any of a VPG with something under way, source or recovery, and no other", async () => {
+    const site = makeSite();
+    const callers = await gatewayCallers(site, names);
+    const { source, recovery } = await protect(site, { ...twoVolumes, name: "other", recoveryGateway: "gw-other" });
+    const all = [...callers, source, recovery];
+    await createVpg(site, severalGateways(names), operator);
+    expect(await busy(site, all)).toEqual([]);
+    await begin(site, "shop");
+    expect(await busy(site, all)).toEqual([...names, "gw-recovery"]);
+    const rebuilt = { ...site, table: new SqliteTable(":memory:") };
+    await rebuildTable(rebuilt);
+    await begin(rebuilt, "shop");
+    expect(await busy(rebuilt, all)).toEqual([...names, "gw-recovery"]);
+  });
+
+  it("may be source and recovery of the same VPG", async () => {
+    const site = makeSite();
+    const { source } = await protect(site, { ...twoVolumes, sourceGateway: "gw", recoveryGateway: "gw" });
+    await begin(site, "shop");
+    expect(await busy(site, [source])).toEqual(["gw"]);
+  });
+
+  it("reads nothing any more of a VPG that was deleted", async () => {
+    const site = makeSite();
+    const { source } = await protect(site);
+    await deleteVpg(site, operator, "shop");
+    const calls: string[] = [];
+    await beat({ ...site, table: counted(site.table, calls) }, source);
+    expect(calls).toEqual(["transact 1", "query", "query"]);
+  });
+});
