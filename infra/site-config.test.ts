@@ -28,7 +28,6 @@ describe("a configuration file", () => {
         log_retention_days: 30,
         reserve_concurrency: true,
         remove_data: false,
-        local: false,
       },
     ]);
   });

@@ -43,8 +43,6 @@ const siteSchema = z.strictObject({
   reserve_concurrency: z.boolean().default(true),
   /** Lifts what keeps journal, table and key when the stack is deleted. */
   remove_data: z.boolean().default(false),
-  /** The site goes to a local AWS, which has no TLS: leaves out what it can't deploy or pass (docs/aws.md). */
-  local: z.boolean().default(false),
 });
 
 const fileSchema = z.strictObject({ site: z.array(siteSchema).min(1).max(limits.sitesMax) });

@@ -22,7 +22,7 @@ export type CodeOf = (folder: string) => Code;
 /** One site, whole by itself: it refers to nothing of any other stack, region or account (invariant 3). */
 export class SiteStack extends Stack {
   constructor(scope: Construct, config: SiteConfig, codeOf: CodeOf) {
-    const { name: site, account, region, remove_data: removeData, local: plainHttp } = config;
+    const { name: site, account, region, remove_data: removeData } = config;
     super(scope, siteName(site), {
       description: `Farshore: recovery site ${site}`,
       terminationProtection: !removeData,
@@ -34,7 +34,7 @@ export class SiteStack extends Stack {
       config.encryption === "kms"
         ? new Key(this, "Key", { description: `Farshore: site ${site}`, enableKeyRotation: true, removalPolicy })
         : undefined;
-    const { bucket } = new JournalBucket(this, "Journal", { key, removeData, plainHttp });
+    const { bucket } = new JournalBucket(this, "Journal", { key, removeData });
     const { table } = new SiteTable(this, "Index", { key, removeData });
     const functions = new SiteFunctions(this, "Functions", {
       ...{ site, bucket, table, key, codeOf, logRetention },
@@ -52,10 +52,8 @@ export class SiteStack extends Stack {
     const machines = new StateMachines(this, "Workflows", { site, functionOf, logRetention }).byName;
     const urls = this.#urls(config, functionOf);
     functionOf("gateway-api").addEnvironment("FARSHORE_INGEST_URL", urls.get("ingest-batch") ?? "");
-    const { topic } = new SiteTopic(this, "Notices", { site, emails: config.alarm_emails, plainHttp });
-    // The one resource of a site that a local AWS doesn't know is the bus's policy.
-    const accounts = config.local ? [] : config.event_accounts;
-    const events = new SiteEvents(this, "Events", { site, functionOf, topic, accounts, plainHttp });
+    const { topic } = new SiteTopic(this, "Notices", { site, emails: config.alarm_emails });
+    const events = new SiteEvents(this, "Events", { site, functionOf, topic, accounts: config.event_accounts });
     const pick = (folders: readonly string[]) => new Map(folders.map((folder) => [folder, functionOf(folder)]));
     const { alarms } = new SiteAlarms(this, "Alarms", {
       ...{ site, topic, machines, table, deadLetters: events.deadLetters },

@@ -7,11 +7,3 @@ export function acknowledgeWildcard(scope: Construct, resource: string, reason: 
   const finding = flattenCfnReference(Stack.of(scope).resolve(resource));
   Validations.of(scope).acknowledge({ id: `AwsSolutions-IAM5[Resource::${finding}]`, reason });
 }
-
-/** For a bucket, queue or topic of a local AWS, which has no TLS that it could insist on. */
-export function acknowledgePlainHttp(scope: Construct): void {
-  const reason = "a local AWS listens on loopback, without TLS";
-  Validations.of(scope).acknowledge(
-    ...["AwsSolutions-S10", "AwsSolutions-SQS4", "AwsSolutions-SNS3"].map((id) => ({ id, reason })),
-  );
-}

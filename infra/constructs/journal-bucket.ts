@@ -4,7 +4,6 @@ import type { IKey } from "aws-cdk-lib/aws-kms";
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 import { infraLimits } from "../limits.ts";
-import { acknowledgePlainHttp } from "./acknowledge.ts";
 import { createOnceAreas, identityObject } from "./bucket-areas.ts";
 
 export interface JournalBucketProps {
@@ -12,8 +11,6 @@ export interface JournalBucketProps {
   readonly key: IKey | undefined;
   /** Lets the bucket be emptied and deleted. */
   readonly removeData: boolean;
-  /** Takes requests without TLS too. */
-  readonly plainHttp: boolean;
 }
 
 /**
@@ -23,11 +20,12 @@ export interface JournalBucketProps {
 export class JournalBucket extends Construct {
   readonly bucket: Bucket;
 
-  constructor(scope: Construct, id: string, { key, removeData, plainHttp }: JournalBucketProps) {
+  constructor(scope: Construct, id: string, { key, removeData }: JournalBucketProps) {
     super(scope, id);
     this.bucket = new Bucket(this, "Bucket", {
       versioned: true,
-      ...(plainHttp ? {} : { enforceSSL: true, minimumTLSVersion: 1.2 }),
+      enforceSSL: true,
+      minimumTLSVersion: 1.2,
       objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
       blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
       ...(key === undefined
@@ -40,7 +38,6 @@ export class JournalBucket extends Construct {
     });
     this.bucket.addToResourcePolicy(this.#createOnly());
     if (!removeData) this.bucket.addToResourcePolicy(this.#neverDelete());
-    if (plainHttp) acknowledgePlainHttp(this.bucket);
     Validations.of(this.bucket).acknowledge({
       id: "AwsSolutions-S1",
       reason:

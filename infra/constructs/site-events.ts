@@ -17,7 +17,6 @@ import { Construct } from "constructs";
 import { noticeDetailType, noticeSource } from "#adapters/aws/notify.ts";
 import { pascalCase } from "../folders.ts";
 import { infraLimits as limits } from "../limits.ts";
-import { acknowledgePlainHttp } from "./acknowledge.ts";
 import { schedules } from "./function-settings.ts";
 import { siteName } from "./site-names.ts";
 
@@ -28,8 +27,6 @@ export interface SiteEventsProps {
   readonly topic: Topic;
   /** Accounts that may put events onto the bus. */
   readonly accounts: readonly string[];
-  /** Takes requests without TLS too. */
-  readonly plainHttp: boolean;
 }
 
 /** What happens by itself: the schedules, the events that raise suspicion, and the notices that go out to people. */
@@ -45,10 +42,9 @@ export class SiteEvents extends Construct {
     this.bus = new EventBus(this, "Bus", { eventBusName: siteName(props.site) });
     this.deadLetters = new Queue(this, "DeadLetters", {
       encryption: QueueEncryption.SQS_MANAGED,
-      enforceSSL: !props.plainHttp,
+      enforceSSL: true,
       retentionPeriod: Duration.days(limits.deadLetterDays),
     });
-    if (props.plainHttp) acknowledgePlainHttp(this.deadLetters);
     Validations.of(this.deadLetters).acknowledge({
       id: "AwsSolutions-SQS3",
       reason: "it is the dead-letter queue itself, of EventBridge's targets and of a function",

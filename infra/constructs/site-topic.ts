@@ -3,24 +3,20 @@ import { PolicyStatement, ServicePrincipal } from "aws-cdk-lib/aws-iam";
 import { Topic } from "aws-cdk-lib/aws-sns";
 import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
 import { Construct } from "constructs";
-import { acknowledgePlainHttp } from "./acknowledge.ts";
 import { siteName } from "./site-names.ts";
 
 export interface SiteTopicProps {
   readonly site: string;
   readonly emails: readonly string[];
-  /** Takes messages without TLS too. */
-  readonly plainHttp: boolean;
 }
 
 /** What reaches people: alarms, and notices of the site monitor. */
 export class SiteTopic extends Construct {
   readonly topic: Topic;
 
-  constructor(scope: Construct, id: string, { site, emails, plainHttp }: SiteTopicProps) {
+  constructor(scope: Construct, id: string, { site, emails }: SiteTopicProps) {
     super(scope, id);
-    this.topic = new Topic(this, "Topic", { topicName: siteName(site), enforceSSL: !plainHttp });
-    if (plainHttp) acknowledgePlainHttp(this.topic);
+    this.topic = new Topic(this, "Topic", { topicName: siteName(site), enforceSSL: true });
     // A topic with a policy of its own has lost the one that let the account's alarms in.
     this.topic.addToResourcePolicy(
       new PolicyStatement({
