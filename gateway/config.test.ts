@@ -129,8 +129,10 @@ describe("gateway configuration", () => {
       connect: undefined,
       key: Buffer.from("k".repeat(64)),
     });
-    writeFileSync(join(folder, "b.key"), "short");
-    expect(() => loadGatewayConfig(join(folder, "gateway.toml"), undefined)).toThrow("at least 32 characters");
+    for (const length of [31, 513]) {
+      writeFileSync(join(folder, "b.key"), "k".repeat(length));
+      expect(() => loadGatewayConfig(join(folder, "gateway.toml"), undefined)).toThrow("must hold 32 to 512 bytes");
+    }
   });
 
   it.each([

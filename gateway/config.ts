@@ -8,7 +8,7 @@ import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
 import { parseBytes, parseDuration } from "#core/units.ts";
-import { keyCharactersMin } from "./barrier/limits.ts";
+import { keyBytesMax, keyBytesMin } from "./barrier/limits.ts";
 import * as limits from "./limits.ts";
 
 /** When an export may be served read-write although the site could not be asked (R17). */
@@ -256,16 +256,16 @@ function barrierOf(
       `${path}: [source] needs barrier_key_file = "barrier.key" (openssl rand -hex 32 > barrier.key)`,
     );
   }
-  const key = readText(absolute(keyFile), "barrier_key_file").trim();
-  if (key.length < keyCharactersMin) {
+  const key = Buffer.from(readText(absolute(keyFile), "barrier_key_file").trim(), "utf8");
+  if (key.length < keyBytesMin || key.length > keyBytesMax) {
     throw new InvalidInput(
-      `${absolute(keyFile)} must hold at least ${keyCharactersMin} characters (openssl rand -hex 32 makes it)`,
+      `${absolute(keyFile)} must hold ${keyBytesMin} to ${keyBytesMax} bytes (openssl rand -hex 32 makes it)`,
     );
   }
   return {
     listen: listen === undefined ? undefined : hostAndPort(listen),
     connect: connect === undefined ? undefined : hostAndPort(connect),
-    key: Buffer.from(key, "utf8"),
+    key,
   };
 }
 

@@ -22,8 +22,9 @@ export const reconnectMsMin = 250;
 export const reconnectMsMax = 5000;
 /** The kernel looks after a silent connection this often. */
 export const keepAliveMs = 5000;
-/** Characters of a key: 32 random bytes in hexadecimal are 64. */
-export const keyCharactersMin = 32;
+/** A key is the text of its file: 32 random bytes in hexadecimal are 64. Node refuses a pre-shared key of more than 512 ("TLS", `pskCallback`). */
+export const keyBytesMin = 32;
+export const keyBytesMax = 512;
 /** A checkpoint that a person or a failover asked for is attempted so often, after a pause each time. */
 export const askedAttemptsMax = 10;
 export const askedPauseMs = 1000;
