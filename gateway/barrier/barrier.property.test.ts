@@ -327,6 +327,34 @@ describe("a barrier's parts", () => {
     expect(done).toEqual({ session: 1, sequence: 2 });
   });
 
+  it("a gateway's older session answers for it no more, once a newer one did", async () => {
+    const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 0 });
+    const { coordinator } = world;
+    const [, gatewayId] = ids;
+    if (gatewayId === undefined) throw new Error("no peer");
+    const attemptWith = async (session: number) => {
+      const channel: Channel<FromCoordinator, FromPeer> = {
+        send: ({ kind, attempt }) => {
+          const held = { kind: "held", attempt, session, sequence: 1 } as const;
+          queueMicrotask(() =>
+            coordinator.received(channel, kind === "hold" ? held : { kind: "released", attempt, ok: true }),
+          );
+        },
+        listen: () => undefined,
+        close: () => undefined,
+      };
+      coordinator.joined(gatewayId, channel);
+      await world.clock.advance(restMsMin);
+      return world.clock.until(coordinator.attempt());
+    };
+    expect(await attemptWith(2)).toMatchObject({ kind: "made" });
+    expect(await attemptWith(7)).toMatchObject({ kind: "made" });
+    // It still runs somewhere, reaches the coordinator and has not heard from the site that it is over.
+    const problem = "gateway b answers for session 2, and its session 7 is newer";
+    expect(await attemptWith(2)).toEqual({ kind: "failed", problem });
+    expect(await attemptWith(7)).toMatchObject({ kind: "made" });
+  });
+
   it("of several that are asked for at once each is told of its own", async () => {
     const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 0 });
     const { signal } = new AbortController();

@@ -49,6 +49,8 @@ export class Coordinator {
   readonly #changes = new ChangeSignal();
   readonly #parts: CoordinatorParts;
   readonly #channels = new Map<Id, CoordinatorChannel>();
+  /** The newest session that each peer has answered for: an older one is of a process that was followed by another. */
+  readonly #sessions = new Map<Id, number>();
   #attempts = 0;
   #current: Attempt | undefined;
   /** Attempts whose parts' durability somebody waits for. */
@@ -96,10 +98,7 @@ export class Coordinator {
     const { gatewayId, name } = peer;
     switch (message.kind) {
       case "held":
-        // The first counts: a hold has one position.
-        if (!attempt.held.has(gatewayId)) {
-          attempt.held.set(gatewayId, { session: message.session, sequence: message.sequence });
-        }
+        this.#held(attempt, peer, { session: message.session, sequence: message.sequence });
         break;
       case "refused":
         attempt.problem ??= notWhole(peer, message);
@@ -113,6 +112,18 @@ export class Coordinator {
         break;
     }
     this.#changes.fire();
+  }
+
+  #held(attempt: Attempt, { gatewayId, name }: NamedGateway, position: Position): void {
+    // The first counts: a hold has one position.
+    if (attempt.held.has(gatewayId)) return;
+    const newest = this.#sessions.get(gatewayId) ?? 0;
+    if (position.session < newest) {
+      attempt.problem ??= `gateway ${name} answers for session ${position.session}, and its session ${newest} is newer`;
+      return;
+    }
+    this.#sessions.set(gatewayId, position.session);
+    attempt.held.set(gatewayId, position);
   }
 
   /** One barrier without a tag, or the one that is under way. */
