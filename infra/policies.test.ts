@@ -79,6 +79,10 @@ const rows: readonly (readonly [string, string, string, Readonly<Record<string, 
   ["site-api", "s3:PutObject", `${bucket}/vpgs/v/1.json`, object, "denied"],
   ["site-api", "s3:PutObject", `${bucket}/vpgs/v/1.json`, ifNoneMatch, "allowed"],
   ["site-api", "s3:PutObject", `${bucket}/sessions/v/1.json`, ifNoneMatch, "denied"],
+  ["site-api", "s3:PutObject", `${bucket}/peers/paris/1.json`, ifNoneMatch, "allowed"],
+  ["site-api", "s3:PutObject", `${bucket}/peers/paris/1.json`, object, "denied"],
+  ["site-api", "s3:GetObject", `${bucket}/peers/paris/1.json`, {}, "allowed"],
+  ["gateway-api", "s3:PutObject", `${bucket}/peers/paris/1.json`, ifNoneMatch, "denied"],
   // The one who mints a term.
   ["mint-term", "s3:PutObject", `${bucket}/terms/v/2-s.json`, ifNoneMatch, "allowed"],
   ["mint-term", "s3:PutObject", `${bucket}/terms/v/2-s.json`, object, "denied"],
@@ -168,11 +172,14 @@ describe("areas of the bucket", () => {
     reportKey: keys.reportKey(id, id),
     deletedVpg: bucketKeys.deletedVpg(idSchema.parse(id)),
     token: bucketKeys.token("ann"),
+    peer: bucketKeys.peer("paris", 1),
   };
 
   it("are known of every key that core makes", () => {
     const names = [...Object.keys(keys), ...Object.keys(bucketKeys)];
-    const makers = names.filter((name) => /^(?!parse).*Key$/.test(name) || ["deletedVpg", "token"].includes(name));
+    const makers = names.filter(
+      (name) => /^(?!parse).*Key$/.test(name) || ["deletedVpg", "token", "peer"].includes(name),
+    );
     expect(Object.keys(made).sort()).toEqual(makers.sort());
     const areas: readonly string[] = [...createOnceAreas, ...replacedAreas];
     for (const [name, key] of Object.entries(made))

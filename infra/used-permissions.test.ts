@@ -4,6 +4,7 @@ import { openSessionReplySchema } from "#core/api/gateway-api.ts";
 import type { CreateVpg } from "#core/api/site-api.ts";
 import { idSchema, newId } from "#core/ids.ts";
 import type { Objects, Workflows } from "#core/ports.ts";
+import { items } from "#core/protection/items.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { siteStatus } from "#core/recovery/site-status.ts";
 import type { Site } from "#core/site.ts";
@@ -234,9 +235,15 @@ async function lifeOf(definition: CreateVpg, recorder: Recorder): Promise<void> 
   await gateway("POST", "/hashes", { vpgId, volume: 1, page: 0, upTo });
   await gateway("GET", `/vpgs/${vpgId}/batches?session=2&sequence=1`);
   await gateway("GET", `/vpgs/${vpgId}/objects/journal/${vpgId}/0000000001/0000000002/000000000000`);
+  const peer = { name: "paris", siteId: null, url: "https://paris.example.com", region: null, journal: true };
+  await people("POST", "/v1/peers", peer);
+  // The table lost it: its revision is found in the bucket.
+  await site.table.transact([{ delete: items.peer("paris") }]);
+  await people("POST", "/v1/peers", peer);
   for (const path of ["/v1/status", "/v1/vpgs", "/v1/vpgs/shop/checkpoints", "/v1/vpgs/shop/failover-check"])
     await people("GET", path);
   await people("DELETE", "/v1/vpgs/shop");
+  await people("DELETE", "/v1/peers/paris");
 }
 
 /** Calls a function as its URL does; throws when it is refused. */

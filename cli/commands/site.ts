@@ -6,6 +6,7 @@ import { result } from "../output.ts";
 import { fewerCollections } from "../steady-memory.ts";
 import { untilStopped } from "../until-stopped.ts";
 import { registerSiteCheck } from "./site-check.ts";
+import { registerSitePeer } from "./site-peer.ts";
 
 interface ServeOptions {
   readonly data: string;
@@ -19,8 +20,9 @@ interface ServeOptions {
 export function registerSite(program: Command): void {
   const site = program
     .command("site")
-    .description("Run an embedded site, mend one from its bucket, or check its limits.");
+    .description("Run an embedded site, mend one from its bucket, check its limits, name its peers.");
   registerSiteCheck(site);
+  registerSitePeer(site);
 
   site
     .command("serve")

@@ -1,8 +1,10 @@
 import type { Command } from "commander";
 import { type StatusReply, statusReplySchema, type VpgView } from "#core/api/site-api.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
+import { reachability } from "../ask-peer.ts";
 import { contextOf } from "../context.ts";
 import { columns, result } from "../output.ts";
+import { peerColumns, peerToken } from "./site-peer.ts";
 
 /** 0 good, 1 warning, 2 bad: bad is a VPG that could not be failed over now or a broken promise; a warning wants a look. */
 export function statusExitCode(status: StatusReply): 0 | 1 | 2 {
@@ -20,15 +22,22 @@ export function rpoText(vpg: VpgView): string {
   return `${now} / ${formatDuration(vpg.targetRpoMs)}`;
 }
 
+interface StatusOptions {
+  readonly peers?: true;
+  readonly peerToken?: string;
+}
+
 export function registerStatus(program: Command): void {
   program
     .command("status")
-    .description("Show the site, its VPGs, gateways and open operations.")
+    .option("--peers", "ask each peer of the site whether it is there")
+    .addOption(peerToken())
+    .description("Show the site, its VPGs, gateways, peers and open operations.")
     .addHelpText(
       "after",
       "\nExit status:\n  0  everything is as it should be\n  1  something wants a look\n  2  a VPG does not meet what was promised, or the site does not answer\n",
     )
-    .action(async (_options: unknown, command: Command) => {
+    .action(async (options: StatusOptions, command: Command) => {
       const { output, client } = contextOf(command);
       const status = await client()
         .get("/v1/status", statusReplySchema)
@@ -37,8 +46,12 @@ export function registerStatus(program: Command): void {
           output.note(error instanceof Error ? error.message : String(error));
         });
       if (status === undefined) return;
-      process.exitCode = statusExitCode(status);
-      result(output, status, () => {
+      const asked = await Promise.all(
+        options.peers === true ? status.peers.map((peer) => reachability(peer, options.peerToken)) : [],
+      );
+      const lost = asked.some(({ reachable }) => reachable === false);
+      process.exitCode = statusExitCode(status) || Number(lost);
+      result(output, options.peers === true ? { ...status, reach: asked } : status, () => {
         output.line(`site ${status.site.name} (${status.site.siteId}), version ${status.site.version}`);
         output.line("");
         columns(
@@ -69,6 +82,10 @@ export function registerStatus(program: Command): void {
             gateway.version ?? "-",
           ]),
         );
+        if (status.peers.length > 0) {
+          output.line("");
+          peerColumns(output, status.peers, asked);
+        }
         if (status.alerts.length > 0) {
           output.line("");
           columns(

@@ -15,12 +15,21 @@ function sourceText({ suspicion: { reachability, silentSince, hints } }: VpgView
   return [reachability, ...since, ...hints].join("; ");
 }
 
+/** The protected site as a peer, and what stands in the way of protecting the VPG back to it. */
+function peerText({ peer, reverseProblem }: VpgView): string {
+  const known =
+    peer === undefined ? [] : [`${peer.siteId ?? "not asked who it is"} at ${peer.url}, reachability unknown`];
+  const problem = reverseProblem === undefined ? [] : [`no reverse protection: ${reverseProblem}`];
+  return [...known, ...problem].join("; ");
+}
+
 function printVpg(output: Output, vpg: VpgView): void {
   fields(output, [
     ["VPG", `${vpg.name} (${vpg.vpgId})`],
     ["Status", `${vpg.status} / ${vpg.substatus}`],
     ["Role", `${vpg.role}, term ${vpg.term}`],
     ["Protected site", `${vpg.protectedSite}, gateway ${vpg.sourceGateway}`],
+    ["Peer", peerText(vpg)],
     ["Recovery", vpg.recoveryGateway === null ? "no compute provider" : `gateway ${vpg.recoveryGateway}`],
     ["RPO now / target", rpoText(vpg)],
     ["Checkpoints", `${vpg.checkpoints} over ${formatDuration(vpg.historyHeldMs)} of ${formatDuration(vpg.historyMs)}`],

@@ -14,6 +14,7 @@ export interface RebuiltDirectory {
   readonly siteId: Id;
   readonly vpgs: readonly RebuiltVpg[];
   readonly tokens: number;
+  readonly peers: number;
   readonly operations: number;
 }
 

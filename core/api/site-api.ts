@@ -2,6 +2,7 @@ import { z } from "zod";
 import { idSchema, nameSchema } from "#core/ids.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { decisionSchema, liveOptionsSchema, operationSchema, testOptionsSchema } from "#core/protection/operation.ts";
+import { peerSchema } from "#core/protection/peer.ts";
 import { positionSchema } from "#core/protection/term.ts";
 import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { syncProgressSchema } from "./gateway-api.ts";
@@ -26,6 +27,8 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   POST   /operations/ID/decision                     [operator] decideSchema → {decision: decisionSchema}
  *   POST   /operations/ID/retry                        [operator] → operationViewSchema
  *   GET    /reports/ID                                 [viewer] the report (core/protection/report.ts)
+ *   GET    /peers, /peers/NAME                         [viewer] {peers: peerSchema[]}, peerSchema
+ *   POST   /peers                                      [operator] addPeerSchema → peerSchema; DELETE /peers/NAME → {} (core/protection/peer.ts)
  *   POST   /tokens                                     [operator] createTokenSchema → createdTokenSchema
  *   What starts failovers (events, incidents, approvals, whole sites) is in trigger-api.ts.
  *   GET    /vpgs/REF/batches, /vpgs/REF/objects/KEY    [operator] as in gateway-api: reads for views
@@ -122,6 +125,10 @@ export const vpgViewSchema = z.object({
   role: z.string(),
   term: z.int(),
   protectedSite: z.string(),
+  /** The site known by that name. */
+  peer: peerSchema.exactOptional(),
+  /** Why reverse protection to it would be refused. */
+  reverseProblem: z.string().exactOptional(),
   sourceGateway: z.string(),
   recoveryGateway: z.string().nullable(),
   compute: z.string(),
@@ -226,5 +233,6 @@ export const statusReplySchema = z.object({
   gateways: z.array(gatewayViewSchema),
   operations: z.array(operationViewSchema),
   alerts: z.array(alertSchema),
+  peers: z.array(peerSchema),
 });
 export type StatusReply = z.infer<typeof statusReplySchema>;

@@ -53,5 +53,7 @@ export const items = {
   openSiteFailover: (protectedSite: string): TableKey => ({ pk: "site-failover-open", sk: protectedSite }),
   tokenName: (name: string): TableKey => ({ pk: "token-name", sk: name }),
   token: (sha256Hex: string): TableKey => ({ pk: "token", sk: sha256Hex }),
+  /** The newest revision of another site, also of one that was removed. */
+  peer: (name: string): TableKey => ({ pk: "peer", sk: name }),
   principal: (arn: string): TableKey => ({ pk: "principal", sk: arn }),
 } as const;

@@ -9,4 +9,7 @@ export const bucketKeys = {
   /** Token hashes and IAM roles with their names, so that gateways and people are still known after a rebuild. */
   tokens: "tokens/",
   token: (name: string): string => `tokens/${name}.json`,
+  /** Every revision of every peer. */
+  peers: "peers/",
+  peer: (name: string, revision: number): string => `peers/${name}/${String(revision).padStart(10, "0")}.json`,
 } as const;

@@ -59,6 +59,10 @@ export const protectionLimits = {
   tagExpiryMs: 60_000,
   /** Events of one batch: a begin and an end for each volume and some more; they stand in one item. */
   eventsPerBatchMax: 1024,
+  /** Other sites that one site knows; `status` carries them all. */
+  peersMax: 100,
+  /** A function URL has about 70; a name of one's own in front may be longer. */
+  peerUrlCharactersMax: 500,
   /** Batches that may come in between while a session is being sealed; a gateway has sixteen in flight. */
   sealAttemptsMax: 1000,
 } as const;

@@ -11,6 +11,7 @@ import { definitionSchema, sourceGatewaysOf, type VpgDefinition } from "./defini
 import { indexGateways } from "./gateway-index.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
+import { livePeers, readPeers } from "./peers.ts";
 import { type Notes, rebuildSession } from "./rebuild-session.ts";
 import { highestTerm, roleIn } from "./terms.ts";
 import { fieldsOf, type VpgFields } from "./vpg-record.ts";
@@ -32,10 +33,11 @@ export interface RebuiltVpg {
 export interface RebuiltSite {
   readonly vpgs: readonly RebuiltVpg[];
   readonly tokens: number;
+  readonly peers: number;
 }
 
 /**
- * Fills an empty table from the bucket alone: definitions, terms, sessions with their unbroken runs, notes, tokens. What is
+ * Fills an empty table from the bucket alone: definitions, terms, sessions with their unbroken runs, notes, tokens, peers. What is
  * only of today is not there: heartbeats, commands, operations under way and their pins, pauses, and until when an idle
  * checkpoint was known to be valid (its own time stands for it). Throws `Corrupt` naming the object that can't be read.
  */
@@ -45,7 +47,7 @@ export async function rebuildTable(site: BareSite): Promise<RebuiltSite> {
     const rebuilt = await rebuildVpg(site, definition);
     if (rebuilt !== undefined) vpgs.push(rebuilt);
   }
-  return { vpgs, tokens: await rebuildTokens(site) };
+  return { vpgs, tokens: await rebuildTokens(site), peers: await rebuildPeers(site) };
 }
 
 async function newestDefinitions(site: BareSite): Promise<readonly VpgDefinition[]> {
@@ -125,4 +127,13 @@ async function rebuildTokens(site: BareSite): Promise<number> {
     count += 1;
   }
   return count;
+}
+
+/** Removed ones too, so that the next revision of the name is the next number. */
+async function rebuildPeers(site: BareSite): Promise<number> {
+  const revisions = await readPeers(site.objects);
+  for (const revision of revisions) {
+    await site.table.transact([{ put: items.peer(revision.name), fields: tableFields(revision) }]);
+  }
+  return livePeers(revisions).length;
 }

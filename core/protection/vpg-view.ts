@@ -8,6 +8,8 @@ import { CheckpointScan } from "./checkpoint-scan.ts";
 import { type SourceGateway, sourceGatewaysOf } from "./definition.ts";
 import { findGateway, isConnected, streamOf } from "./gateway-store.ts";
 import { findPhase } from "./operation-phase.ts";
+import { type Peer, reverseProblem } from "./peer.ts";
+import { findPeer } from "./peers.ts";
 import type { KnownSession } from "./session-list.ts";
 import { statusOf } from "./status.ts";
 import type { VpgRecord } from "./vpg-record.ts";
@@ -57,6 +59,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     role: vpg.role,
     term: vpg.term,
     protectedSite: definition.protectedSite,
+    ...peerFields(definition.protectedSite, await findPeer(site, definition.protectedSite)),
     sourceGateway: definition.sourceGatewayName,
     recoveryGateway: definition.recoveryGatewayName,
     compute: definition.compute,
@@ -85,6 +88,14 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
       ...(vm.sourceGateway === undefined ? {} : { sourceGateway: vm.sourceGateway.name }),
       volumes: vm.volumes.map(({ volume, name, sizeBytes }) => ({ volume, name, sizeBytes })),
     })),
+  };
+}
+
+function peerFields(protectedSite: string, peer: Peer | undefined): Pick<VpgView, "peer" | "reverseProblem"> {
+  const problem = reverseProblem(protectedSite, peer);
+  return {
+    ...(peer === undefined ? {} : { peer }),
+    ...(problem === undefined ? {} : { reverseProblem: problem.message }),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { StatusReply } from "#core/api/site-api.ts";
 import { listGateways } from "#core/protection/gateway-store.ts";
+import { listPeers } from "#core/protection/peers.ts";
 import { listVpgs } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import type { Site } from "#core/site.ts";
@@ -24,6 +25,7 @@ export async function siteStatus(site: Site): Promise<StatusReply> {
     vpgs,
     alerts,
     gateways: [...(await listGateways(site))],
+    peers: [...(await listPeers(site))],
     operations: [...(await listOperations(site, { open: true }))],
   };
 }

@@ -18,6 +18,7 @@ import type { Call, Route } from "../shared/router.ts";
 import { configuredHost } from "../shared/site.ts";
 import { getCheckpoints, getCommandState, getResolved, postCheckpoint } from "./checkpoint-routes.ts";
 import { getOperation, getOperations, getReport, postDecision, postOperation, postRetry } from "./operation-routes.ts";
+import { deletePeer, getOnePeer, getPeers, postPeer } from "./peer-routes.ts";
 import {
   getIncidents,
   getOneIncident,
@@ -59,6 +60,10 @@ const routes: readonly Route[] = [
   { method: "POST", path: "/incidents/{incident}/approval", role: "approver", run: postApproval },
   { method: "GET", path: "/protected-sites/{protectedSite}/failover-plan", role: "viewer", run: getSitePlan },
   { method: "POST", path: "/protected-sites/{protectedSite}/failover", role: "operator", run: postSiteFailover },
+  { method: "POST", path: "/peers", role: "operator", run: postPeer },
+  { method: "GET", path: "/peers", role: "viewer", run: getPeers },
+  { method: "GET", path: "/peers/{peer}", role: "viewer", run: getOnePeer },
+  { method: "DELETE", path: "/peers/{peer}", role: "operator", run: deletePeer },
   { method: "POST", path: "/tokens", role: "operator", run: postToken },
   { method: "GET", path: "/vpgs/{ref}/batches", role: "operator", run: getBatches },
   { method: "GET", path: "/vpgs/{ref}/objects/{key+}", role: "operator", run: getObject },

@@ -12,6 +12,7 @@ export const createOnceAreas = [
   "annotations",
   "decisions",
   "reports",
+  "peers",
 ] as const;
 /** A person who makes a token anew replaces the old one. */
 export const replacedAreas = ["tokens"] as const;

@@ -87,6 +87,11 @@ const bodies: readonly {
   readonly body: object;
 }[] = [
   { path: "/v1/tokens", token: "operator", body: { name: "someone", role: "viewer" } },
+  {
+    path: "/v1/peers",
+    token: "operator",
+    body: { name: "paris", siteId: unknownId, url: "https://paris.example.com", region: "eu-west-3", journal: true },
+  },
   { path: `/v1/vpgs/${servedVpg}/checkpoints`, token: "operator", body: { tag: "x" } },
   {
     path: `/v1/vpgs/${servedVpg}/operations`,
