@@ -12,7 +12,8 @@ it("counts what a fleet needs", () => {
   // 20 VPGs: 40 gateways call every second while all fail over; each call reads its VPG, the list of its VPGs and its commands.
   const needs = needsOf(fleet(100), 20, defaultQuotas);
   const of = (what: string) => needs.find((need) => need.what === what)?.needs;
-  expect(of("writes of heartbeats, all under one key")).toBe(40);
+  expect(of("operations begun in one go, all listed under one key")).toBe(40);
+  expect(of("writes of one VPG's batches, all under its key")).toBe(0.2);
   expect(of("reads of heartbeats")).toBe(40 * 3);
   expect(of("executions started in one go")).toBe(20);
   expect(of("functions at once")).toBe(300 + 100 + 22 + 20);

@@ -85,9 +85,15 @@ export function needsOf(workload: Workload, failingOver: number, quotas: Quotas)
     ),
     need(
       "dynamodbKeyWrites",
-      "writes of heartbeats, all under one key",
-      heartbeats,
-      "a key for each gateway; or a site for each half",
+      "writes of one VPG's batches, all under its key",
+      (batchesPerInterval(workload) * 1000) / workload.checkpointIntervalMs,
+      "two VPGs instead of one",
+    ),
+    need(
+      "dynamodbKeyWrites",
+      "operations begun in one go, all listed under one key",
+      failingOver * writeUnitsInTransaction,
+      "fail over in groups",
     ),
     need(
       "dynamodbTableReads",
@@ -113,6 +119,9 @@ export function needsOf(workload: Workload, failingOver: number, quotas: Quotas)
 }
 
 const moreConcurrency = "its reserved concurrency, within the account's";
+
+/** DynamoDB asks twice the price for a write of a transaction, such as the one that begins an operation. */
+const writeUnitsInTransaction = 2;
 
 /** A failover enters its first ten states within about five seconds, then waits for its gateway. */
 const transitionsPerSecondOfFailover = 2;

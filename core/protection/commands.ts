@@ -72,7 +72,7 @@ export function commandActions(site: Site, gatewayId: Id, ask: CommandAsk): read
     endedAt: null,
   };
   return [
-    { put: items.commandIndex(ask.commandId), fields: tableFields(stored), if: { absent: true } },
+    { put: items.commandRecord(ask.commandId), fields: tableFields(stored), if: { absent: true } },
     { put: items.command(gatewayId, ask.commandId), fields: {} },
   ];
 }
@@ -107,7 +107,7 @@ export async function findCommand(site: Site, commandId: string): Promise<Comman
 }
 
 async function read(site: Site, commandId: string): Promise<{ stored: StoredCommand; rev: number } | undefined> {
-  const item = await site.table.get(items.commandIndex(commandId));
+  const item = await site.table.get(items.commandRecord(commandId));
   return item && { stored: checkStored(storedSchema, item.fields, `command ${commandId}`), rev: item.rev };
 }
 
@@ -170,7 +170,7 @@ async function storeReport(
     const state = commandState(found.stored, site.clock.now());
     if (state !== "pending" && state !== "running") return found.stored;
     const next = reported(found.stored, report, site.clock.now());
-    const put = { put: items.commandIndex(commandId), fields: tableFields(next), if: { rev: found.rev } };
+    const put = { put: items.commandRecord(commandId), fields: tableFields(next), if: { rev: found.rev } };
     try {
       await site.table.transact(
         report.state === "running" ? [put] : [put, { delete: items.command(gatewayId, commandId) }],

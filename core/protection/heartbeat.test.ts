@@ -2,10 +2,13 @@ import { describe, expect, it } from "vitest";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { heartbeatSchema } from "#core/api/gateway-api.ts";
 import { newId } from "#core/ids.ts";
+import type { Table } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
+import { keyOfAction } from "#core/table-rules.ts";
 import { counted } from "../../test/kit/counted.ts";
 import { gatewayCallers, severalGateways } from "../../test/kit/several-gateways.ts";
 import { makeSite, operator, protect, twoVolumes } from "../../test/kit/site.ts";
+import { issueCommand } from "./commands.ts";
 import { createVpg } from "./create-vpg.ts";
 import { deleteVpg } from "./delete-vpg.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
@@ -46,6 +49,27 @@ describe("what a heartbeat reads", () => {
     }
     await beat(watched, source);
     expect(calls).toEqual(alone);
+  });
+});
+
+describe("what is written every few seconds", () => {
+  it("has a partition key of its gateway, command or VPG", async () => {
+    const site = makeSite();
+    const callers = await gatewayCallers(site, names);
+    const written: string[] = [];
+    const transact: Table["transact"] = async (actions) => {
+      for (const action of actions) written.push(keyOfAction(action).pk);
+      await site.table.transact(actions);
+    };
+    const [get, query] = [site.table.get.bind(site.table), site.table.query.bind(site.table)];
+    const watched = { ...site, table: { get, query, transact } };
+    for (const caller of callers) {
+      await beat(watched, caller);
+      const body = { kind: "tag-checkpoint", vpgId: newId(site.clock, site.random), tag: "payday" } as const;
+      await issueCommand(watched, caller.gatewayId ?? body.vpgId, { commandId: `of-${caller.name}`, body });
+    }
+    expect(written).toHaveLength(callers.length * 3);
+    expect(new Set(written).size).toBe(written.length);
   });
 });
 

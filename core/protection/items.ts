@@ -7,7 +7,8 @@ export const sequenceText = (sequence: number): string => String(sequence).padSt
 
 /**
  * Where each kind of item lives in the one table of a site. The table is a cache of the bucket (R7) plus what is only of today:
- * gateways' heartbeats, commands, operations under way, tokens.
+ * gateways' heartbeats, commands, operations under way, tokens. DynamoDB takes 1,000 writes a second of one partition key, so
+ * what is written again and again has a key of its gateway, VPG or command; only lists of things that are made once share one.
  */
 export const items = {
   site: (): TableKey => ({ pk: "site", sk: "self" }),
@@ -32,14 +33,16 @@ export const items = {
   decision: (operationId: Id): TableKey => ({ pk: `operation#${operationId}`, sk: "decision" }),
   /** Index of all operations by id (a ULID, so by time); fields vpgId, kind, open. */
   operationIndex: (operationId: Id): TableKey => ({ pk: "operations", sk: operationId }),
-  gateway: (gatewayId: Id): TableKey => ({ pk: "gateway", sk: gatewayId }),
+  /** Its last heartbeat, written every few seconds: a key of its own. Whoever wants all goes by `gatewayName`. */
+  gateway: (gatewayId: Id): TableKey => ({ pk: `gateway#${gatewayId}`, sk: "heartbeat" }),
   /** A VPG that the gateway captures or recovers. */
   gatewayVpg: (gatewayId: Id, vpgId: string): TableKey => ({ pk: `gateway#${gatewayId}#vpg`, sk: vpgId }),
+  /** All gateways by name, written when a token is made. */
   gatewayName: (name: string): TableKey => ({ pk: "gateway-name", sk: name }),
   /** A gateway's queue: ids of commands that have not ended. */
   command: (gatewayId: Id, commandId: string): TableKey => ({ pk: `gateway#${gatewayId}#command`, sk: commandId }),
-  /** The command itself, with its gateway and what became of it. */
-  commandIndex: (commandId: string): TableKey => ({ pk: "commands", sk: commandId }),
+  /** The command itself, with its gateway and what became of it; reports of progress write it again and again. */
+  commandRecord: (commandId: string): TableKey => ({ pk: `command#${commandId}`, sk: "self" }),
   /** There when a person made the gateway's token again: its next open is accepted whatever session it last knew. */
   gatewayAdoption: (gatewayId: Id): TableKey => ({ pk: "gateway-adoption", sk: gatewayId }),
   /** What the monitor knows of a VPG's source (core/trigger/watch.ts). */

@@ -4,6 +4,7 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import type { SiteFailoverView } from "#core/api/trigger-api.ts";
 import { type Id, newId } from "#core/ids.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
+import { items } from "#core/protection/items.ts";
 import type { Phase } from "#core/protection/operation.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { endOperation } from "#core/recovery/end-operation.ts";
@@ -224,7 +225,7 @@ describe("priority and dependency of triggers", () => {
     const front = await protectAt(world.durable, { ...named("front"), trigger: automatic(["db"], 1) });
     const beat = async (): Promise<void> => {
       const fields = { lastSeenAt: world.site.clock.now(), skewMs: 0, version: "1", processId: front.vpg.vpgId };
-      const put = { pk: "gateway", sk: front.recovery.gatewayId };
+      const put = items.gateway(front.vpg.definition.recoveryGatewayId ?? front.vpg.vpgId);
       await world.site.table.transact([{ put, fields: { ...fields, streams: [], attachedOperations: [] } }]);
     };
     await world.durable.clock.advance(60_000);
