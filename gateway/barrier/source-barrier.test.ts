@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { idSchema } from "#core/ids.ts";
+import type { Clock } from "#core/ports.ts";
 import { freePort } from "../../scripts/demo/stage.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import type { SealedSegment } from "../tap/segment.ts";
@@ -66,6 +67,24 @@ describe("barriers over TLS with a pre-shared key", () => {
     await until(() => barriers().length > 0);
     expect(coordinator.problem).toBeNull();
     expect(barriers()).toMatchObject([{ vector: [{ session: 1 }, { session: 2 }] }]);
+  });
+
+  it("are asked for ever less often, and said to be out of reach once, while the coordinator has no session", async () => {
+    const pauses: number[] = [];
+    const hasty: Clock = {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      sleep: async (ms) => void pauses.push(ms),
+    };
+    open.push(await SourceBarrier.open({ config: { listen: address, connect: undefined, key }, clock, events }));
+    const config = { listen: undefined, connect: address, key };
+    const peer = await SourceBarrier.open({ config, clock: hasty, events });
+    open.push(peer);
+    peer.opened(vpgId, { ...group, gatewayId: b.gatewayId }, logOf(2));
+    await until(() => pauses.length >= 7);
+    expect(pauses.slice(0, 7)).toEqual([250, 500, 1000, 2000, 4000, 5000, 5000]);
+    expect(told("barrier.connected")).toBe(false);
+    expect(events.entries.filter(({ event }) => event === "barrier.unreachable")).toHaveLength(1);
   });
 
   it("are refused without the key, also on loopback", async () => {

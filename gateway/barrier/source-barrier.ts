@@ -1,6 +1,6 @@
 import type { Server, TLSSocket } from "node:tls";
 import type { OpenSessionReply } from "#core/api/gateway-api.ts";
-import { NoCheckpoint } from "#core/errors.ts";
+import { NoCheckpoint, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { Clock, Log } from "#core/ports.ts";
@@ -153,10 +153,10 @@ export class SourceBarrier {
         const socket = await connectWithKey(address, key, signal);
         const trouble = (error: unknown): void => events.debug("barrier.connection", { error });
         const channel = wrapChannel(socketChannel(socket, fromCoordinatorSchema, trouble));
-        events.info("barrier.connected");
+        if (!(await this.#takePart(channel, gatewayId, log)))
+          throw new Transient("the coordinator closed the connection and had said nothing");
         told = false;
         pause = reconnectMsMin;
-        await this.#takePart(channel, gatewayId, log);
       } catch (error) {
         if (!signal.aborted && !told) events.warn("barrier.unreachable", { ...address, error });
         told = true;
@@ -165,22 +165,27 @@ export class SourceBarrier {
     }
   }
 
-  /** Until the connection is gone. */
-  #takePart(channel: PeerChannel, gatewayId: Id, log: SessionLog): Promise<void> {
-    const { clock } = this.#options;
+  /** Until the connection is gone; false when the coordinator said nothing: it has no session itself, or knows no such gateway. */
+  #takePart(channel: PeerChannel, gatewayId: Id, log: SessionLog): Promise<boolean> {
+    const { clock, events } = this.#options;
     const { signal } = this.#stop;
     const vpgId = this.#vpgId;
     if (vpgId === undefined) throw new TypeError("no session was opened yet");
     const participant = new Participant(channel, { log, gate: this.gate, clock });
+    let heard = false;
     return new Promise((resolve) => {
       const stop = (): void => channel.close();
       signal.addEventListener("abort", stop, { once: true });
       channel.listen({
-        received: (message) => participant.received(message),
+        received: (message) => {
+          if (!heard) events.info("barrier.connected");
+          heard = true;
+          participant.received(message);
+        },
         closed: () => {
           signal.removeEventListener("abort", stop);
           participant.closed();
-          resolve();
+          resolve(heard);
         },
       });
       channel.send({ kind: "hello", vpgId, gatewayId });
