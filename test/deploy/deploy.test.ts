@@ -8,12 +8,13 @@ import {
   PutObjectCommand,
   S3Client,
 } from "@aws-sdk/client-s3";
+import { ListExecutionsCommand, SFNClient } from "@aws-sdk/client-sfn";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { statusReplySchema } from "#core/api/site-api.ts";
 import { until, vpg } from "../../scripts/demo/stage.ts";
 import { clientSettings } from "../../scripts/local-aws/clients.ts";
 import { accountAws } from "./account-aws.ts";
-import type { LocalAws } from "./ground.ts";
+import type { LocalAws, SiteRole } from "./ground.ts";
 import { readExecution } from "./history.ts";
 import { localstackAws } from "./localstack-aws.ts";
 import { ministackAws } from "./ministack-aws.ts";
@@ -57,6 +58,8 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     if (!aws.authorizes) context.skip(noPolicies);
     expect((await fetch(new URL("v1/status", stage.output("SiteApiUrl")))).status).toBe(403);
     expect((await get("stranger", "/v1/status")).status).toBe(403);
+    // Who operates one site is nobody at another.
+    expect((await get("operator", "/v1/status", "paris")).status).toBe(403);
     expect((await get("source-gateway", "/v1/status")).status).toBe(403);
     // The door is open to whom the stack's policy is attached; the site doesn't know this one yet.
     expect(await get("viewer", "/v1/status")).toMatchObject({
@@ -153,7 +156,8 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     const events = new EventBridgeClient(clientSettings(stage.ground));
     const detail = JSON.stringify({ site: "paris", reason: "power is out" });
     const entry = { EventBusName: stage.output("Bus"), Source: "drill", DetailType: "farshore", Detail: detail };
-    const { FailedEntryCount } = await events.send(new PutEventsCommand({ Entries: [entry] }));
+    // It may come twice, and there are looks enough for both: one failover is started.
+    const { FailedEntryCount } = await events.send(new PutEventsCommand({ Entries: [entry, entry] }));
     expect(FailedEntryCount).toBe(0);
     await lookUntil("the event starts a failover", async () => (await stage.show()).operationId !== null);
     const operationId = (await stage.show()).operationId ?? "";
@@ -170,6 +174,14 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     const { status, states } = await execution("FailoverLiveMachine", operationId);
     expect(status).toBe("SUCCEEDED");
     expect(states).toEqual(expect.arrayContaining(["MintTerm", "SealSessions", "PromoteVolumes", "Done"]));
+    await look();
+    const sfn = new SFNClient(clientSettings(stage.ground));
+    const stateMachineArn = stage.output("FailoverLiveMachine");
+    const { executions = [] } = await sfn.send(new ListExecutionsCommand({ stateMachineArn }));
+    expect(executions.map(({ name, status: ended }) => [name, ended])).toEqual([
+      [`${operationId}.1`, "SUCCEEDED"],
+      [expect.any(String), "SUCCEEDED"],
+    ]);
   });
 
   it("the old source comes back and is refused", async () => {
@@ -183,8 +195,8 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
 
   const execution = (machine: string, operationId: string) =>
     readExecution(stage.ground, stage.output(machine), `${operationId}.1`);
-  const get = async (role: Parameters<DeployStage["as"]>[0], path: string) =>
-    signedGet(stage.output("SiteApiUrl"), path, await stage.as(role));
+  const get = async (role: Parameters<DeployStage["as"]>[0], path: string, site?: SiteRole) =>
+    signedGet(stage.output("SiteApiUrl", site), path, await stage.as(role));
   const s3 = (env?: Readonly<Record<string, string>>) =>
     new S3Client({ ...clientSettings(stage.ground, env), forcePathStyle: "AWS_ENDPOINT_URL" in stage.ground.env });
   const dynamo = () => new DynamoDBClient(clientSettings(stage.ground));
