@@ -11,7 +11,7 @@ import type { SealedSegment } from "../tap/segment.ts";
 import { SessionLog } from "../tap/session-log.ts";
 import type { Channel } from "./channel.ts";
 import { Coordinator } from "./coordinator.ts";
-import { askedPauseMs, heldWaitMs, holdMsMax, restMsMin } from "./limits.ts";
+import { askedPauseMs, heldWaitMs, holdMsMax, restMarginMs, restMsMin } from "./limits.ts";
 import type { FromCoordinator, FromPeer } from "./messages.ts";
 import { Participant } from "./participant.ts";
 
@@ -297,7 +297,7 @@ describe("a barrier's parts", () => {
   it("says which gateway stops the VPG's checkpoints, and appends nothing while nothing changes", async () => {
     const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 0 });
     const attempt = async () => {
-      await world.clock.advance(restMsMin);
+      await world.clock.advance(restMsMin + restMarginMs);
       return world.clock.until(world.coordinator.attempt());
     };
     expect(await attempt()).toMatchObject({ kind: "made" });
@@ -311,6 +311,21 @@ describe("a barrier's parts", () => {
     expect(await attempt()).toEqual({ kind: "failed", problem: 'gateway a is in mode "paused"' });
     expect(world.coordinator.problem).toBe('gateway a is in mode "paused"');
     expect(world.gates.some(({ held }) => held)).toBe(false);
+  });
+
+  it("one that is asked for comes through beside those of every interval, however they fall together", async () => {
+    const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 1 });
+    let done = false;
+    void world.coordinator.asked("now", new AbortController().signal).then(() => {
+      done = true;
+    });
+    for (let interval = 0; interval < 3; interval += 1) {
+      void world.coordinator.attempt();
+      await world.clock.advance(1000);
+    }
+    expect(world.barriers.filter((barrier) => "tag" in barrier && barrier.tag === "now")).toHaveLength(1);
+    expect(world.coordinator.problem).toBeNull();
+    expect(done).toBe(false);
   });
 
   it("a checkpoint that is asked for is told once every gateway's part is durable", async () => {

@@ -7,7 +7,7 @@ import { ChangeSignal } from "../tap/change-signal.ts";
 import { monotonicMs } from "../tap/segment.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 import type { CoordinatorChannel } from "./channel.ts";
-import { askedAttemptsMax, askedPauseMs, heldWaitMs, releasedWaitMs, restMsMin } from "./limits.ts";
+import { askedAttemptsMax, askedPauseMs, heldWaitMs, releasedWaitMs, restMarginMs, restMsMin } from "./limits.ts";
 import type { FromPeer } from "./messages.ts";
 
 export interface NamedGateway {
@@ -58,6 +58,8 @@ export class Coordinator {
   #running: Promise<BarrierOutcome> | undefined;
   #last: { readonly position: Position; readonly vector: readonly Position[] } | undefined;
   #problem: string | null = null;
+  /** When the last attempt ended, by the monotonic clock. */
+  #endedAt = Number.NEGATIVE_INFINITY;
 
   constructor(parts: CoordinatorParts) {
     this.#parts = parts;
@@ -138,9 +140,9 @@ export class Coordinator {
   async asked(tag: string, signal: AbortSignal): Promise<Position> {
     let problem = "";
     for (let count = 0; count < askedAttemptsMax; count += 1) {
-      // Also before the first: the others may still rest from the last barrier.
-      await this.#parts.clock.sleep(count === 0 ? restMsMin : askedPauseMs, signal);
-      while (this.#running !== undefined) await this.#running;
+      if (count > 0) await this.#parts.clock.sleep(askedPauseMs, signal);
+      // Looked at again after each wait: of several who waited for the same, one is first.
+      while (this.#running !== undefined || this.#restLeftMs > 0) await this.#wait(signal);
       const outcome = await this.#start(tag, true);
       if (outcome.kind === "made") return await this.#durable(outcome.position, outcome.attempt, signal);
       problem = outcome.problem;
@@ -150,6 +152,16 @@ export class Coordinator {
 
   close(): void {
     for (const channel of this.#channels.values()) channel.close();
+  }
+
+  /** Until the attempt that is under way ended, or the others have rested from the last one. */
+  async #wait(signal: AbortSignal): Promise<void> {
+    if (this.#running === undefined) await this.#parts.clock.sleep(this.#restLeftMs, signal);
+    else await this.#running;
+  }
+
+  get #restLeftMs(): number {
+    return restMsMin + restMarginMs - (this.#parts.clock.monotonic() - this.#endedAt);
   }
 
   async #durable(position: Position, attempt: Attempt, signal: AbortSignal): Promise<Position> {
@@ -172,6 +184,7 @@ export class Coordinator {
       this.#note(outcome);
       return outcome;
     } finally {
+      this.#endedAt = this.#parts.clock.monotonic();
       this.#running = undefined;
     }
   }

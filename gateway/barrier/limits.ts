@@ -7,6 +7,8 @@ export const holdMsMax = 250;
  * that no request waits for two holds.
  */
 export const restMsMin = 250;
+/** The coordinator waits so much longer before its next attempt: a RELEASE may have been on its way. */
+export const restMarginMs = 50;
 /** All gateways must have said HELD by then, so that the RELEASE still reaches them within `holdMsMax`. */
 export const heldWaitMs = 150;
 /** A gateway that was sent RELEASE and doesn't answer by then makes no checkpoint of this barrier. */
