@@ -3,6 +3,8 @@ import type { TableAction, TableCondition, TableFields, TableItem, TableKey, Tab
 
 /** Actions in one transaction: DynamoDB's bound. */
 export const transactActionsMax = 100;
+/** Bytes of one transaction's puts as JSON: DynamoDB's 4 MB. */
+export const transactBytesMax = 4 * 1024 * 1024;
 /** Bytes of an item, key and fields as JSON: DynamoDB's 400 KB. */
 export const itemBytesMax = 409_600;
 /** Items in one page of a query. */
@@ -43,7 +45,7 @@ export function queryLimit(limit: number | undefined): number {
 }
 
 /** The fields as JSON text; refuses values that JSON would change and items that are too large. */
-export function encodeFields(key: TableKey, fields: TableFields): string {
+function encodeFields(key: TableKey, fields: TableFields): string {
   assertValue(fields, "fields", 0);
   const json = JSON.stringify(fields);
   const bytes = utf8Bytes(json) + utf8Bytes(key.pk) + utf8Bytes(key.sk);
@@ -76,7 +78,7 @@ export function keyOfAction(action: TableAction): TableKey {
 }
 
 /** Refuses too many actions, keys that aren't allowed and keys that occur twice. */
-export function assertActions(actions: readonly TableAction[]): void {
+function assertActions(actions: readonly TableAction[]): void {
   if (actions.length > transactActionsMax)
     throw new InvalidInput(`A transaction has at most ${transactActionsMax} actions, this one ${actions.length}.`);
   const seen = new Set<string>();
@@ -87,6 +89,15 @@ export function assertActions(actions: readonly TableAction[]): void {
     if (seen.has(name)) throw new InvalidInput("A transaction names one key twice.", { pk, sk });
     seen.add(name);
   }
+}
+
+/** Each put's fields as JSON text, "" for the other actions; refuses what `assertActions` and `encodeFields` refuse, and too much at once. */
+export function encodeActions(actions: readonly TableAction[]): readonly string[] {
+  assertActions(actions);
+  const texts = actions.map((action) => ("put" in action ? encodeFields(action.put, action.fields) : ""));
+  if (texts.length > 1 && texts.reduce((sum, text) => sum + utf8Bytes(text), 0) > transactBytesMax)
+    throw new InvalidInput(`A transaction has at most ${transactBytesMax} bytes.`);
+  return texts;
 }
 
 /** Throws `ConditionFailed` with the action's place when the item as it stands doesn't meet its condition. */

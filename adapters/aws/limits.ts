@@ -31,3 +31,8 @@ export const numberMagnitudeMin = 1e-130;
 /** Characters that Step Functions takes of a failure's name and cause; longer ones are cut. */
 export const failureErrorCharactersMax = 256;
 export const failureCauseCharactersMax = 32_768;
+
+/** Deletes in one BatchWriteItem: DynamoDB's bound. */
+export const deletesPerCall = 25;
+/** Deletes that DynamoDB was too busy for: a table that is emptied at once is spread over more partitions within a minute. */
+export const unprocessedRetry: RetryPolicy = { attemptsMax: 12, baseMs: 100, capMs: 10_000 };

@@ -12,12 +12,11 @@ import { ConditionFailed, InvalidInput } from "#core/errors.ts";
 import type { Clock, Random, Table, TableAction, TableItem, TableKey } from "#core/ports.ts";
 import { retry } from "#core/retry.ts";
 import {
-  assertActions,
   assertCondition,
   assertKeyPart,
   assertTableKey,
+  encodeActions,
   encodeCursor,
-  encodeFields,
   keyOfAction,
   partitionKeyBytesMax,
 } from "#core/table-rules.ts";
@@ -81,8 +80,7 @@ export class DynamoTable implements Table {
   }
 
   async transact(actions: readonly TableAction[]): Promise<void> {
-    assertActions(actions);
-    for (const action of actions) if ("put" in action) encodeFields(action.put, action.fields);
+    encodeActions(actions);
     const [first, second] = actions;
     if (first === undefined) return;
     const write = Buffer.from(this.#options.random.bytes(16)).toString("base64url");

@@ -2,14 +2,13 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { Corrupt, FarshoreError } from "#core/errors.ts";
 import type { Table, TableAction, TableFields, TableItem, TableKey } from "#core/ports.ts";
 import {
-  assertActions,
   assertCondition,
   assertKeyPart,
   assertTableKey,
   compareSortKeys,
   decodeCursor,
+  encodeActions,
   encodeCursor,
-  encodeFields,
   keyOfAction,
   partitionKeyBytesMax,
   queryLimit,
@@ -100,11 +99,8 @@ export class SqliteTable implements Table {
   }
 
   async transact(actions: readonly TableAction[]): Promise<void> {
-    assertActions(actions);
-    const steps = actions.map((action) => ({
-      action,
-      json: "put" in action ? encodeFields(action.put, action.fields) : "",
-    }));
+    const texts = encodeActions(actions);
+    const steps = actions.map((action, index) => ({ action, json: texts[index] ?? "" }));
     if (actions.length === 0) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#jobs.push({ steps, resolve, reject });

@@ -2,11 +2,11 @@ import type { Command } from "commander";
 import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { contextOf } from "../context.ts";
-import { result } from "../output.ts";
 import { fewerCollections } from "../steady-memory.ts";
 import { untilStopped } from "../until-stopped.ts";
 import { registerSiteCheck } from "./site-check.ts";
 import { registerSitePeer } from "./site-peer.ts";
+import { registerSiteRebuild } from "./site-rebuild.ts";
 
 interface ServeOptions {
   readonly data: string;
@@ -68,24 +68,5 @@ export function registerSite(program: Command): void {
       await untilStopped(served);
     });
 
-  site
-    .command("rebuild")
-    .requiredOption("--data <dir>", "the site's directory; nothing may be serving it")
-    .description("Make the site's table again from its bucket alone.")
-    .addHelpText(
-      "after",
-      "\nTokens stand in the bucket as hashes and stay valid. If the operator's is lost, remove <dir>/operator.token: the next serve writes a new one.\n",
-    )
-    .action(async (options: { readonly data: string }, command: Command) => {
-      const { output } = contextOf(command);
-      const { rebuildSite } = await import("../site/rebuild.ts");
-      const rebuilt = await rebuildSite({ dataDir: options.data });
-      result(output, rebuilt, () => {
-        for (const vpg of rebuilt.vpgs) {
-          output.line(
-            `${vpg.name}: term ${vpg.term}, ${vpg.sessions} sessions, ${vpg.batches} batches, ${vpg.checkpoints} checkpoints`,
-          );
-        }
-      });
-    });
+  registerSiteRebuild(site);
 }

@@ -6,15 +6,13 @@ import { acquireLock } from "#adapters/embedded/process-lock.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { InvalidInput, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import type { Objects } from "#core/ports.ts";
 import { readIdentity } from "#core/protection/identity.ts";
-import { type RebuiltVpg, rebuildTable } from "#core/protection/rebuild.ts";
+import { type BareSite, type RebuiltSite, rebuildTable } from "#core/protection/rebuild.ts";
 import { rebuildOperations } from "#core/recovery/rebuild-operations.ts";
 
-export interface RebuiltDirectory {
+export interface RebuiltSiteTable extends RebuiltSite {
   readonly siteId: Id;
-  readonly vpgs: readonly RebuiltVpg[];
-  readonly tokens: number;
-  readonly peers: number;
   readonly operations: number;
 }
 
@@ -23,11 +21,11 @@ export interface RebuiltDirectory {
  * `DirectoryInUse` while a site serves the directory, `InvalidInput` when it isn't a site's, `Corrupt` naming the object
  * that can't be read.
  */
-export async function rebuildSite({ dataDir }: { readonly dataDir: string }): Promise<RebuiltDirectory> {
+export async function rebuildSite({ dataDir }: { readonly dataDir: string }): Promise<RebuiltSiteTable> {
   const lock = acquireLock(dataDir, "site rebuild");
   try {
     const objects = await FileObjects.open(join(dataDir, "objects"), { readOnly: true });
-    const { siteId } = await identityOf(objects, dataDir);
+    const { siteId } = await identityOf(objects, join(dataDir, "objects"));
     const file = join(dataDir, "table.sqlite");
     const fresh = `${file}.rebuilding`;
     await removeDatabase(fresh);
@@ -42,26 +40,27 @@ export async function rebuildSite({ dataDir }: { readonly dataDir: string }): Pr
   }
 }
 
-async function fill(siteId: Id, objects: FileObjects, file: string): Promise<RebuiltDirectory> {
+async function fill(siteId: Id, objects: FileObjects, file: string): Promise<RebuiltSiteTable> {
   const table = new SqliteTable(file);
   try {
-    const site = { siteId, objects, table, clock: new SystemClock() };
-    return { siteId, ...(await rebuildTable(site)), operations: await rebuildOperations(site) };
+    return await rebuildAll({ siteId, objects, table, clock: new SystemClock() });
   } finally {
     table.close();
   }
 }
 
-async function identityOf(objects: FileObjects, dataDir: string): ReturnType<typeof readIdentity> {
+/** All that an empty table can be given from the bucket. */
+export async function rebuildAll(site: BareSite): Promise<RebuiltSiteTable> {
+  return { siteId: site.siteId, ...(await rebuildTable(site)), operations: await rebuildOperations(site) };
+}
+
+/** Whose bucket this is; `place` is where, for people. Throws `InvalidInput` when it is no site's. */
+export async function identityOf(objects: Objects, place: string): ReturnType<typeof readIdentity> {
   try {
     return await readIdentity(objects);
   } catch (error) {
     if (!(error instanceof NotFound)) throw error;
-    throw new InvalidInput(
-      `${dataDir} is no site's data directory: its objects/ holds no site.json`,
-      {},
-      { cause: error },
-    );
+    throw new InvalidInput(`${place} is no site's: it holds no site.json`, {}, { cause: error });
   }
 }
 

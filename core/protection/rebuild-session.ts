@@ -5,6 +5,7 @@ import { readValidRun } from "#core/journal/valid-run.ts";
 import type { TableAction } from "#core/ports.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { Site } from "#core/site.ts";
+import { transactActionsMax } from "#core/table-rules.ts";
 import { type BatchRow, type CheckpointState, rowActions, rowOf } from "./batch-row.ts";
 import { advance, type SessionProgress, startOf } from "./session-progress.ts";
 import { sessionAction } from "./session-store.ts";
@@ -12,8 +13,8 @@ import { sessionAction } from "./session-store.ts";
 /** Checkpoint id to what operations noted on it. */
 export type Notes = ReadonlyMap<string, CheckpointState["notes"]>;
 
-/** Actions of one transaction at most; a batch has a handful. */
-const actionsMost = 100;
+/** Bytes of one transaction as JSON: far below what a table takes, which counts in its own way. A batch of many places may have 200 KB. */
+const bytesMost = 1024 * 1024;
 
 /** The items of one session from its objects: every batch of its unbroken run, its checkpoints and events, its progress. */
 export async function rebuildSession(
@@ -25,15 +26,18 @@ export async function rebuildSession(
   const stored = new StoredBatches(site.objects, vpgId);
   let progress = startOf(claim);
   let actions: TableAction[] = [];
+  let bytes = 0;
   const end = await readValidRun(site.objects, stored, claim, async (_, header, hash) => {
     const row = rowOf(header, hash);
     progress = advance(progress, row);
     const more = actionsOf(site.clock.now(), vpgId, claim.session, row, notes);
-    if (actions.length + more.length > actionsMost) {
+    const moreBytes = JSON.stringify(more).length;
+    if (actions.length + more.length > transactActionsMax || bytes + moreBytes > bytesMost) {
       await site.table.transact(actions);
-      actions = [];
+      [actions, bytes] = [[], 0];
     }
     actions.push(...more);
+    bytes += moreBytes;
   });
   progress = { ...progress, end: end.kind };
   if (actions.length > 0) await site.table.transact(actions);

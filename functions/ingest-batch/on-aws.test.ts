@@ -1,17 +1,12 @@
 /** The function as AWS calls it: by a function URL's event, on S3 and DynamoDB, its caller known by IAM. */
-import { CreateTableCommand } from "@aws-sdk/client-dynamodb";
-import { CreateBucketCommand } from "@aws-sdk/client-s3";
 import { beforeEach, describe, expect, it } from "vitest";
 import { makeAwsClients } from "#adapters/aws/clients.ts";
-import { S3Objects } from "#adapters/aws/objects.ts";
-import { DynamoTable } from "#adapters/aws/table.ts";
-import { SystemClock } from "#adapters/embedded/clock.ts";
-import { SystemRandom } from "#adapters/embedded/random.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
 import type { SentBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { registerPrincipal } from "#core/protection/principals.ts";
 import { lambdaContext } from "../../cli/site/lambda-context.ts";
+import { newAwsStore } from "../../test/kit/aws-store.ts";
 import { useLocalAws } from "../../test/kit/local-aws.ts";
 import { makeSite, openAsk, operator, twoVolumes } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
@@ -50,23 +45,8 @@ describe("ingest-batch on S3 and DynamoDB", () => {
       step,
     );
     const memory = makeSite();
-    const name = `farshore-${Buffer.from(new SystemRandom().bytes(8)).toString("hex")}`;
-    await s3.send(new CreateBucketCommand({ Bucket: name }));
-    const keys = ["pk", "sk"] as const;
-    await dynamo.send(
-      new CreateTableCommand({
-        TableName: name,
-        BillingMode: "PAY_PER_REQUEST",
-        KeySchema: keys.map((AttributeName, place) => ({ AttributeName, KeyType: place === 0 ? "HASH" : "RANGE" })),
-        AttributeDefinitions: keys.map((AttributeName) => ({ AttributeName, AttributeType: "S" })),
-      }),
-    );
-    const [clock, random] = [new SystemClock(), new SystemRandom()];
-    const site = {
-      ...memory,
-      objects: new S3Objects({ client: s3, bucket: name, clock, random }),
-      table: new DynamoTable({ client: dynamo, tableName: name, clock, random }),
-    };
+    const { objects, table } = await newAwsStore({ s3, dynamo });
+    const site = { ...memory, objects, table };
     host = { site, authentication: { kind: "iam", operatorArns: [] } };
     const gateway = async (gatewayName: string, role: string) => {
       const input = { name: gatewayName, role: "gateway", iamRole: roleOf(role) } as const;

@@ -174,6 +174,10 @@ export function tableContract(name: string, make: () => Promise<TableUnderTest>)
         ["a lone surrogate in a key", () => [put("\ud800")]],
         ["NUL in a key", () => [put("a\0b")]],
         ["a sort key of 1025 bytes", () => [put(`${"ä".repeat(512)}x`)]],
+        [
+          "items of more than 4 MB in all",
+          () => Array.from({ length: 11 }, (_, index) => put(`s${index}`, { body: "x".repeat(400_000) })),
+        ],
         ["an item of more than 400 KB", () => [put("s", { body: "ä".repeat(205_000) })]],
         ["a number that JSON can't hold", () => [put("s", { n: Number.NaN })]],
         ["minus zero", () => [put("s", { n: -0 })]],
