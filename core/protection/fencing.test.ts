@@ -1,12 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { heartbeatSchema } from "#core/api/gateway-api.ts";
+import { createVpgSchema } from "#core/api/site-api.ts";
 import { newId } from "#core/ids.ts";
 import { batchKey } from "#core/journal/keys.ts";
+import { recordsMax } from "#core/journal/limits.ts";
 import type { Objects } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
+import { transactBytesMax } from "#core/table-rules.ts";
 import { listed, listedOffline } from "../../test/kit/listing.ts";
-import { makeSite, openAsk, operator, protect, type TestSite } from "../../test/kit/site.ts";
+import { makeSite, openAsk, operator, protect, type TestSite, twoVolumes } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
 import { deleteVpg } from "./delete-vpg.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
@@ -242,6 +245,31 @@ describe("a table that is older than the bucket", () => {
     expect(await listed(rebuilt, vpg.vpgId)).toEqual(truth);
     const next = await openSession(rebuilt, source, openAsk(site, vpg.vpgId, { lastSession: 1 }));
     expect(next).toMatchObject({ session: 2, sync: "delta" });
+  });
+});
+
+describe("a batch that touches many places", () => {
+  it("stands in one item, and a rebuild puts no more of them into a transaction than it takes", async () => {
+    const site = makeSite();
+    const input = createVpgSchema.parse({
+      ...twoVolumes,
+      vms: [{ name: "db", volumes: [{ name: "data", sizeBytes: 32 * 2 ** 40 }] }],
+    });
+    const { vpg, source } = await protect(site, input);
+    const volumes = [{ vmName: "db", name: "data", sizeBytes: 32 * 2 ** 40, sectorBytes: 512 }];
+    const stream = new Stream(vpg.vpgId, await openSession(site, source, openAsk(site, vpg.vpgId, { volumes })));
+    // Each zero lies over two pages of its own, so a row is as long as any can be.
+    const zeros = Array.from({ length: recordsMax - 1 }, (_, index) => ({
+      ...{ volume: stream.volumes[0]?.volume ?? 1, offset: (2 * index + 1) * 2 ** 30 - 512, zero: 1024 },
+    }));
+    // A page's number takes five characters.
+    const most = Math.ceil(transactBytesMax / (2 * zeros.length * 5));
+    await ingestBatch(site, source, stream.synced());
+    for (let count = 0; count < most; count += 1) {
+      await ingestBatch(site, source, stream.next(zeros, [{ kind: "marker", time: noon + count, tag: "" }]));
+    }
+    const rebuilt = otherProcess(site, { table: new SqliteTable(":memory:") });
+    expect((await rebuildTable(rebuilt)).vpgs).toMatchObject([{ batches: most + 1, checkpoints: most }]);
   });
 });
 

@@ -12,6 +12,15 @@ export interface SampleWrite {
   readonly bytes: Uint8Array;
 }
 
+export interface SampleZero {
+  readonly volume: number;
+  readonly offset: number;
+  readonly zero: number;
+}
+
+const bytesOf = (sample: SampleWrite | SampleZero): Uint8Array =>
+  "bytes" in sample ? sample.bytes : new Uint8Array(0);
+
 interface Opened extends Pick<OpenSessionReply, "term" | "session"> {
   readonly volumes: readonly { readonly volume: number }[];
 }
@@ -44,26 +53,27 @@ export class Stream {
     return copy;
   }
 
-  /** The next batch: writes, then events. */
+  /** The next batch: writes and zeros, then events. */
   next(
-    writes: readonly SampleWrite[],
+    writes: readonly (SampleWrite | SampleZero)[],
     events: readonly Unplaced<BatchEvent>[] = [],
     time = Date.UTC(2030, 0, 1, 12),
   ): SentBatch {
     const firstSequence = this.sequence + 1;
     const count = writes.length;
-    const payload = Buffer.concat(writes.map(({ bytes }) => bytes));
+    const payload = Buffer.concat(writes.map(bytesOf));
     let place = 0;
     const extents = {
       count,
-      kind: new Uint8Array(count).fill(extentKinds.write),
+      kind: Uint8Array.from(writes, (sample) => ("bytes" in sample ? extentKinds.write : extentKinds.zero)),
       volume: Uint16Array.from(writes, ({ volume }) => volume),
       sequenceDelta: Uint32Array.from(writes.keys()),
       offset: Float64Array.from(writes, ({ offset }) => offset),
-      length: Uint32Array.from(writes, ({ bytes }) => bytes.length),
-      payloadOffset: Uint32Array.from(writes, ({ bytes }) => {
-        place += bytes.length;
-        return place - bytes.length;
+      length: Uint32Array.from(writes, (sample) => ("bytes" in sample ? sample.bytes.length : sample.zero)),
+      payloadOffset: Uint32Array.from(writes, (sample) => {
+        const { length } = bytesOf(sample);
+        place += length;
+        return place - length;
       }),
     };
     const placed = events.map((event, index) => ({ ...event, sequence: firstSequence + count + index }) as BatchEvent);
