@@ -273,9 +273,14 @@ describe("schedules and events", () => {
 
 describe("the runbook", () => {
   it("says what to set aside again after a rebuild", () => {
-    const [chapter = ""] = readFileSync(join(root, "docs/runbook.md"), "utf8").split("## A site on AWS lost its table")[1]?.split("\n## ") ?? [];
+    const [chapter = ""] =
+      readFileSync(join(root, "docs/runbook.md"), "utf8").split("## A site on AWS lost its table")[1]?.split("\n## ") ??
+      [];
     const said = [...chapter.matchAll(/([a-z-]+)=(\d+)/g)].map(([, name, count]) => [name, Number(count)]);
-    const reserved = Object.entries(functionSettings).map(([name, { reservedConcurrency = 0 }]) => [name, reservedConcurrency]);
+    const reserved = Object.entries(functionSettings).map(([name, { reservedConcurrency = 0 }]) => [
+      name,
+      reservedConcurrency,
+    ]);
     expect(Object.fromEntries(said)).toEqual(Object.fromEntries(reserved.filter(([, count]) => count !== 0)));
   });
 });
