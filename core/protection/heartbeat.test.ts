@@ -7,19 +7,29 @@ import type { Caller, Site } from "#core/site.ts";
 import { keyOfAction } from "#core/table-rules.ts";
 import { counted } from "../../test/kit/counted.ts";
 import { gatewayCallers, severalGateways } from "../../test/kit/several-gateways.ts";
-import { makeSite, operator, protect, twoVolumes } from "../../test/kit/site.ts";
+import { makeSite, openAsk, operator, protect, twoVolumes } from "../../test/kit/site.ts";
+import { Stream } from "../../test/kit/stream.ts";
+import { newestCheckpoint } from "./checkpoints.ts";
 import { issueCommand } from "./commands.ts";
 import { createVpg } from "./create-vpg.ts";
 import { deleteVpg } from "./delete-vpg.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
+import { ingestBatch } from "./ingest.ts";
+import { items } from "./items.ts";
+import { openSession } from "./open-session.ts";
 import { rebuildTable } from "./rebuild.ts";
+import { sealSession } from "./seal.ts";
 import { getVpg, updateVpg } from "./vpg-store.ts";
 
 const names = ["gw-a", "gw-b", "gw-c"];
 
-function beat(site: Site, caller: Caller) {
+function beat(site: Site, caller: Caller, idle: readonly Stream[] = []) {
   const processId = newId(site.clock, site.random);
-  const about = { version: "1", sampledAt: 0, processId, attachedOperations: [], streams: [] };
+  const streams = idle.map(({ vpgId, term, session, sequence }) => ({
+    ...{ vpgId, term, session, mode: "replicating", lastSequence: sequence, acknowledgedSequence: sequence },
+    ...{ idle: true, backlogBytes: 0, lagMs: 0, sync: null, writes: 0, writtenBytes: 0, shippedBytes: 0 },
+  }));
+  const about = { version: "1", sampledAt: 0, processId, attachedOperations: [], streams };
   return acceptHeartbeat(site, caller, heartbeatSchema.parse(about));
 }
 
@@ -49,6 +59,54 @@ describe("what a heartbeat reads", () => {
     }
     await beat(watched, source);
     expect(calls).toEqual(alone);
+  });
+});
+
+describe("the heartbeat of an idle stream", () => {
+  async function idle() {
+    const site = makeSite();
+    const { vpg, source } = await protect(site);
+    const stream = new Stream(vpg.vpgId, await openSession(site, source, openAsk(site, vpg.vpgId)));
+    await ingestBatch(site, source, stream.synced());
+    await ingestBatch(site, source, stream.checkpoint(site.clock.now()));
+    await site.clock.advance(5000);
+    const extended = async () => (await newestCheckpoint({ ...site }, vpg.vpgId))?.validThrough === site.clock.now();
+    return { site, vpg, source, stream, extended };
+  }
+
+  it("asks the bucket for nothing, as long as the table reaches where the stream stands", async () => {
+    const { site, source, stream, extended } = await idle();
+    const calls: string[] = [];
+    const asked: string[] = [];
+    const process = { ...site, table: counted(site.table, calls), objects: counted(site.objects, asked) };
+    await beat(process, source, [stream]);
+    // A process that doesn't know the session yet reads its claim, once.
+    expect(asked.splice(0)).toEqual(["get"]);
+    expect(await extended()).toBe(true);
+    await site.clock.advance(5000);
+    calls.length = 0;
+    await beat(process, source, [stream]);
+    // Beside what every heartbeat does, the checkpoint's item is read and written.
+    expect(calls).toEqual(["transact 1", "query", "get", "get", "transact 1", "query"]);
+    expect(asked).toEqual([]);
+    expect(await extended()).toBe(true);
+  });
+
+  it("mends the table where it falls short of what was acknowledged", async () => {
+    const { site, vpg, source, stream, extended } = await idle();
+    const row = items.batch(vpg.vpgId, stream.session, stream.sequence);
+    await site.table.transact([{ delete: row }]);
+    await beat({ ...site }, source, [stream]);
+    expect(await site.table.get(row)).toBeDefined();
+    expect(await extended()).toBe(true);
+  });
+
+  it("says nothing of a session that was sealed before it reached so far", async () => {
+    const { site, vpg, source, stream, extended } = await idle();
+    await sealSession(site, vpg, 1, stream.session, "operator");
+    stream.sequence += 1;
+    await beat({ ...site }, source, [stream]);
+    expect(await extended()).toBe(false);
   });
 });
 

@@ -13,7 +13,7 @@ import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import type { SessionProgress } from "./session-progress.ts";
-import { getSession, refreshProgress } from "./session-store.ts";
+import { getSession, progressThrough } from "./session-store.ts";
 import { lastSessionOf } from "./vpg-record.ts";
 import { findVpg, type VpgRecord } from "./vpg-store.ts";
 
@@ -120,9 +120,12 @@ async function extendBarrier(site: Site, vpg: VpgRecord): Promise<void> {
   await extendCheckpoint(site, vpg.vpgId, position, knownAt);
 }
 
-/** The progress of a session that is open, synced, and here up to where its stream stands. */
+/**
+ * The progress of a session that is open, synced, and here up to where its stream stands. What may stand behind that takes
+ * nothing from it: a later batch came after the heartbeat was sampled, and a seal says nothing of the source's disks.
+ */
 async function wholeProgress(site: Site, vpgId: Id, stream: StreamState): Promise<SessionProgress | undefined> {
-  const progress = await refreshProgress(site, await getSession(site, vpgId, stream.session));
+  const progress = await progressThrough(site, await getSession(site, vpgId, stream.session), stream.lastSequence);
   const { end, syncing, lastSequence } = progress;
   return end === "open" && syncing.length === 0 && lastSequence === stream.lastSequence ? progress : undefined;
 }

@@ -110,6 +110,20 @@ export async function refreshProgress(site: Site, state: SessionState): Promise<
   return state.progress;
 }
 
+/**
+ * The valid run as far as a sequence that was acknowledged, for whoever doesn't ask what lies behind it. An acknowledged batch
+ * has its item, so the rows know; only where they fall short is the bucket asked, which mends them.
+ */
+export async function progressThrough(site: Site, state: SessionState, sequence: number): Promise<SessionProgress> {
+  if (isShort(state, sequence)) keep(state, await foldRows(site, state, state.progress));
+  if (isShort(state, sequence)) return refreshProgress(site, state);
+  await store(site, state);
+  return state.progress;
+}
+
+const isShort = ({ progress }: SessionState, sequence: number): boolean =>
+  progress.end === "open" && progress.lastSequence < sequence;
+
 /** Of two answers that overtook each other the one that knows more stays. */
 function keep(state: SessionState, progress: SessionProgress): void {
   const further = progress.batches - state.progress.batches;
