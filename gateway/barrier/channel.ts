@@ -29,7 +29,10 @@ export function socketChannel<Out extends FromPeer | FromCoordinator, In>(
     listen: ({ received, closed }) => {
       socket.on("data", (bytes: Buffer) => {
         try {
-          for (const message of reader.read(bytes)) received(message);
+          for (const message of reader.read(bytes)) {
+            // This end may have closed it on account of the message before.
+            if (!socket.destroyed) received(message);
+          }
         } catch (error) {
           onTrouble(error);
           socket.destroy();

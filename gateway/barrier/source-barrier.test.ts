@@ -114,6 +114,20 @@ describe("barriers over TLS with a pre-shared key", () => {
     await until(() => coordinator.problem !== null);
     expect(coordinator.problem).toContain("not connected");
   });
+
+  it("hear nothing more of a connection that they dropped, also of what came with the last of it", async () => {
+    await start(a);
+    await start(b);
+    await until(() => told("barrier.joined"));
+    const socket = await connectWithKey(address, key, AbortSignal.timeout(5000));
+    const closed = once(socket, "close");
+    socket.on("error", () => undefined);
+    const wrong = encodeMessage({ kind: "released", attempt: 1, ok: true });
+    socket.write(Buffer.concat([wrong, encodeMessage({ kind: "hello", vpgId, gatewayId: b.gatewayId })]));
+    await closed;
+    expect(told("barrier.stranger")).toBe(true);
+    expect(events.entries.filter(({ event }) => event === "barrier.joined")).toHaveLength(1);
+  });
 });
 
 describe("barrier messages", () => {
