@@ -3,7 +3,7 @@ import { roles, type TokenRole } from "#core/api/site-api.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { idSchema, nameSchema, newId } from "#core/ids.ts";
 import { checkStored, jsonBytes, tableFields } from "#core/json.ts";
-import type { TableAction, TableKey } from "#core/ports.ts";
+import type { TableAction, TableCondition, TableItem, TableKey } from "#core/ports.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
@@ -65,7 +65,8 @@ async function replace(
   if (before !== undefined && before.role !== role) {
     throw new InvalidInput(`"${name}" is the name of a ${before.role}; choose another`, { field: "name" });
   }
-  const holder = await callerBy(site, proof);
+  const held = await site.table.get(keyOf(proof));
+  const holder = held && callerOf(held);
   if (holder !== undefined && holder.name !== name) {
     throw new InvalidInput(`that IAM role is registered as "${holder.name}" already`, { field: "iamRole" });
   }
@@ -74,10 +75,10 @@ async function replace(
   const gatewayId = role === "gateway" ? (before?.gatewayId ?? newId(site.clock, site.random)) : null;
   const by = callerText(caller);
   const credential = { ...proof, name, role, gatewayId, createdAt: site.clock.now(), createdBy: by };
-  const condition = named === undefined ? ({ absent: true } as const) : { rev: named.rev };
   const actions: TableAction[] = [
-    { put: items.tokenName(name), fields: tableFields(credential), if: condition },
-    ...credentialActions(credential),
+    { put: items.tokenName(name), fields: tableFields(credential), if: unchanged(named) },
+    // Two names that are given one role at once: one of them gets it.
+    ...credentialActions(credential, unchanged(held)),
   ];
   if (before !== undefined && keyOf(before).sk !== keyOf(proof).sk) actions.push({ delete: keyOf(before) });
   if (gatewayId !== null && before !== undefined)
@@ -89,10 +90,11 @@ async function replace(
   return credential;
 }
 
-/** The items that make a caller known, but for its name's; also what a rebuild writes. */
-export function credentialActions(credential: Credential): TableAction[] {
+/** The items that make a caller known, but for its name's, under a condition on the proof's; also what a rebuild writes. */
+export function credentialActions(credential: Credential, condition?: TableCondition): TableAction[] {
   const { name, role, gatewayId } = credential;
-  const actions: TableAction[] = [{ put: keyOf(credential), fields: { name, role, gatewayId } }];
+  const put = { put: keyOf(credential), fields: { name, role, gatewayId } };
+  const actions: TableAction[] = [condition === undefined ? put : { ...put, if: condition }];
   if (gatewayId !== null) actions.push({ put: items.gatewayName(name), fields: { gatewayId } });
   return actions;
 }
@@ -100,5 +102,10 @@ export function credentialActions(credential: Credential): TableAction[] {
 /** Who is known by this; undefined when nobody is. Looked up by its own key, so nothing is compared byte by byte. */
 export async function callerBy(site: Site, proof: Proof): Promise<Caller | undefined> {
   const item = await site.table.get(keyOf(proof));
-  return item && checkStored(callerSchema, item.fields, "a credential's item");
+  return item && callerOf(item);
 }
+
+const callerOf = ({ fields }: TableItem): Caller => checkStored(callerSchema, fields, "a credential's item");
+
+const unchanged = (item: TableItem | undefined): TableCondition =>
+  item === undefined ? { absent: true } : { rev: item.rev };

@@ -82,6 +82,14 @@ describe("a registered principal", () => {
     await expect(register("paris-gw", role("one"), "viewer")).rejects.toMatchObject({ name: "InvalidInput" });
   });
 
+  it("has one name also when two are given it at once", async () => {
+    const both = ["paris-gw", "lyon-gw"].map((name) => register(name, role("one")));
+    const outcomes = await Promise.allSettled(both);
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    const [refused] = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+    expect(refused).toMatchObject({ name: "InvalidInput" });
+  });
+
   it("is known again after a rebuild", async () => {
     const { gatewayId } = await register("paris-gw", role("one"));
     const rebuilt = { ...site, table: new SqliteTable(":memory:") };
