@@ -6,6 +6,8 @@ export type SiteAccess =
   /** Every request is signed with the AWS credentials that the SDK finds (variables, profile, instance role). */
   | { readonly kind: "iam"; readonly region: string };
 
+export type IamAccess = Extract<SiteAccess, { readonly kind: "iam" }>;
+
 export type AuthKind = SiteAccess["kind"];
 
 /** A request as a client means it; the URL has the path and the query. */
@@ -35,7 +37,7 @@ export function authOf(siteUrl: string, auth: AuthKind | undefined): AuthKind {
 }
 
 /** The access of a caller by IAM. `region` is for URLs that don't say theirs. Throws `InvalidInput` when neither says it. */
-export function iamAccess(siteUrl: string, region: string | undefined): SiteAccess {
+export function iamAccess(siteUrl: string, region: string | undefined): IamAccess {
   const found = regionOf(siteUrl) ?? region;
   if (found === undefined || found === "")
     throw new InvalidInput(`requests to ${siteUrl} are signed for a region: set AWS_REGION to the site's`);

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { type AuthKind, authOf, iamAccess, type SiteAccess } from "#adapters/site-access.ts";
+import { type AuthKind, authOf, type IamAccess, iamAccess, type SiteAccess } from "#adapters/site-access.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { type Output, standardOutput } from "./output.ts";
@@ -20,6 +20,8 @@ export interface Context {
   /** What `--site` names when it is no URL, for the commands that are about a protected site. */
   readonly protectedSite?: string;
   client(): SiteClient;
+  /** The AWS region of a site that takes signed requests; undefined for any other. Throws `InvalidInput` when nothing says it. */
+  region(): string | undefined;
 }
 
 export const defaultSite = "http://127.0.0.1:7700";
@@ -34,11 +36,18 @@ export function contextOf(command: Command, takes: { readonly protectedSite?: tr
     yes: options.yes === true,
     ...(named ? { protectedSite: options.site } : {}),
     client: () => new SiteClient(url, accessOf(url, options)),
+    region: () => signedFor(url, options)?.region,
   };
 }
 
-function accessOf(url: string, { auth, token }: GlobalOptions): SiteAccess {
-  if (authOf(url, auth) === "iam") return iamAccess(url, process.env["AWS_REGION"]);
+function signedFor(url: string, { auth }: GlobalOptions): IamAccess | undefined {
+  return authOf(url, auth) === "iam" ? iamAccess(url, process.env["AWS_REGION"]) : undefined;
+}
+
+function accessOf(url: string, options: GlobalOptions): SiteAccess {
+  const signed = signedFor(url, options);
+  if (signed !== undefined) return signed;
+  const { token } = options;
   if (token !== undefined && token !== "") return { kind: "token", token };
   throw new InvalidInput("no token: set FARSHORE_TOKEN (or give --token, which other users of this machine can see)");
 }

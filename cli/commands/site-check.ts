@@ -2,16 +2,14 @@ import { readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import type { Command } from "commander";
 import { type StatusReply, statusReplySchema } from "#core/api/site-api.ts";
-import { defaultQuotas, judge, needsOf, type Quotas } from "#core/cost/quotas.ts";
+import { judge, needsOf, quotasIn, setAside } from "#core/cost/quotas.ts";
 import type { Workload } from "#core/cost/usage.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { formatBytes } from "#core/units.ts";
+import type { AccountQuotas } from "../account-quotas.ts";
 import { contextOf } from "../context.ts";
 import { columns, fields, type Output, result } from "../output.ts";
-
-/** A function URL names its region: `https://<id>.lambda-url.<region>.on.aws`. */
-const functionUrl = /\.lambda-url\.([a-z0-9-]+)\.on\.aws$/;
 
 export function registerSiteCheck(site: Command): void {
   site
@@ -20,18 +18,20 @@ export function registerSiteCheck(site: Command): void {
     .description("Say which limit the next failover of everything would hit: AWS's quotas, or this machine's.")
     .addHelpText(
       "after",
-      "\nA site on AWS is asked for as the AWS SDK finds credentials; they need lambda:GetAccountSettings and servicequotas:ListServiceQuotas.\n",
+      "\nA site on AWS is asked for as the AWS SDK finds credentials; they need lambda:GetAccountSettings and servicequotas:ListServiceQuotas; what they may not read is taken to be AWS's default. A site behind a name of your own: --auth iam, and its region in AWS_REGION.\n\nExamples:\n  farshore site check --site https://….lambda-url.eu-central-1.on.aws\n  farshore site check --data /srv/farshore/berlin\n",
     )
     .action(async ({ data }: { readonly data?: string }, command: Command) => {
-      const { output, client } = contextOf(command);
-      if (data !== undefined) return await checkMachine(output, data);
-      const [, region] = functionUrl.exec(new URL(command.optsWithGlobals<{ site: string }>().site).hostname) ?? [];
+      const context = contextOf(command);
+      if (data !== undefined) return await checkMachine(context.output, data);
+      const region = context.region();
       if (region === undefined) {
-        throw new InvalidInput("an embedded site is bounded by its machine: run this there, with --data <dir>");
+        throw new InvalidInput(
+          "an embedded site is bounded by its machine: run this there, with --data <dir>; a site on AWS behind another name needs --auth iam",
+        );
       }
-      const workload = workloadOf(await client().get("/v1/status", statusReplySchema));
+      const workload = workloadOf(await context.client().get("/v1/status", statusReplySchema));
       const { readAccountQuotas } = await import("../account-quotas.ts");
-      checkAccount(output, region, workload, await readAccountQuotas(region));
+      checkAccount(context.output, region, workload, await readAccountQuotas(region));
     });
 }
 
@@ -51,20 +51,25 @@ export function workloadOf({ vpgs, gateways }: StatusReply): Workload {
   };
 }
 
-function checkAccount(output: Output, region: string, workload: Workload, read: Partial<Quotas>): void {
-  const needs = workload.vpgs === 0 ? [] : needsOf(workload, workload.vpgs, { ...defaultQuotas, ...read });
-  const rows = needs.map((need) => ({ ...need, state: judge(need), known: read[need.quota] !== undefined }));
-  result(output, { region, needs: rows }, () => {
+function checkAccount(output: Output, region: string, workload: Workload, { read, problems }: AccountQuotas): void {
+  const needs = workload.vpgs === 0 ? [] : needsOf(workload, workload.vpgs, { ...quotasIn(region), ...read });
+  const rows = needs.map((need) => {
+    const source = read[need.quota] !== undefined ? "read" : setAside.includes(need.quota) ? "stack" : "default";
+    return { ...need, state: judge(need), source };
+  });
+  for (const problem of problems) output.note(`taken to be the default, for it could not be read: ${problem}`);
+  result(output, { region, needs: rows, problems }, () => {
+    if (rows.length === 0) return output.line("no VPGs yet, so a failover needs nothing");
     columns(
       output,
-      ["STATE", "WHAT", "NEEDS", "HAS", "WHAT MOVES IT"],
-      rows.map(({ state, what, needs, has, known, moves }) => [
-        state,
-        what,
-        needs.toFixed(1),
-        `${has}${known ? "" : " (default)"}`,
-        moves,
+      ["STATE", "WHAT", "NEEDS", "HAS", "FROM", "WHAT MOVES IT"],
+      rows.map(({ state, what, needs, has, source, moves }) => [
+        ...[state, what, needs.toFixed(1), String(has), source, moves],
       ]),
+    );
+    output.line("");
+    output.line(
+      `read: told by AWS for this account in ${region}; default: AWS's own, of which new accounts have less; stack: set aside by the site's stack`,
     );
   });
 }

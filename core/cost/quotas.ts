@@ -22,7 +22,7 @@ export interface Quotas {
 
 /**
  * Defaults of us-east-1 ("Lambda quotas", "Best practices design patterns: optimizing Amazon S3 performance", "Quotas in Amazon
- * DynamoDB", "Step Functions service quotas"); other regions have fewer starts and transitions.
+ * DynamoDB", "Step Functions service quotas"); `quotasIn` has other regions'.
  * New accounts have less.
  */
 export const defaultQuotas: Quotas = {
@@ -38,6 +38,23 @@ export const defaultQuotas: Quotas = {
   startsAtOnce: 1300,
   transitionsPerSecond: 5000,
 };
+
+/** Regions with the defaults above ("Step Functions service quotas": state throttling, API action throttling). */
+const largeRegions: readonly string[] = ["us-east-1", "us-west-2", "eu-west-1"];
+
+/** The defaults of a region. */
+export function quotasIn(region: string): Quotas {
+  return largeRegions.includes(region)
+    ? defaultQuotas
+    : { ...defaultQuotas, startsAtOnce: 800, transitionsPerSecond: 800 };
+}
+
+/** What the site's own stack decides, not AWS (infra/constructs/function-settings.ts). */
+export const setAside: readonly (keyof Quotas)[] = [
+  "ingestConcurrency",
+  "gatewayApiConcurrency",
+  "otherReservedConcurrency",
+];
 
 /** What a workload needs of one quota at its worst moment. */
 export interface Need {
