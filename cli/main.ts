@@ -70,6 +70,12 @@ for (const register of [
 }
 everyCommand(program);
 
+// Who reads the output may have seen enough (`farshore … | head`): nothing failed, and nobody is left to tell.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit();
+  throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

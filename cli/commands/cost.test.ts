@@ -1,15 +1,18 @@
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { promisify } from "node:util";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { z } from "zod";
+import { SiteStage } from "../../test/kit/served-site.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "farshore-cost-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
+const main = new URL("../main.ts", import.meta.url).pathname;
+
 function cost(...options: readonly string[]) {
-  const main = new URL("../main.ts", import.meta.url).pathname;
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, "--json", "cost", ...options], {
     encoding: "utf8",
   });
@@ -40,6 +43,19 @@ describe("farshore cost", () => {
     const reply = replySchema.parse(JSON.parse(cost(...given, "--prices", file).stdout));
     expect(reply.region).toBe("mars-1");
     expect(reply.idle.usd).toBeGreaterThan(50);
+  });
+
+  it("doesn't wait to measure a VPG that is not replicating", async () => {
+    const site = await SiteStage.start({ volumes: [{ name: "data", sizeBytes: 65_536 }], checkpointIntervalMs: 1000 });
+    onTestFinished(async () => {
+      await site.close();
+      site.remove();
+    });
+    const args = ["--site", site.url, "cost", "shop", "--measure", "1h"];
+    const env = { ...process.env, FARSHORE_TOKEN: site.tokens.viewer };
+    await expect(promisify(execFile)(process.execPath, [main, ...args], { env })).rejects.toMatchObject({
+      stderr: expect.stringContaining("not replicating but no-session"),
+    });
   });
 
   it.each([

@@ -4,13 +4,14 @@ import { type Command, Option } from "commander";
 import { type VpgView, vpgViewSchema } from "#core/api/site-api.ts";
 import { type Bill, estimate } from "#core/cost/bill.ts";
 import { type PriceList, pricesFileSchema, usEast1, withPrices } from "#core/cost/prices.ts";
-import { type MeasuredRates, ratesOf } from "#core/cost/rates.ts";
+import { assertReplicating, type MeasuredRates, ratesOf } from "#core/cost/rates.ts";
 import type { Workload } from "#core/cost/usage.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { parseInput } from "#core/json.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { formatBytes, formatDuration, parseBytes, parseDuration } from "#core/units.ts";
 import { type Context, contextOf } from "../context.ts";
+import { cliLimits } from "../limits.ts";
 import { columns, type Output, result } from "../output.ts";
 
 interface CostOptions {
@@ -128,6 +129,12 @@ async function workloadOf(context: Context, vpg: string | undefined, options: Co
 
 /** What the gateway's counters, which come with its heartbeats, gained meanwhile. */
 async function measure(context: Context, first: VpgView, measureMs: number): Promise<MeasuredRates> {
+  assertReplicating(first);
+  if (measureMs < cliLimits.measureMsMin) {
+    throw new InvalidInput(
+      `--measure ${formatDuration(measureMs)}: at least ${formatDuration(cliLimits.measureMsMin)}, for counters come with heartbeats`,
+    );
+  }
   context.output.note(`measuring what ${first.name} writes for ${formatDuration(measureMs)}`);
   const began = performance.now();
   await sleep(measureMs);

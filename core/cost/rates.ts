@@ -15,11 +15,15 @@ type Counters = Pick<VpgView, "mode" | "writtenBytes" | "shippedBytes">;
  * longer. Throws `InvalidInput` when the samples don't belong together or a sync is in them, which is no rate of change.
  */
 export function ratesOf(first: Counters, last: Counters, elapsedMs: number): MeasuredRates {
-  for (const { mode } of [first, last])
-    if (mode !== "replicating") throw new InvalidInput(`the VPG is not replicating but ${mode}: measure again later`);
+  for (const sample of [first, last]) assertReplicating(sample);
   const written = last.writtenBytes - first.writtenBytes;
   const shipped = last.shippedBytes - first.shippedBytes;
   if (written < 0 || shipped < 0) throw new InvalidInput("a new session began meanwhile: measure again");
   const seconds = elapsedMs / 1000;
   return { elapsedMs, writtenBytesPerSecond: written / seconds, shippedBytesPerSecond: shipped / seconds };
+}
+
+/** Before a wait that would be for nothing. Throws `InvalidInput`. */
+export function assertReplicating({ mode }: Pick<VpgView, "mode">): void {
+  if (mode !== "replicating") throw new InvalidInput(`the VPG is not replicating but ${mode}: measure again later`);
 }
