@@ -10,7 +10,7 @@ interface ClientSettings {
   };
 }
 
-/** Settings of an SDK client that speaks to a ground, as its deployer or as whom `env` says. */
+/** Settings of an SDK client that speaks to an account, as its deployer or as whom `env` says. */
 export function clientSettings(
   account: AwsAccount,
   env: Readonly<Record<string, string>> = account.env,
@@ -24,7 +24,7 @@ export function clientSettings(
   return {
     region: account.region,
     ...(endpoint === undefined ? {} : { endpoint }),
-    // Without keys of the ground the SDK looks for the deployer's own.
+    // Without keys the SDK looks for the deployer's own.
     ...(accessKeyId === undefined || secretAccessKey === undefined
       ? {}
       : {

@@ -12,14 +12,16 @@ import { until } from "../demo/stage.ts";
 import type { AwsAccount } from "./account.ts";
 import { clientSettings } from "./clients.ts";
 
-/** Who plays in the suite: an IAM role each, made as a person would make them, by CloudFormation. */
+/** Who plays at a site that is tried: an IAM role each. The vandal may do everything in S3, the stranger nothing. */
 export const roles = ["operator", "viewer", "source-gateway", "recovery-gateway", "stranger", "vandal"] as const;
 export type Role = (typeof roles)[number];
 
+/** A stack of six roles takes AWS half a minute. */
 const stackMsMax = 120_000;
 /** IAM is eventually consistent: a new role may be assumed after some seconds. */
 const assumeMsMax = 60_000;
 
+/** The roles as a person would make them, by one CloudFormation stack, and the credentials of each. */
 export class Roles {
   readonly #account: AwsAccount;
   readonly #prefix: string;

@@ -1,10 +1,20 @@
 import { randomBytes } from "node:crypto";
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
+import { billOf } from "#core/cost/bill.ts";
+import { usEast1 } from "#core/cost/prices.ts";
+import { add, invocation, monthSeconds, multiply, runs, siteUsage } from "#core/cost/usage.ts";
 import type { Ground, LocalAws } from "./ground.ts";
 
-/** What a run costs: two sites for half an hour, a few thousand requests. Alarms and dashboards are billed by the hour. */
-const estimate = `About $0.10, by list prices of us-east-1: some 36 alarms and 2 dashboards for an hour $0.02, a few thousand
-invocations, requests and state transitions $0.05. What a failed clean-up leaves behind costs about $6 a month.`;
+/** A run: two sites for an hour, which is how alarms are billed, and more calls and state transitions than one makes. */
+const sites = multiply(siteUsage({ ownKey: false, vpgs: 1 }), 2);
+const calls = multiply(
+  add(invocation(runs.ingest), { s3Puts: 1, s3Gets: 1, dynamodbWrites: 1, dynamodbReads: 5 }),
+  5000,
+);
+const hoursPerMonth = monthSeconds / 3600;
+const runUsd = billOf(add(multiply(sites, 1 / hoursPerMonth), calls, { transitions: 1000 }), usEast1).usd;
+const leftUsd = billOf(sites, usEast1).usd;
+const estimate = `A run costs about $${runUsd.toFixed(2)} by list prices of ${usEast1.region}; what a failed clean-up leaves behind, $${leftUsd.toFixed(0)} a month.`;
 
 async function ground(region: string): Promise<Ground> {
   const { Account } = await new STSClient({ region }).send(new GetCallerIdentityCommand());
@@ -35,7 +45,9 @@ export const accountAws: LocalAws = {
   authorizes: true,
   namePrefix: `t${randomBytes(3).toString("hex")}-`,
   async whyNot() {
-    return process.env["FARSHORE_TEST_AWS"] === "1" ? undefined : "makes two sites in an AWS account, for about $0.10";
+    return process.env["FARSHORE_TEST_AWS"] === "1"
+      ? undefined
+      : "makes two sites in an AWS account, which costs some cents";
   },
   async open() {
     const [paris, berlin] = await Promise.all(regions().map(ground));
