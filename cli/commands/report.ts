@@ -1,7 +1,9 @@
+import { writeFile } from "node:fs/promises";
 import type { Command } from "commander";
+import { InvalidInput } from "#core/errors.ts";
 import { type Report, reportSchema } from "#core/recovery/report.ts";
 import { formatDuration } from "#core/units.ts";
-import { contextOf } from "../context.ts";
+import { type Context, contextOf } from "../context.ts";
 import { columns, fields, type Output, result, timeText } from "../output.ts";
 
 function print(output: Output, report: Report): void {
@@ -36,6 +38,25 @@ function print(output: Output, report: Report): void {
   );
 }
 
+interface ShowFlags {
+  readonly html?: true;
+  readonly output?: string;
+}
+
+/** The report as a page: on standard output, or into a new file. */
+async function showPage({ client, output }: Context, path: string, file: string | undefined): Promise<void> {
+  if (file === undefined) {
+    if (output.json) throw new InvalidInput("a page is no JSON: leave --json or --html out, or give --output");
+    output.line(new TextDecoder().decode(await client().octets(path)).trimEnd());
+    return;
+  }
+  const page = await client().octets(path);
+  await writeFile(file, page, { flag: "wx" }).catch((cause: Error) => {
+    throw new InvalidInput(`the page can't be written: ${cause.message}`, { field: "output" }, { cause });
+  });
+  result(output, { output: file, bytes: page.length }, () => output.line(file));
+}
+
 export function registerReport(program: Command): void {
   program
     .command("report")
@@ -45,9 +66,15 @@ export function registerReport(program: Command): void {
     .description(
       "Show the report of an ended operation: who, what, which checkpoint, steps, RTO, what was not recovered.",
     )
-    .action(async (id: string, _options: unknown, command: Command) => {
-      const { output, client } = contextOf(command);
-      const report = await client().get(`/v1/reports/${encodeURIComponent(id)}`, reportSchema);
-      result(output, report, () => print(output, report));
+    .option("--html", "as a page to read in a browser or to print; it needs nothing else")
+    .option("--output <file>", "where to write the page; must not exist (default: standard output)")
+    .addHelpText("after", "\nExample:\n  farshore report show ID --html --output report.html\n")
+    .action(async (id: string, { html, output: file }: ShowFlags, command: Command) => {
+      const context = contextOf(command);
+      const path = `/v1/reports/${encodeURIComponent(id)}`;
+      if (html === true) return showPage(context, `${path}/html`, file);
+      if (file !== undefined) throw new InvalidInput("--output is for a page: add --html", { field: "output" });
+      const report = await context.client().get(path, reportSchema);
+      result(context.output, report, () => print(context.output, report));
     });
 }

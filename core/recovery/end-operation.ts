@@ -9,6 +9,7 @@ import type { Site } from "#core/site.ts";
 import { letGo } from "./begin-operation.ts";
 import { ensureMinted, sealOldSessions } from "./commit.ts";
 import { deciders, settleDecision, undoDecision } from "./decide.ts";
+import { withNext } from "./next-verb.ts";
 import { getOperation, hasEnded, type OperationRecord, operationFields, vpgOf } from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
 import { isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
@@ -91,13 +92,6 @@ function failedStep(operation: Operation, steps: readonly string[]): NonNullable
     if (isOver(step) && step.error !== null) return step.error;
   }
   return { name: "Transient", message: "the workflow ended before its work was done" };
-}
-
-const nextMark = " → ";
-
-/** The error with what to do about it now; what an earlier attempt said to do is taken out. */
-function withNext({ name, message }: NonNullable<Operation["error"]>, next: string): NonNullable<Operation["error"]> {
-  return { name, message: `${message.split(nextMark)[0]}${nextMark}${next}` };
 }
 
 /** Ends the record and frees the VPG in one transaction. */

@@ -6,6 +6,12 @@ export const recoveryLimits = {
   shutdownMarginMs: 60_000,
   /** Attempts of one operation; more means that something is wrong that trying doesn't mend. */
   attemptsMax: 50,
+  /** An HTML report: below what one reply of a function may carry (6 MB). */
+  reportHtmlBytesMax: 4 * 2 ** 20,
+  /** Characters of one text in an HTML report that are shown: the first that lets the whole stay below its bound. The last does for any report. */
+  reportTextCharacters: [4000, 400, 40],
+  /** Rows of one table in an HTML report: as many volumes as a VPG may have; steps are fewer. */
+  reportRowsMax: 400,
 } as const;
 /** Bounds of reading a point in time; each is a default that the owner of a reader may lower or raise. */
 

@@ -21,6 +21,8 @@ const allReports = "reports/";
 export async function rebuildOperations(site: BareSite): Promise<number> {
   const last = new Map<Id, Report>();
   for await (const { key } of listAll(site.objects, allReports)) {
+    // The page beside a report is made of it.
+    if (key.endsWith(".html")) continue;
     if (!key.endsWith(".json")) throw new Corrupt(`${key} is not the name of a report`, { key });
     const report = parseStored(reportSchema, await site.objects.get(key), key);
     if (report.attempt >= (last.get(report.operationId)?.attempt ?? 0)) last.set(report.operationId, report);
@@ -54,17 +56,15 @@ function actionsOf(report: Report, operation: Operation): readonly TableAction[]
   return actions;
 }
 
-/** The options it was asked with and its wake-ups are not in the report, and nobody needs them any more. */
+/** Its wake-ups are not in the report, and nobody needs them any more. */
 function operationOf(report: Report): Operation {
-  const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt } = report;
+  const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, live, test, endedAt } = report;
   const { checkpointId, checkpointTime, term, lostTail, error, rtoMs } = report;
   const steps = Object.fromEntries(report.steps.map(({ step, durationMs: _, ...record }) => [step, record]));
   return {
-    ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt },
+    ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, live, test, endedAt },
     ...{ checkpointId, checkpointTime, term, lostTail, error, rtoMs },
     createdAt: report.startedAt,
-    live: null,
-    test: null,
     steps,
     tokens: {},
     exports: Object.fromEntries(report.exports.map(({ number, uri }) => [String(number), uri])),

@@ -3,20 +3,25 @@ import { NotFound } from "#core/errors.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import { reportPrefix } from "#core/journal/keys.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
+import type { ObjectInfo } from "#core/ports.ts";
 import { volumesOf } from "#core/protection/definition.ts";
 import {
   type Decision,
   decisionSchema,
+  liveOptionsSchema,
   lostTailSchema,
   type Operation,
   operationIncidentSchema,
   operationKinds,
   phases,
   stepSchema,
+  testOptionsSchema,
 } from "#core/protection/operation.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
+import { version } from "#core/version.ts";
 import { lostTailText } from "./lost-tail-text.ts";
+import { reportHtml } from "./report-html.ts";
 
 /** What an auditor reads of one attempt of an operation; the fields follow the field's own recovery reports. Never changed once stored. */
 export const reportSchema = z.strictObject({
@@ -31,6 +36,9 @@ export const reportSchema = z.strictObject({
   recoverySite: z.string(),
   initiatedBy: z.string(),
   incident: operationIncidentSchema.nullable().default(null),
+  /** What was asked of a live failover, or of a test. Like `vms` and `version`, absent in reports of before they were kept. */
+  live: liveOptionsSchema.nullable().default(null),
+  test: testOptionsSchema.nullable().default(null),
   startedAt: z.int(),
   endedAt: z.int(),
   checkpointId: z.string().nullable(),
@@ -47,6 +55,19 @@ export const reportSchema = z.strictObject({
   steps: z.array(stepSchema.extend({ step: z.string(), durationMs: z.int().nullable() })),
   /** Where each recovered volume was served. */
   exports: z.array(z.strictObject({ vm: z.string(), volume: z.string(), number: z.int(), uri: z.string() })),
+  /** The VPG as it was defined at the end. */
+  vms: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        bootGroup: z.int(),
+        volumes: z.array(z.strictObject({ name: z.string(), number: z.int(), sizeBytes: z.int() })),
+      }),
+    )
+    .nullable()
+    .default(null),
+  /** Of the program that ended the attempt. */
+  version: z.string().nullable().default(null),
 });
 export type Report = z.infer<typeof reportSchema>;
 
@@ -85,6 +106,8 @@ export function reportOf(
     recoverySite: site.siteName,
     initiatedBy: operation.initiatedBy,
     incident: operation.incident,
+    live: operation.live,
+    test: operation.test,
     startedAt: operation.createdAt,
     endedAt: site.clock.now(),
     checkpointId: operation.checkpointId,
@@ -97,24 +120,56 @@ export function reportOf(
     error: outcome.error,
     steps,
     exports,
+    vms: vpg.definition.vms.map(({ name, bootGroup, volumes }) => ({
+      name,
+      bootGroup,
+      volumes: volumes.map((volume) => ({ name: volume.name, number: volume.volume, sizeBytes: volume.sizeBytes })),
+    })),
+    version,
   };
 }
 
-/** One report per attempt, so that what was reported is never written over: `reports/<vpg>/<operation>.<attempt>.json`. */
-const attemptKey = (vpgId: Id, operationId: Id, attempt: number): string =>
-  `${reportPrefix(vpgId)}${operationId}.${String(attempt).padStart(4, "0")}.json`;
+/** One report per attempt, so that what was reported is never written over: `reports/<vpg>/<operation>.<attempt>.json`, and the same as a page beside it. */
+const attemptKey = (vpgId: Id, operationId: Id, attempt: number, form: "json" | "html"): string =>
+  `${reportPrefix(vpgId)}${operationId}.${String(attempt).padStart(4, "0")}.${form}`;
 
-/** Stores the attempt's report, or answers with the one that stands: whoever ends an attempt again ends it the same way. */
+/**
+ * Stores the attempt's report, or answers with the one that stands: whoever ends an attempt again ends it the same way. The
+ * page is made of the report that stands, after it, so who was killed in between makes the same page again.
+ */
 export async function storeReport(site: Site, report: Report): Promise<Report> {
-  const key = attemptKey(report.vpgId, report.operationId, report.attempt);
+  const standing = await storeJson(site, report);
+  const { vpgId, operationId, attempt } = standing;
+  const page = new TextEncoder().encode(reportHtml(standing));
+  await site.objects.put(attemptKey(vpgId, operationId, attempt, "html"), page, { ifAbsent: true });
+  return standing;
+}
+
+async function storeJson(site: Site, report: Report): Promise<Report> {
+  const key = attemptKey(report.vpgId, report.operationId, report.attempt, "json");
   if ((await site.objects.put(key, jsonBytes(report), { ifAbsent: true })) === "created") return report;
   return parseStored(reportSchema, await site.objects.get(key), key);
 }
 
 /** The report of the operation's last attempt that ended. Throws `NotFound` while there is none. */
 export async function readReport(site: Site, vpgId: Id, operationId: Id): Promise<Report> {
-  const found = await site.objects.list(`${reportPrefix(vpgId)}${operationId}.`);
-  const last = found.at(-1);
+  return reportIn(site, operationId, await storedOf(site, vpgId, operationId));
+}
+
+/** The same as a page (core/recovery/report-html.ts): the stored one, or one made now of a report that has none beside it. */
+export async function readReportHtml(site: Site, vpgId: Id, operationId: Id): Promise<string> {
+  const stored = await storedOf(site, vpgId, operationId);
+  const report = await reportIn(site, operationId, stored);
+  const key = attemptKey(vpgId, operationId, report.attempt, "html");
+  if (!stored.some((object) => object.key === key)) return reportHtml(report);
+  return new TextDecoder().decode(await site.objects.get(key));
+}
+
+const storedOf = (site: Site, vpgId: Id, operationId: Id): Promise<readonly ObjectInfo[]> =>
+  site.objects.list(`${reportPrefix(vpgId)}${operationId}.`);
+
+async function reportIn(site: Site, operationId: Id, stored: readonly ObjectInfo[]): Promise<Report> {
+  const last = stored.findLast(({ key }) => key.endsWith(".json"));
   if (last !== undefined) return parseStored(reportSchema, await site.objects.get(last.key), last.key);
   throw new NotFound(
     `operation ${operationId} has no report yet; it is written at the end (farshore operation watch ${operationId})`,

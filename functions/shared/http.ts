@@ -26,6 +26,16 @@ export function json(value: unknown, status = 200): HttpResult {
   return { statusCode: status, headers: { "content-type": "application/json" }, body: JSON.stringify(value) };
 }
 
+/** A page that shows itself and, by `policy`, does nothing else, whatever stands in it. */
+export function page(html: string, policy: string): HttpResult {
+  const headers = {
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": policy,
+    "x-content-type-options": "nosniff",
+  };
+  return { statusCode: 200, headers, body: html };
+}
+
 /** Bytes as they are for a host of the same process, as base64 for a function URL. */
 export function octets(event: HttpEvent, bytes: Uint8Array): HttpResult {
   const reply = { statusCode: 200, headers: { "content-type": "application/octet-stream" } };

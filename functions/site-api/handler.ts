@@ -17,7 +17,15 @@ import { httpLimits } from "../shared/limits.ts";
 import type { Call, Route } from "../shared/router.ts";
 import { configuredHost } from "../shared/site.ts";
 import { getCheckpoints, getCommandState, getResolved, postCheckpoint } from "./checkpoint-routes.ts";
-import { getOperation, getOperations, getReport, postDecision, postOperation, postRetry } from "./operation-routes.ts";
+import {
+  getOperation,
+  getOperations,
+  getReport,
+  getReportPage,
+  postDecision,
+  postOperation,
+  postRetry,
+} from "./operation-routes.ts";
 import { deletePeer, getOnePeer, getPeers, postPeer } from "./peer-routes.ts";
 import {
   getIncidents,
@@ -54,6 +62,7 @@ const routes: readonly Route[] = [
   { method: "POST", path: "/operations/{operation}/decision", role: "operator", run: postDecision },
   { method: "POST", path: "/operations/{operation}/retry", role: "operator", run: postRetry },
   { method: "GET", path: "/reports/{operation}", role: "viewer", run: getReport },
+  { method: "GET", path: "/reports/{operation}/html", role: "viewer", run: getReportPage },
   { method: "POST", path: "/events", role: "operator", run: postEvent },
   { method: "GET", path: "/incidents", role: "viewer", run: getIncidents },
   { method: "GET", path: "/incidents/{incident}", role: "viewer", run: getOneIncident },

@@ -5,10 +5,11 @@ import { getVpg } from "#core/protection/vpg-store.ts";
 import { decide } from "#core/recovery/decide.ts";
 import * as store from "#core/recovery/operation-store.ts";
 import { listOperations, operationView } from "#core/recovery/operation-view.ts";
-import { readReport } from "#core/recovery/report.ts";
+import { readReport, readReportHtml } from "#core/recovery/report.ts";
+import { reportPolicy } from "#core/recovery/report-html.ts";
 import { retryOperation } from "#core/recovery/retry-operation.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
-import { bodyJson, type HttpResult, json } from "../shared/http.ts";
+import { bodyJson, type HttpResult, json, page } from "../shared/http.ts";
 import { httpLimits } from "../shared/limits.ts";
 import type { Call } from "../shared/router.ts";
 
@@ -47,4 +48,10 @@ export async function postRetry(call: Call): Promise<HttpResult> {
 export async function getReport(call: Call): Promise<HttpResult> {
   const { vpgId } = await store.getOperation(call.site, operationId(call));
   return json(await readReport(call.site, vpgId, operationId(call)));
+}
+
+/** For a person's browser or printer, and for `report show --html`. */
+export async function getReportPage(call: Call): Promise<HttpResult> {
+  const { vpgId } = await store.getOperation(call.site, operationId(call));
+  return page(await readReportHtml(call.site, vpgId, operationId(call)), reportPolicy);
 }

@@ -73,6 +73,7 @@ const routes: readonly [string, HttpHandler, string, string, readonly Caller["ro
       ["POST", `/v1/operations/${id}/decision`, "write"],
       ["POST", `/v1/operations/${id}/retry`, "write"],
       ["GET", `/v1/reports/${id}`, "read"],
+      ["GET", `/v1/reports/${id}/html`, "read"],
       ["POST", "/v1/events", "write"],
       ["GET", "/v1/incidents", "read"],
       ["GET", `/v1/incidents/${id}`, "read"],
@@ -185,6 +186,8 @@ describe("bad asks", () => {
       "NoCheckpoint",
     ],
     ["an operation that isn't there", "GET", `/v1/operations/${id}`, undefined, 404, "NotFound"],
+    ["a page of an operation that isn't there", "GET", `/v1/reports/${id}/html`, undefined, 404, "NotFound"],
+    ["a page of an id that is none", "GET", "/v1/reports/%3Cb%3E/html", undefined, 400, "InvalidInput"],
     ["an operation's id that is none", "GET", "/v1/operations/x", undefined, 400, "InvalidInput"],
     [
       "an object outside the journal",

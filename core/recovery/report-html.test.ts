@@ -1,0 +1,139 @@
+import { describe, expect, it } from "vitest";
+import { liveReport, testReport } from "../../test/kit/reports.ts";
+import { elementsOf, parseStrict, textsOf } from "../../test/kit/strict-markup.ts";
+import { recoveryLimits as limits } from "./limits.ts";
+import type { Report } from "./report.ts";
+import { reportHtml } from "./report-html.ts";
+
+const elements = (report: Report) => elementsOf(parseStrict(reportHtml(report)));
+
+/** What is to be read, without what is between. */
+function words(report: Report): string {
+  const body = elements(report).find(({ name }) => name === "main");
+  return body === undefined ? "" : textsOf(body).join("|");
+}
+
+/** The row that the heading heads, or undefined. */
+function row(report: Report, heading: string): string | undefined {
+  const found = elements(report).find(
+    ({ name, children }) => name === "tr" && typeof children[0] === "object" && textsOf(children[0])[0] === heading,
+  );
+  return found && textsOf(found).slice(1).join("");
+}
+
+describe.each([
+  ["live", liveReport],
+  ["test", testReport],
+])("the page of a %s report", (name, report) => {
+  // Written anew by `vitest run --project unit --update core/recovery/report-html.test.ts`; look at it in a browser then.
+  it("is what was looked at", async () => {
+    await expect(reportHtml(report)).toMatchFileSnapshot(`golden/report-${name}.html`);
+  });
+
+  it("needs nothing else and runs nothing", () => {
+    const all = elements(report);
+    const allowed =
+      "html head meta title style body main header footer section h1 h2 p table thead tbody tr th td time span strong";
+    for (const { name: element, attributes } of all) {
+      expect(allowed.split(" ")).toContain(element);
+      for (const [attribute] of attributes) {
+        expect(["xmlns", "lang", "charset", "http-equiv", "content", "name", "class", "scope", "datetime"]).toContain(
+          attribute,
+        );
+      }
+    }
+    const style = all
+      .filter((element) => element.name === "style")
+      .flatMap(textsOf)
+      .join("");
+    expect(style).not.toMatch(/url|@import|expression|[<&]/);
+    expect(style).toMatch(/@page/);
+  });
+
+  it("has one first heading, a heading for each section, and a scope for each table heading", () => {
+    const all = elements(report);
+    const count = (element: string) => all.filter((one) => one.name === element).length;
+    expect([count("h1"), count("main"), count("h2")]).toEqual([1, 1, count("section")]);
+    for (const { attributes } of all.filter((one) => one.name === "th")) {
+      expect([
+        ["scope", "row"],
+        ["scope", "col"],
+      ]).toContainEqual(attributes[0]);
+    }
+  });
+});
+
+describe("what the page says", () => {
+  it("is what to do next, apart from what went wrong", () => {
+    expect(row(liveReport, "Message")).toBe("no room for db/data");
+    expect(row(liveReport, "What to do next")).toMatch(/^shop runs here .* operation retry ID goes on$/);
+    expect(row(testReport, "Message")).toBeUndefined();
+  });
+
+  it("is who asked and who decided", () => {
+    expect(row(liveReport, "Initiated by")).toBe(liveReport.initiatedBy);
+    expect(row(liveReport, "By")).toBe("system:policy: the commit policy, when its time was over");
+    expect(words(liveReport)).toContain('approved by approver:ada: the "west" power is out');
+    expect(words({ ...liveReport, decision: null })).toContain("None was recorded.");
+  });
+
+  it("is unknown where the source didn't say its last write", () => {
+    const lostTail = { certainty: "exact", ms: 3100, writes: 472, bytes: 1_572_864 } as const;
+    expect(row(liveReport, "RPO")).toBe("unknown, at least 3.1 s");
+    expect(row(liveReport, "Writes not recovered")).toBe("unknown, at least 472");
+    expect(row({ ...liveReport, lostTail }, "Writes not recovered")).toBe("472");
+    expect(row({ ...liveReport, lostTail: null }, "RPO")).toBe("not recorded: a commit measures it");
+    expect(row(testReport, "RPO")).toBe("not measured by a test");
+  });
+
+  it("is not recorded where an older report has nothing", () => {
+    const older = { ...liveReport, live: null, vms: null, version: null, rtoMs: null, checkpointTime: null };
+    expect(row(older, "Options")).toBe("not recorded");
+    expect(row(older, "RTO")).toBe("not reached");
+    expect(row(older, "Time at the source")).toBe("not recorded");
+    expect(row(older, "db")).toBe("not recordeddata1not recordednbd+unix:///db-data?socket=/run/fs/1.sock");
+    expect(words(older)).toContain("Only volumes that were exported were recorded.");
+    expect(words(older)).toContain("of a version that was not recorded");
+  });
+
+  it.each<[Partial<Report>, string]>([
+    [{}, "Succeeded."],
+    [{ decision: { decision: "stop", by: "x", at: 0, success: false, notes: "" } }, "Did not succeed."],
+    [{ decision: null }, "Stopped without a verdict."],
+    [{ phase: "Failed" }, "Failed."],
+    [{ kind: "failover-live" }, "Committed."],
+    [{ kind: "failover-live", phase: "RolledBack" }, "Rolled back."],
+  ])("%o: %s", (change, verdict) => {
+    const [header] = elements({ ...testReport, ...change }).filter(({ name }) => name === "header");
+    expect(header && textsOf(header)).toContain(verdict);
+  });
+});
+
+it("is bounded, and says what stands in the JSON alone", () => {
+  const long = "\u202e".repeat(500);
+  const one = { ...liveReport.steps[0], state: "failed" as const, startedAt: 0, endedAt: 0, durationMs: 0 };
+  const steps = Array.from({ length: 500 }, () => ({
+    ...one,
+    step: long,
+    result: long,
+    error: { name: long, message: long },
+  }));
+  const volumes = Array.from({ length: 500 }, (_, number) => ({ name: long, number, sizeBytes: 1 }));
+  const giant: Report = {
+    ...liveReport,
+    ...{ vpgName: long, protectedSite: long, recoverySite: long, initiatedBy: long, checkpointId: long, version: long },
+    ...{ lostTailText: long, error: { name: long, message: `${long} → ${long}` }, steps },
+    incident: {
+      ...(liveReport.incident ?? { incidentId: liveReport.vpgId }),
+      reason: long,
+      evidence: steps.map(() => long),
+    },
+    decision: { decision: "commit", by: long, at: 0, success: null, notes: long },
+    vms: [{ name: long, bootGroup: 1, volumes }],
+    exports: volumes.map(({ number }) => ({ vm: long, volume: long, number, uri: long })),
+  };
+  expect(new TextEncoder().encode(reportHtml(giant)).length).toBeLessThanOrEqual(limits.reportHtmlBytesMax);
+  const said = words(giant);
+  expect(said).toContain("(460 more characters in the JSON report)");
+  expect(said).toContain(`${500 - limits.reportRowsMax} more in the JSON report.`);
+});

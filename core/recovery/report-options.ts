@@ -1,0 +1,40 @@
+import type { CheckpointSelector, LiveOptions } from "#core/protection/operation.ts";
+import { formatDuration } from "#core/units.ts";
+import { type Content, markup } from "./markup.ts";
+import type { Report } from "./report.ts";
+import { type Cut, clock, type Row } from "./report-tables.ts";
+
+/** What an operation was asked to do, as rows of its report. */
+export function askedRows({ live, test }: Report, cut: Cut): readonly Row[] {
+  const options = live ?? test;
+  if (options === null) return [["Options", "not recorded"]];
+  const checkpoint: Row = ["Checkpoint", selectorText(options.checkpoint, cut)];
+  if (live === null) return [checkpoint];
+  return [
+    checkpoint,
+    ["Shutdown of the source", shutdownText(live.shutdown)],
+    ["Commit", commitText(live.commitPolicy)],
+  ];
+}
+
+function selectorText(selector: CheckpointSelector, cut: Cut): Content {
+  switch (selector.kind) {
+    case "latest":
+      return "the latest there was when its turn came";
+    case "id":
+      return `by its id, ${cut(selector.id)}`;
+    case "time":
+      return markup`the last at or before ${clock(selector.time)}`;
+    case "tag":
+      return `by its tag, ${cut(selector.tag)}`;
+  }
+}
+
+function shutdownText({ policy, graceMs }: LiveOptions["shutdown"]): string {
+  return policy === "none" ? "none" : `${policy}, within ${formatDuration(graceMs)}`;
+}
+
+function commitText(policy: LiveOptions["commitPolicy"]): string {
+  if (policy.action === "none") return "by a person";
+  return policy.afterMs === 0 ? `${policy.action} at once` : `${policy.action} after ${formatDuration(policy.afterMs)}`;
+}
