@@ -342,6 +342,16 @@ describe("a barrier's parts", () => {
     expect(done).toEqual({ session: 1, sequence: 2 });
   });
 
+  it("an interval's attempt right behind one that was asked for waits until the gateways have rested", async () => {
+    const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 0 });
+    const asked = world.coordinator.asked("now", new AbortController().signal);
+    await world.clock.advance(10);
+    world.othersDurable();
+    await world.clock.until(asked);
+    expect(await world.clock.until(world.coordinator.attempt())).toMatchObject({ kind: "made" });
+    expect(world.coordinator.problem).toBeNull();
+  });
+
   it("a gateway's older session answers for it no more, once a newer one did", async () => {
     const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 0 });
     const { coordinator } = world;

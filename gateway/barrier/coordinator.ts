@@ -128,9 +128,10 @@ export class Coordinator {
     attempt.held.set(gatewayId, position);
   }
 
-  /** One barrier without a tag, or the one that is under way. */
-  attempt(): Promise<BarrierOutcome> {
-    return this.#running ?? this.#start("", false);
+  /** One barrier without a tag, once the others have rested from the last one; or the one that is under way. */
+  async attempt(): Promise<BarrierOutcome> {
+    while (this.#running === undefined && this.#restLeftMs > 0) await this.#wait();
+    return await (this.#running ?? this.#start("", false));
   }
 
   /**
@@ -155,7 +156,7 @@ export class Coordinator {
   }
 
   /** Until the attempt that is under way ended, or the others have rested from the last one. */
-  async #wait(signal: AbortSignal): Promise<void> {
+  async #wait(signal?: AbortSignal): Promise<void> {
     if (this.#running === undefined) await this.#parts.clock.sleep(this.#restLeftMs, signal);
     else await this.#running;
   }
