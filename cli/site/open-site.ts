@@ -6,7 +6,7 @@ import { SystemRandom } from "#adapters/embedded/random.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import type { Log, Notify } from "#core/ports.ts";
-import { claimIdentity } from "#core/protection/identity.ts";
+import { claimSite } from "#core/protection/table-layout.ts";
 import type { Site } from "#core/site.ts";
 import { invokeTask, machines } from "./machines.ts";
 
@@ -18,15 +18,19 @@ export interface OpenedSite {
 
 /**
  * Opens a data directory: `objects/` (the bucket), `table.sqlite`, `workflows.sqlite`. One process at a time: throws
- * `DirectoryInUse` otherwise. The first opening gives the site its identity; later ones must bring the same name.
+ * `DirectoryInUse` otherwise. The first opening gives the site its identity; later ones must bring the same name. Throws
+ * `TableBehindBucket` for a table that this version can't read.
  */
 export async function openSite(dataDir: string, name: string, log: Log, notify: Notify): Promise<OpenedSite> {
   const lock = acquireLock(dataDir, "site");
   try {
     const [clock, random] = [new SystemClock(), new SystemRandom()];
     const objects = await FileObjects.open(join(dataDir, "objects"));
-    const { siteId } = await claimIdentity(objects, name, { clock, random });
     const table = new SqliteTable(join(dataDir, "table.sqlite"));
+    const { siteId } = await claimSite({ objects, table }, name, { clock, random }).catch((error: unknown) => {
+      table.close();
+      throw error;
+    });
     const workflows: EmbeddedWorkflows = new EmbeddedWorkflows({
       file: join(dataDir, "workflows.sqlite"),
       clock,

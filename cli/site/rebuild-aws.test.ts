@@ -9,6 +9,7 @@ import { claimIdentity } from "#core/protection/identity.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { authenticatePrincipal, registerPrincipal } from "#core/protection/principals.ts";
+import { claimSite } from "#core/protection/table-layout.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { newAwsStore } from "../../test/kit/aws-store.ts";
 import { useLocalAws } from "../../test/kit/local-aws.ts";
@@ -56,12 +57,15 @@ describe("a site's table on DynamoDB", () => {
   });
 
   it("is made again from the bucket, and its sessions go on", async () => {
+    // Nothing in it says how it is laid out, as in one that an older version wrote.
+    await expect(claimSite(site, "berlin", site)).rejects.toMatchObject({ name: "TableBehindBucket" });
     const before = (await listed(site)).map(({ id }) => id);
     expect(before.length).toBeGreaterThan(0);
     await emptyTable(whole());
     const rebuilt = await rebuildDeployedSite({ bucket: name, table: name, region: local.aws.region });
     expect(rebuilt).toMatchObject({ vpgs: [{ name: twoVolumes.name, term: 1, sessions: 1, batches: 31 }], tokens: 2 });
     const anew = { ...site };
+    expect(await claimSite(anew, "berlin", anew)).toMatchObject({ name: "berlin" });
     expect((await listed(anew)).map(({ id }) => id)).toEqual(before);
     expect(await authenticatePrincipal(anew, session, [])).toEqual(source);
     expect(await ingestBatch(anew, source, stream.checkpoint(noon + 31))).toMatchObject({ duplicate: false });

@@ -9,6 +9,7 @@ import type { Id } from "#core/ids.ts";
 import type { Objects } from "#core/ports.ts";
 import { readIdentity } from "#core/protection/identity.ts";
 import { type BareSite, type RebuiltSite, rebuildTable } from "#core/protection/rebuild.ts";
+import { markTable } from "#core/protection/table-layout.ts";
 import { rebuildOperations } from "#core/recovery/rebuild-operations.ts";
 
 export interface RebuiltSiteTable extends RebuiltSite {
@@ -49,9 +50,11 @@ async function fill(siteId: Id, objects: FileObjects, file: string): Promise<Reb
   }
 }
 
-/** All that an empty table can be given from the bucket. */
+/** All that an empty table can be given from the bucket. Until it is whole, no site opens on it. */
 export async function rebuildAll(site: BareSite): Promise<RebuiltSiteTable> {
-  return { siteId: site.siteId, ...(await rebuildTable(site)), operations: await rebuildOperations(site) };
+  const rebuilt = { ...(await rebuildTable(site)), operations: await rebuildOperations(site) };
+  await markTable(site.table);
+  return { siteId: site.siteId, ...rebuilt };
 }
 
 /** Whose bucket this is; `place` is where, for people. Throws `InvalidInput` when it is no site's. */

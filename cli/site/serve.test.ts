@@ -128,6 +128,7 @@ describe("rebuildSite", () => {
     const before = (await ask("GET", "/v1/vpgs")).value;
     await stop();
     await Promise.all(["", "-wal", "-shm"].map((end) => rm(join(dataDir, `table.sqlite${end}`), { force: true })));
+    await expect(start()).rejects.toMatchObject({ name: "TableBehindBucket" });
     expect(await rebuildSite({ dataDir })).toMatchObject({
       vpgs: [{ name: "shop", term: 1, sessions: 0, batches: 0, checkpoints: 0 }],
       tokens: 3,

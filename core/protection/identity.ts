@@ -24,7 +24,7 @@ export async function claimIdentity(
   name: string,
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): Promise<SiteIdentity> {
-  const stands = (await identityIn(objects)) ?? (await makeIdentity(objects, name, clock, random));
+  const stands = (await findIdentity(objects)) ?? (await makeIdentity(objects, name, clock, random));
   if (stands.name !== name) {
     throw new InvalidInput(`this bucket belongs to the site "${stands.name}", not "${name}"`, { field: "name" });
   }
@@ -38,7 +38,8 @@ async function makeIdentity(objects: Objects, name: string, clock: Clock, random
   return readIdentity(objects);
 }
 
-async function identityIn(objects: Objects): Promise<SiteIdentity | undefined> {
+/** Undefined for a bucket that no site has served. */
+export async function findIdentity(objects: Objects): Promise<SiteIdentity | undefined> {
   try {
     return await readIdentity(objects);
   } catch (error) {

@@ -11,6 +11,7 @@ export const sequenceText = (sequence: number): string => String(sequence).padSt
  * what is written again and again has a key of its gateway, VPG or command; only lists of things that are made once share one.
  */
 export const items = {
+  /** The layout of the table (table-layout.ts). */
   site: (): TableKey => ({ pk: "site", sk: "self" }),
   /** role, term, running operation, definition: everything the status is a function of. */
   vpg: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "state" }),
