@@ -217,20 +217,21 @@ describe("barriers: SEED=n vitest run --project unit gateway/barrier/barrier.pro
   });
 });
 
+/** A peer whose coordinator is the test. */
+function onePeer() {
+  const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 0 });
+  const [log, gate] = [world.logs[1], world.gates[1]];
+  if (log === undefined || gate === undefined) throw new Error("no peer");
+  const said: FromPeer[] = [];
+  const up = { send: (message: FromPeer) => void said.push(message), listen: () => undefined, close: () => undefined };
+  const participant = new Participant(up, { log, gate, clock: world.clock });
+  return { world, log, gate, said, participant };
+}
+
 describe("a barrier's parts", () => {
   it("a silent coordinator delays no guest beyond the bound, and its late release counts for nothing", async () => {
-    const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 0 });
-    const [, log] = world.logs;
+    const { world, log, gate, said, participant } = onePeer();
     const [, disk] = world.disks;
-    const [, gate] = world.gates;
-    if (log === undefined || gate === undefined) throw new Error("no peer");
-    const said: FromPeer[] = [];
-    const up = {
-      send: (message: FromPeer) => void said.push(message),
-      listen: () => undefined,
-      close: () => undefined,
-    };
-    const participant = new Participant(up, { log, gate, clock: world.clock });
     participant.received({ kind: "hold", attempt: 1 });
     let answered = false;
     const write = Promise.resolve(disk?.write(0, Buffer.alloc(512, 1), false)).then(() => {
@@ -262,16 +263,7 @@ describe("a barrier's parts", () => {
   });
 
   it("a new attempt or the end of the connection lets go of the one before", async () => {
-    const world = new World(1, { lost: 0, doubled: 0, delayMsMax: 0 });
-    const [log, gate] = [world.logs[1], world.gates[1]];
-    if (log === undefined || gate === undefined) throw new Error("no peer");
-    const said: FromPeer[] = [];
-    const up = {
-      send: (message: FromPeer) => void said.push(message),
-      listen: () => undefined,
-      close: () => undefined,
-    };
-    const participant = new Participant(up, { log, gate, clock: world.clock });
+    const { world, gate, said, participant } = onePeer();
     participant.received({ kind: "hold", attempt: 1 });
     let passed = false;
     void gate.passed().then(() => {
