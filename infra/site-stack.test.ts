@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { App, type Stack } from "aws-cdk-lib";
+import { App, CfnResource, type Stack } from "aws-cdk-lib";
 import { Match } from "aws-cdk-lib/assertions";
 import { Code } from "aws-cdk-lib/aws-lambda";
 import { Bucket } from "aws-cdk-lib/aws-s3";
@@ -316,7 +316,7 @@ describe("alarms", () => {
 
 describe("a site", () => {
   it("is whole by itself: nothing of another stack, region or account", () => {
-    const app = new App();
+    const app = new App({ builtinCloudFormationValidation: false });
     const codeOf = () => Code.fromInline("//");
     const stacks = [
       new SiteStack(app, parseSite({ name: "berlin", account: "111111111111", region: "eu-central-1" }), codeOf),
@@ -333,8 +333,33 @@ describe("a site", () => {
   });
 
   it("needs no account to be synthesized", () => {
-    const stack = new SiteStack(new App(), parseSite({ name: "anywhere" }), () => Code.fromInline("//"));
+    const stack = new SiteStack(
+      new App({ builtinCloudFormationValidation: false }),
+      parseSite({ name: "anywhere" }),
+      () => Code.fromInline("//"),
+    );
     expect(stack.environment).toBe("aws://unknown-account/unknown-region");
+  });
+});
+
+describe("CloudFormation's rules, as cdk.json has them", { timeout: slowMs }, () => {
+  const { context } = z
+    .object({ context: z.record(z.string(), z.boolean()) })
+    .parse(JSON.parse(readFileSync(join(root, "cdk.json"), "utf8")));
+  const synthesize = (config: object, spoil: (stack: Stack) => void = () => undefined) => {
+    const app = new App({ context });
+    spoil(new SiteStack(app, parseSite({ name: "berlin", ...config }), () => Code.fromInline("//")));
+    return app.synth();
+  };
+
+  it("take every resource that a site may have", () => {
+    synthesize({ encryption: "kms", event_accounts: ["222222222222"], alarm_emails: ["a@example.com"] });
+  });
+
+  it("would fail the synthesis of a property that CloudFormation doesn't know", () => {
+    const spoil = (stack: Stack) =>
+      void new CfnResource(stack, "Spoiled", { type: "AWS::S3::Bucket", properties: { NoSuch: 1 } });
+    expect(() => synthesize({}, spoil)).toThrow("NoSuch");
   });
 });
 

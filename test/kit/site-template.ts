@@ -29,7 +29,9 @@ export class SiteTemplate {
   /** `config` is a [[site]] of the configuration file; functions are not bundled. */
   constructor(config: Readonly<Record<string, unknown>> = {}) {
     const site = parseSite({ name: "berlin", account: testAccount, region: testRegion, ...config });
-    const stack = new SiteStack(new App(), site, () => Code.fromInline("// not of this test"));
+    // The CDK's own validation takes three seconds of CPU each time; one test of infra/site-stack.test.ts has it.
+    const app = new App({ builtinCloudFormationValidation: false });
+    const stack = new SiteStack(app, site, () => Code.fromInline("// not of this test"));
     this.template = Template.fromStack(stack);
     const parsed = templateSchema.parse(this.template.toJSON());
     this.#resources = parsed.Resources;
