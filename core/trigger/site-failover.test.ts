@@ -20,6 +20,7 @@ import { VirtualClock } from "../../test/kit/virtual-clock.ts";
 import { monitor } from "./monitor.ts";
 import { triggerPolicySchema } from "./policy.ts";
 import { failOverSite, planSiteFailover } from "./site-failover.ts";
+import { change, findSiteFailover } from "./site-failover-record.ts";
 
 const latest = {
   checkpoint: { kind: "latest" },
@@ -113,6 +114,20 @@ describe("a whole site's failover", () => {
     expect(ended.vpgs.find(({ name }) => name === "ledger")).toMatchObject({ error: { name: "NoCheckpoint" } });
     expect(ended.vpgs.find(({ name }) => name === "books")?.detail).toMatch(/depends on ledger/);
     expect(await berlin.operations()).toHaveLength(3);
+  });
+
+  it("goes by the operation, where one look was refused and another at the same time was not", async () => {
+    const { siteFailoverId } = await berlin.ask();
+    const found = await findSiteFailover(berlin.site, siteFailoverId);
+    if (found === undefined) throw new Error("no record");
+    const refused = { name: "NoCheckpoint", message: "none yet" };
+    const entries = found.record.entries.map((entry) => (entry.name === "db" ? { ...entry, refused } : entry));
+    await berlin.site.table.transact(change({ ...found.record, entries }, found.rev));
+    expect(states(await berlin.ask())).toMatchObject({ db: "running", shop: "pending" });
+    await berlin.reach("db", "BeforeCommit");
+    const view = await berlin.ask();
+    expect(states(view)).toMatchObject({ db: "up", shop: "running" });
+    expect(view.vpgs.find(({ name }) => name === "db")).toMatchObject({ error: null, detail: "" });
   });
 
   it("brings up no more at once than asked", async () => {

@@ -163,7 +163,8 @@ async function standingsOf(
 ): Promise<ReadonlyMap<string, Standing>> {
   const standings = new Map<string, Standing>();
   for (const { name, operationId, refused } of entries) {
-    const operation = refused === null ? await findOperation(site, operationId) : undefined;
+    // Before what was noted: of two that asked at once, one may have been refused.
+    const operation = await findOperation(site, operationId);
     const alone = refused === null ? "pending" : "failed";
     standings.set(name, operation === undefined ? alone : standingInPhase(operation.phase));
   }
@@ -176,8 +177,9 @@ async function view(site: Site, record: records.SiteFailover): Promise<SiteFailo
   const standings = await standingsOf(site, entries);
   const { waits, blocked } = nextStarts(entries, (name) => standings.get(name) ?? "up", concurrency);
   const vpgs: SiteFailoverView["vpgs"] = [];
-  for (const { name, vpgId, priority, dependsOn, operationId, refused } of entries) {
+  for (const { name, vpgId, priority, dependsOn, operationId, ...entry } of entries) {
     const operation = await findOperation(site, operationId);
+    const refused = operation === undefined ? entry.refused : null;
     const standing = blocked.has(name) ? "blocked" : (standings.get(name) ?? "up");
     vpgs.push({
       ...{ name, vpgId, priority, dependsOn, operationId },
