@@ -7,11 +7,12 @@ import { fetchIncident, fetchIncidents, printIncident, printIncidents } from "./
 export function registerApproval(program: Command): void {
   const approval = program
     .command("approval")
-    .description("Answer incidents whose failover waits for an approver. An approval has its incident's id.");
+    .description("Answer incidents whose failover waits for an approver; an approval has its incident's id.");
 
   approval
     .command("list")
     .description("List the incidents that wait for an answer.")
+    .addHelpText("after", "\nExample:\n  farshore approval list\n")
     .action(async (_options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       const waiting = (await fetchIncidents(client(), undefined)).filter(
@@ -22,8 +23,9 @@ export function registerApproval(program: Command): void {
 
   approval
     .command("show")
-    .argument("<id>")
+    .argument("<id>", "the incident's id (farshore incident list)")
     .description("Show what is to be approved: what the site saw and until when it can be answered.")
+    .addHelpText("after", "\nExample:\n  farshore approval show ID\n")
     .action(async (id: string, _options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       const shown = await fetchIncident(client(), id);
@@ -31,14 +33,15 @@ export function registerApproval(program: Command): void {
     });
 
   for (const [verb, decision, description] of [
-    ["approve", "approved", "Let the failover start; it does at the site's next look, if the source is still silent."],
-    ["reject", "rejected", "Close the incident without a failover; the next outage asks again."],
+    ["approve", "approved", "Let the failover start; it does at the site's next look, if the source is still silent"],
+    ["reject", "rejected", "Close the incident without a failover; the next outage asks again"],
   ] as const) {
     approval
       .command(verb)
-      .argument("<id>")
+      .argument("<id>", "the incident's id (farshore incident list)")
       .option("--notes <text>", "for the report", "")
-      .description(`${description} Takes an approver's token.`)
+      .description(`${description}; takes an approver's token.`)
+      .addHelpText("after", `\nExample:\n  farshore approval ${verb} ID --notes "the data centre is dark"\n`)
       .action(async (id: string, { notes }: { readonly notes: string }, command: Command) => {
         const { output, client } = contextOf(command);
         const path = `/v1/incidents/${encodeURIComponent(id)}/approval`;

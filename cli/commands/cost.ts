@@ -45,7 +45,7 @@ export function registerCost(program: Command): void {
     )
     .option("--own-key", "a KMS key of the site's own", false)
     .option("--prices <file>", "JSON with the prices of your region or contract (docs/cost.md)")
-    .description("Estimate what a VPG costs a month on AWS, by service, idle and busy. Nothing is asked of AWS.")
+    .description("Estimate what a VPG costs a month on AWS, by service, idle and busy; nothing is asked of AWS.")
     .addHelpText(
       "after",
       "\nExamples:\n  farshore cost shop\n  farshore cost --change-rate 100KiB --volumes 500GiB --interval 1s\n",

@@ -70,7 +70,7 @@ export function registerEvent(program: Command): void {
     .option("--region <region>", "with --kind health: the region")
     .option("--reason <text>", "what happened")
     .option("--file <file>", "a whole event as EventBridge delivers it, JSON, in place of the other options")
-    .description("Put one event: it raises suspicion. What the site itself sees decides.")
+    .description("Put one event: it raises suspicion, and what the site itself sees decides.")
     .addHelpText(
       "after",
       '\nA protected site\'s name is given as --site NAME; the site to talk to is then FARSHORE_SITE.\n\nExamples:\n  farshore event put --vpg shop --reason "smoke in rack 4"\n  farshore event put --site paris --reason "power is out"\n',

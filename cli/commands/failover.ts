@@ -138,6 +138,10 @@ function registerTest(failover: Command): void {
     )
     .option("--notes <text>", "for the report", "")
     .description("End a test: removes everything it made, tags the checkpoint as tested, stores the report.")
+    .addHelpText(
+      "after",
+      '\nExample:\n  farshore failover test stop shop ID --success yes --notes "orders are all there"\n',
+    )
     .action(
       async (
         vpg: string,
@@ -166,6 +170,7 @@ export function registerFailover(program: Command): void {
     .command("check")
     .argument("<vpg>", "name or id")
     .description("Say what a live failover would do now and what stands in its way; changes nothing.")
+    .addHelpText("after", "\nExample:\n  farshore failover check shop\n")
     .action((vpg: string, _options: unknown, command: Command) => check(contextOf(command), vpg));
 
   failover
@@ -221,6 +226,7 @@ export function registerFailover(program: Command): void {
     .command("commit")
     .argument("<vpg>", "name or id")
     .description("Make the open failover final: the old source is fenced, the recovered volumes become local disks.")
+    .addHelpText("after", "\nExample:\n  farshore failover commit shop\n")
     .action(async (vpg: string, _options: unknown, command: Command) => {
       const context = contextOf(command);
       await decide(context, await openLive(context.client(), vpg), { decision: "commit" }, "Completed");
@@ -230,6 +236,7 @@ export function registerFailover(program: Command): void {
     .command("rollback")
     .argument("<vpg>", "name or id")
     .description("Undo the open failover: recovered VMs stop, protection goes on as it was.")
+    .addHelpText("after", "\nExample:\n  farshore failover rollback shop\n")
     .action(async (vpg: string, _options: unknown, command: Command) => {
       const context = contextOf(command);
       const operation = await openLive(context.client(), vpg);

@@ -53,6 +53,7 @@ export function registerIncident(program: Command): void {
     .command("list")
     .option("--vpg <vpg>", "only of this VPG")
     .description("List incidents, newest first.")
+    .addHelpText("after", "\nExample:\n  farshore incident list --vpg shop\n")
     .action(async ({ vpg }: { readonly vpg?: string }, command: Command) => {
       const { output, client } = contextOf(command);
       const incidents = await fetchIncidents(client(), vpg);
@@ -61,8 +62,9 @@ export function registerIncident(program: Command): void {
 
   incident
     .command("show")
-    .argument("<id>")
-    .description("Show one incident: what was seen, who was told, what was started. Its failover has the same id.")
+    .argument("<id>", "the incident's id (farshore incident list)")
+    .description("Show one incident: what was seen, who was told, what was started; its failover has the same id.")
+    .addHelpText("after", "\nExample:\n  farshore incident show ID\n")
     .action(async (id: string, _options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       const shown = await fetchIncident(client(), id);

@@ -12,6 +12,7 @@ export function registerInit(program: Command): void {
     .command("init")
     .argument("<dir>", "where to write them; made if absent")
     .description("Write commented example files: a VPG, its source gateway and its recovery gateway.")
+    .addHelpText("after", "\nExample:\n  farshore init shop\n")
     .action((dir: string, _options: unknown, command: Command) => {
       const { output } = contextOf(command);
       makeFolders(dir);

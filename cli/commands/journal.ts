@@ -117,10 +117,12 @@ export function registerJournal(program: Command): void {
     .command("verify")
     .argument("<path>", "a site's data directory, or its objects folder")
     .description("Read and check every byte of every VPG's journal.")
+    .addHelpText("after", "\nExample:\n  farshore journal verify /srv/farshore/berlin\n")
     .action((path: string, _options: unknown, command: Command) => verify(contextOf(command).output, path));
   journal
     .command("dump")
     .argument("<file>", "one object below objects/journal/")
     .description("Show what a batch or seal says (--json: every record).")
+    .addHelpText("after", "\nExample:\n  farshore journal dump --json FILE\n")
     .action((file: string, _options: unknown, command: Command) => dump(contextOf(command).output, file));
 }

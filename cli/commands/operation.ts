@@ -13,6 +13,7 @@ export function registerOperation(program: Command): void {
     .option("--vpg <vpg>", "only of this VPG")
     .option("--open", "only those under way")
     .description("List operations, newest first.")
+    .addHelpText("after", "\nExample:\n  farshore operation list --vpg shop --open\n")
     .action(async (options: { readonly vpg?: string; readonly open?: true }, command: Command) => {
       const { output, client } = contextOf(command);
       const query = new URLSearchParams();
@@ -40,8 +41,9 @@ export function registerOperation(program: Command): void {
 
   operation
     .command("show")
-    .argument("<id>")
+    .argument("<id>", "the operation's id (farshore operation list)")
     .description("Show one operation and its steps.")
+    .addHelpText("after", "\nExample:\n  farshore operation show ID\n")
     .action(async (id: string, _options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       const shown = await fetchOperation(client(), id);
@@ -50,8 +52,9 @@ export function registerOperation(program: Command): void {
 
   operation
     .command("watch")
-    .argument("<id>")
+    .argument("<id>", "the operation's id (farshore operation list)")
     .description("Follow an operation until it has ended or waits for a decision.")
+    .addHelpText("after", "\nExample:\n  farshore operation watch ID\n")
     .action(async (id: string, _options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       const shown = await watchOperation(output, client(), id);
@@ -61,8 +64,9 @@ export function registerOperation(program: Command): void {
 
   operation
     .command("retry")
-    .argument("<id>")
+    .argument("<id>", "the operation's id (farshore operation list)")
     .description("Start another attempt of a failed operation; steps that are done are not done again.")
+    .addHelpText("after", "\nExample:\n  farshore operation retry ID\n")
     .action(async (id: string, _options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       const shown = await client().post(`/v1/operations/${encodeURIComponent(id)}/retry`, operationViewSchema);

@@ -62,6 +62,7 @@ export function registerSitePeer(site: Command): void {
     .command("list")
     .option("--offline <dir>", "read a site's data directory instead of asking the site: needs nothing but its bucket")
     .description("List the peers of the site.")
+    .addHelpText("after", "\nExample:\n  farshore site peer list\n")
     .action(async ({ offline }: { readonly offline?: string }, command: Command) => {
       const { output, client } = contextOf(command);
       const peers =
@@ -77,6 +78,7 @@ export function registerSitePeer(site: Command): void {
     .option("--check", "ask it whether it is there and who it is")
     .addOption(peerToken())
     .description("Show one peer.")
+    .addHelpText("after", "\nExample:\n  farshore site peer show paris\n")
     .action(async (name: string, options: ShowOptions, command: Command) => {
       const { output, client } = contextOf(command);
       const shown = await client().get(pathOf(name), peerSchema);
@@ -89,6 +91,7 @@ export function registerSitePeer(site: Command): void {
     .command("remove")
     .argument("<name>", "of the peer")
     .description("Forget a peer that no VPG names as its protected site.")
+    .addHelpText("after", "\nExample:\n  farshore site peer remove paris\n")
     .action(async (name: string, _options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       await client().delete(pathOf(name), z.object({}));

@@ -6,8 +6,15 @@ import { contextOf } from "../context.ts";
 import { columns, result } from "../output.ts";
 import { peerColumns, peerToken } from "./site-peer.ts";
 
+/** What of a site's status decides over the exit status. */
+interface Judged {
+  readonly alerts: readonly unknown[];
+  readonly vpgs: readonly Pick<VpgView, "status">[];
+  readonly gateways: readonly Pick<StatusReply["gateways"][number], "connected">[];
+}
+
 /** 0 good, 1 warning, 2 bad: bad is a VPG that could not be failed over now or a broken promise; a warning wants a look. */
-export function statusExitCode(status: StatusReply): 0 | 1 | 2 {
+export function statusExitCode(status: Judged): 0 | 1 | 2 {
   const bad = status.vpgs.some((vpg) => ["NotMeetingSLA", "RpoNotMeetingSLA"].includes(vpg.status));
   if (bad) return 2;
   const warning =
@@ -37,6 +44,7 @@ export function registerStatus(program: Command): void {
       "after",
       "\nExit status:\n  0  everything is as it should be\n  1  something wants a look\n  2  a VPG does not meet what was promised, or the site does not answer\n",
     )
+    .addHelpText("after", "\nExamples:\n  farshore status\n  farshore status --json | jq .vpgs\n")
     .action(async (options: StatusOptions, command: Command) => {
       const { output, client } = contextOf(command);
       const status = await client()

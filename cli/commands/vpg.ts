@@ -112,6 +112,7 @@ export function registerVpg(program: Command): void {
   vpg
     .command("list")
     .description("List the VPGs of the site.")
+    .addHelpText("after", "\nExample:\n  farshore vpg list --json\n")
     .action(async (_options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       const { vpgs } = await client().get("/v1/vpgs", listSchema);
@@ -128,6 +129,7 @@ export function registerVpg(program: Command): void {
     .command("show")
     .argument("<vpg>", "name or id")
     .description("Show one VPG: status, RPO, checkpoints, replication, volumes.")
+    .addHelpText("after", "\nExample:\n  farshore vpg show shop\n")
     .action(async (name: string, _options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       const view = await client().get(`/v1/vpgs/${encodeURIComponent(name)}`, vpgViewSchema);
@@ -142,6 +144,7 @@ export function registerVpg(program: Command): void {
       .command(verb)
       .argument("<vpg>", "name or id")
       .description(description)
+      .addHelpText("after", `\nExample:\n  farshore vpg ${verb} shop\n`)
       .action(async (name: string, _options: unknown, command: Command) => {
         const { output, client } = contextOf(command);
         const view = await client().post(`/v1/vpgs/${encodeURIComponent(name)}/${verb}`, vpgViewSchema);
@@ -153,6 +156,7 @@ export function registerVpg(program: Command): void {
     .command("delete")
     .argument("<vpg>", "name or id")
     .description("Delete a VPG: its gateway is fenced and its checkpoints can no longer be recovered through the site.")
+    .addHelpText("after", "\nExample:\n  farshore vpg delete shop\n")
     .action(async (name: string, _options: unknown, command: Command) => {
       const context = contextOf(command);
       const client = context.client();

@@ -26,7 +26,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /operations/ID                              [viewer] operationViewSchema
  *   POST   /operations/ID/decision                     [operator] decideSchema → {decision: decisionSchema}
  *   POST   /operations/ID/retry                        [operator] → operationViewSchema
- *   GET    /reports/ID                                 [viewer] the report (core/protection/report.ts)
+ *   GET    /reports/ID                                 [viewer] the report (core/recovery/report.ts)
  *   GET    /peers, /peers/NAME                         [viewer] {peers: peerSchema[]}, peerSchema
  *   POST   /peers                                      [operator] addPeerSchema → peerSchema; DELETE /peers/NAME → {} (core/protection/peer.ts)
  *   POST   /tokens                                     [operator] createTokenSchema → createdTokenSchema
