@@ -8,7 +8,7 @@ import {
   OperationInProgress,
   Transient,
 } from "#core/errors.ts";
-import { toExitCode } from "./exit.ts";
+import { runbookOf, toExitCode } from "./exit.ts";
 
 it.each([
   [new InvalidInput("x"), 2],
@@ -24,4 +24,14 @@ it.each([
 
 it("knows every contract name", () => {
   for (const name of errorNames) expect([1, 2]).toContain(toExitCode(errorFromWire(name, "x")));
+});
+
+it.each([
+  [new Fenced("x"), "docs/runbook.md#fenced"],
+  [new Corrupt("x"), "docs/runbook.md#corrupt"],
+  [new InvalidInput("x"), undefined],
+  [new Transient("x"), undefined],
+  [new Error("x"), undefined],
+])("%s leads to %s", (error, place) => {
+  expect(runbookOf(error)).toBe(place);
 });

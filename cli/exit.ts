@@ -26,3 +26,11 @@ export function toExitCode(error: unknown): number {
       return assertNever(error.kind);
   }
 }
+
+/** Where the runbook says what a person can do about an error; undefined for one whose message is enough. */
+export function runbookOf(error: unknown): string | undefined {
+  if (!(error instanceof FarshoreError)) return undefined;
+  return error.kind === "operator" || error.kind === "corrupt"
+    ? `docs/runbook.md#${error.name.toLowerCase()}`
+    : undefined;
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { CommanderError } from "commander";
 import { FarshoreError } from "#core/errors.ts";
-import { exitCodes, toExitCode } from "./exit.ts";
+import { exitCodes, runbookOf, toExitCode } from "./exit.ts";
 import { makeProgram } from "./program.ts";
 
 // Who reads the output may have seen enough (`farshore … | head`): nothing failed, and nobody is left to tell.
@@ -18,6 +18,8 @@ try {
   } else {
     const name = error instanceof FarshoreError ? `${error.name}: ` : "";
     process.stderr.write(`farshore: ${name}${error instanceof Error ? error.message : String(error)}\n`);
+    const runbook = runbookOf(error);
+    if (runbook !== undefined) process.stderr.write(`What to do: ${runbook}\n`);
     process.exitCode = toExitCode(error);
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { importsOf, read, sources } from "../test/house/sources.ts";
+import { loadedBy, read, sources } from "../test/house/sources.ts";
 
 /**
  * What a site calls of AWS at any time, a failover included. All of it is of a data plane, which stands by itself in its region;
@@ -29,19 +29,6 @@ const calls: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** Sources that functions/ load, themselves included. */
-function reachable(): ReadonlySet<string> {
-  const known = new Set(sources);
-  const seen = new Set<string>();
-  const visit = (path: string): void => {
-    if (seen.has(path) || !known.has(path)) return;
-    seen.add(path);
-    for (const { path: target } of importsOf(path)) if (target !== undefined) visit(target);
-  };
-  for (const path of sources) if (/^functions\/.*(?<!\.test)\.ts$/.test(path)) visit(path);
-  return seen;
-}
-
 /** `client Command` of every SDK command that a source imports. */
 function commandsOf(code: string): string[] {
   const imports = code.matchAll(/import\s*(?:type\s*)?\{([^}]*)\}\s*from\s*"@aws-sdk\/(client-[a-z0-9-]+)"/g);
@@ -52,8 +39,10 @@ function commandsOf(code: string): string[] {
 
 const allowed = new Set(Object.entries(calls).flatMap(([client, names]) => names.map((name) => `${client} ${name}`)));
 
+const handlers = sources.filter((path) => /^functions\/.*(?<!\.test)\.ts$/.test(path));
+
 describe("functions", () => {
-  const used = new Set([...reachable()].flatMap((path) => commandsOf(read(path))));
+  const used = new Set([...loadedBy(handlers)].flatMap((path) => commandsOf(read(path))));
 
   it("call data planes only, so that a failover needs no control plane", () => {
     expect([...used].filter((call) => !allowed.has(call))).toEqual([]);

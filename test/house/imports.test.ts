@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { areaOf, files, importsOf, isTest, read, sources } from "./sources.ts";
+import { areaOf, files, importsOf, isTest, loadedBy, read, sources } from "./sources.ts";
 
 /** What each area may import from; what isn't named here may import nothing of ours. `core <- adapters <- the rest`. */
 const walls: Readonly<Record<string, readonly string[]>> = {
@@ -63,6 +63,12 @@ describe("house: import walls", () => {
       ),
     );
     expect(missing.filter((line) => !line.startsWith("test/house/imports.test.ts"))).toEqual([]);
+  });
+
+  it("keep the deploy suite a customer: nothing that it loads is of functions/ or adapters/", () => {
+    const loaded = loadedBy(sources.filter((path) => path.startsWith("test/deploy/")));
+    expect(loaded.size).toBeGreaterThan(10);
+    expect([...loaded].filter((path) => ["functions", "adapters"].includes(areaOf(path)))).toEqual([]);
   });
 
   it("are not passed by barrels", () => {

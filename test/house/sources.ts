@@ -51,6 +51,19 @@ function resolve(importer: string, name: string): string | undefined {
   return name.startsWith(".") ? posix.join(posix.dirname(importer), name) : undefined;
 }
 
+/** Sources that these ones load, directly or by others, themselves included. */
+export function loadedBy(paths: readonly string[]): ReadonlySet<string> {
+  const known = new Set(sources);
+  const loaded = new Set<string>();
+  const visit = (path: string): void => {
+    if (loaded.has(path) || !known.has(path)) return;
+    loaded.add(path);
+    for (const { path: target } of importsOf(path)) if (target !== undefined) visit(target);
+  };
+  for (const path of paths) visit(path);
+  return loaded;
+}
+
 /** The code without comments and string contents, so that a rule about calls doesn't trip over prose. */
 export function codeOnly(code: string): string {
   return code.replaceAll(/\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'/g, (match) =>

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { errorNames } from "#core/errors.ts";
+import { errorFromWire, errorNames } from "#core/errors.ts";
+import { runbookOf } from "../../cli/exit.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
 import { show, until, vpg } from "../../scripts/demo/stage.ts";
 import { cleanUpStages, type WholeStage, wholeStage } from "../kit/whole-stage.ts";
@@ -121,6 +122,10 @@ describe("the runbook's commands", () => {
       (match) => match[1] ?? "",
     );
     expect(headings).toEqual(headings.toSorted());
+    const links = errorNames.flatMap((name) => runbookOf(errorFromWire(name, "x")) ?? []);
+    const anchors = headings.map((heading) => `docs/runbook.md#${heading.toLowerCase()}`);
+    expect(links.length).toBeGreaterThan(15);
+    expect(links.filter((link) => !anchors.includes(link))).toEqual([]);
     for (const heading of headings) expect(errorNames).toContain(heading);
   });
 });
