@@ -6,6 +6,8 @@ export const infraLimits = {
   sitesMax: 100,
   /** A function's resource policy has at most 20 KB, of which a principal takes two statements of about 400 bytes. */
   principalsMax: 20,
+  /** EventBridge takes so many targets of one rule. */
+  ruleTargetsMax: 5,
   alarmEmailsMax: 10,
   /** An upload in parts that was begun and never ended is billed until somebody aborts it; a layer takes minutes. */
   multipartDays: 2,

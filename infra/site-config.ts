@@ -5,6 +5,7 @@ import { infraLimits as limits } from "./limits.ts";
 
 const accountPattern = /^\d{12}$/;
 const arnPattern = /^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]{1,512}$/;
+const busArnPattern = /^arn:aws[a-z-]*:events:[a-z0-9-]+:\d{12}:event-bus\/[\w./-]{1,256}$/;
 const accountSchema = z.string().regex(accountPattern, "must be an account of 12 digits");
 const isPrincipal = (text: string): boolean => accountPattern.test(text) || arnPattern.test(text);
 /** An AWS account, or one role or user of it. */
@@ -12,17 +13,19 @@ const principalSchema = z
   .string()
   .refine(isPrincipal, "must be an account of 12 digits or the ARN of an IAM role or user");
 
+const nameSchema = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, "must be of a-z, 0-9 and inner hyphens")
+  .max(limits.siteNameCharactersMax);
+const regionSchema = z
+  .string()
+  .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'must be the name of a region, such as "eu-central-1"');
+
 const siteSchema = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, "must be of a-z, 0-9 and inner hyphens")
-    .max(limits.siteNameCharactersMax),
+  name: nameSchema,
   /** Both or none; without them the site goes where the deployer's credentials point. */
-  account: z.string().regex(accountPattern, "must have 12 digits").optional(),
-  region: z
-    .string()
-    .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'must be the name of a region, such as "eu-central-1"')
-    .optional(),
+  account: accountSchema.optional(),
+  region: regionSchema.optional(),
   /** Who encrypts bucket and table: S3 and DynamoDB with their own keys, or one customer key of this site. */
   encryption: z.enum(["service", "kms"]).default("service"),
   /** Operators from the start. */
@@ -45,15 +48,40 @@ const siteSchema = z.strictObject({
   remove_data: z.boolean().default(false),
 });
 
-const fileSchema = z.strictObject({ site: z.array(siteSchema).min(1).max(limits.sitesMax) });
+const forwardSchema = z.strictObject({
+  name: nameSchema,
+  account: accountSchema,
+  region: regionSchema,
+  /** Buses of sites, by their ARNs. */
+  to: z.array(z.string().regex(busArnPattern, "must be the ARN of an event bus")).min(1).max(limits.ruleTargetsMax),
+});
+
+const fileSchema = z.strictObject({
+  site: z.array(siteSchema).min(1).max(limits.sitesMax),
+  forward: z.array(forwardSchema).max(limits.sitesMax).default([]),
+});
 
 /** One site to deploy, by its table in the configuration file. */
 export type SiteConfig = Readonly<z.infer<typeof siteSchema>>;
 
-/** The sites of a configuration file. Throws `InvalidInput` that names the file, the key and what is wrong. */
-export function readSites(file: string): readonly SiteConfig[] {
-  return assertApart(readToml(file, fileSchema).site, file);
+/** A region whose alarms and AWS Health are told to sites elsewhere. */
+export type ForwardConfig = Readonly<z.infer<typeof forwardSchema>>;
+
+/** Everything to deploy, each a stack of its own. */
+export interface DeployConfig {
+  readonly sites: readonly SiteConfig[];
+  readonly forwards: readonly ForwardConfig[];
 }
+
+/** What a configuration file says. Throws `InvalidInput` that names the file, the key and what is wrong. */
+export function readConfig(file: string): DeployConfig {
+  const { site: sites, forward: forwards } = readToml(file, fileSchema);
+  assertApart([...sites, ...forwards.map(({ name, ...rest }) => ({ ...rest, name: forwardName(name) }))], file);
+  return { sites, forwards };
+}
+
+/** What a forward is called among the sites, as its stack is. */
+export const forwardName = (name: string): string => `forward-${name}`;
 
 /** The same of one site given as an object: for tests. */
 export function parseSite(value: unknown): SiteConfig {
@@ -61,14 +89,13 @@ export function parseSite(value: unknown): SiteConfig {
 }
 
 /** Names, because stacks are named after them; and either both or none of account and region. */
-function assertApart(sites: readonly SiteConfig[], file: string): readonly SiteConfig[] {
+function assertApart(stacks: readonly Pick<SiteConfig, "name" | "account" | "region">[], file: string): void {
   const names = new Set<string>();
-  for (const { name, account, region } of sites) {
+  for (const { name, account, region } of stacks) {
     if (names.has(name)) throw new InvalidInput(`${file}: two sites have the name "${name}"`, { field: "name" });
     names.add(name);
     if ((account === undefined) !== (region === undefined)) {
       throw new InvalidInput(`${file}: site "${name}" needs both account and region, or neither`, { field: "region" });
     }
   }
-  return sites;
 }

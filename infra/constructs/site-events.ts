@@ -29,6 +29,12 @@ export interface SiteEventsProps {
   readonly accounts: readonly string[];
 }
 
+/** What AWS says of trouble in a region, on that region's default bus. */
+export const regionTrouble = {
+  source: ["aws.cloudwatch", "aws.health"],
+  detailType: ["CloudWatch Alarm State Change", "AWS Health Event"],
+} satisfies EventPattern;
+
 /** What happens by itself: the schedules, the events that raise suspicion, and the notices that go out to people. */
 export class SiteEvents extends Construct {
   readonly bus: EventBus;
@@ -82,10 +88,7 @@ export class SiteEvents extends Construct {
         targets: [new LambdaTarget(target, { deadLetterQueue: this.deadLetters, retryAttempts: 2, maxEventAge })],
       });
     rule("SiteEvents", this.bus, { source: Match.anythingBut(noticeSource) });
-    rule("RegionEvents", undefined, {
-      source: ["aws.cloudwatch", "aws.health"],
-      detailType: ["CloudWatch Alarm State Change", "AWS Health Event"],
-    });
+    rule("RegionEvents", undefined, regionTrouble);
   }
 
   /** Only what this account put there: others that may put events may not speak for the site. */
