@@ -24,6 +24,8 @@ const storedSchema = z.strictObject({
   lifeMs: z.int().min(1),
   /** The workflow step that waits for the end; null when nobody does. */
   waiter: z.strictObject({ operationId: idSchema, step: z.string() }).nullable(),
+  /** The person who asked, where no operation did. */
+  initiatedBy: z.string().exactOptional(),
   state: z.enum(["pending", "running", "done", "failed"]),
   progress: z.strictObject({ done: z.int(), total: z.int(), unit: z.string() }).nullable(),
   result: z.record(z.string(), z.unknown()).nullable(),
@@ -45,6 +47,7 @@ export interface CommandAsk {
   /** Without a report for so long the command is expired; the default is `commandExpiryMs`. */
   readonly expiresInMs?: number;
   readonly waiter?: { readonly operationId: Id; readonly step: string };
+  readonly initiatedBy?: string;
 }
 
 /**
@@ -65,6 +68,7 @@ export function commandActions(site: Site, gatewayId: Id, ask: CommandAsk): read
     command: { commandId: ask.commandId, createdAt: now, expiresAt: now + lifeMs, body: ask.body },
     lifeMs,
     waiter: ask.waiter === undefined ? null : { operationId: ask.waiter.operationId, step: ask.waiter.step },
+    ...(ask.initiatedBy === undefined ? {} : { initiatedBy: ask.initiatedBy }),
     state: "pending",
     progress: null,
     result: null,

@@ -37,7 +37,7 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
   const recovery = input.recoveryGateway === null ? null : await gatewayNamed(site, input.recoveryGateway);
   const vms = await capturedBy(site, input);
   const vpgId = await reserveName(site, input.name);
-  const definition = definitionSchema.parse({
+  const wanted = definitionSchema.parse({
     formatVersion: 1,
     vpgId,
     revision: 1,
@@ -54,9 +54,10 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     vms: numbered(vms),
     bootDelays: input.bootDelays,
     trigger: input.trigger,
+    initiatedBy: callerText(caller),
   });
-  checkGateways(definition);
-  await writeDefinition(site, definition);
+  checkGateways(wanted);
+  const definition = await writeDefinition(site, wanted);
   const fields: VpgFields = {
     definition,
     term: 1,
@@ -199,15 +200,17 @@ function nameTaken(name: string): InvalidInput {
 }
 
 /**
- * Revision 1, created once. Other settings under a name whose creation was cut off are refused rather than numbered 2: of
- * two askers at the same time only one may define the VPG, also for a later rebuild.
+ * Revision 1, created once, and as it stands: whoever finishes what another began is not who initiated it. Other settings under a
+ * name whose creation was cut off are refused rather than numbered 2: of two askers at the same time only one may define the VPG,
+ * also for a later rebuild.
  */
-async function writeDefinition(site: Site, definition: VpgDefinition): Promise<void> {
+async function writeDefinition(site: Site, definition: VpgDefinition): Promise<VpgDefinition> {
   const key = definitionKey(definition.vpgId, definition.revision);
   const bytes = jsonBytes(definition);
-  if ((await site.objects.put(key, bytes, { ifAbsent: true })) === "created") return;
+  if ((await site.objects.put(key, bytes, { ifAbsent: true })) === "created") return definition;
   const stored = parseStored(definitionSchema, await site.objects.get(key), key);
-  if (Buffer.compare(jsonBytes(stored), bytes) === 0) return;
+  const asHere = { ...stored, initiatedBy: definition.initiatedBy };
+  if (Buffer.compare(jsonBytes(asHere), bytes) === 0) return stored;
   throw new InvalidInput(
     `a VPG named "${definition.name}" was begun with other settings and not finished; ` +
       "ask again with those settings, or choose another name",

@@ -47,6 +47,8 @@ export const definitionSchema = z.strictObject({
   ),
   /** Absent in definitions that are older than triggers. */
   trigger: triggerPolicySchema.prefault({}),
+  /** Who asked for this revision. Absent in definitions that are older than the field. */
+  initiatedBy: z.string().exactOptional(),
 });
 export type VpgDefinition = z.infer<typeof definitionSchema>;
 

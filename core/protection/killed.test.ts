@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { newId } from "#core/ids.ts";
-import type { Site } from "#core/site.ts";
+import { callerText, type Site } from "#core/site.ts";
 import { listed, listedOffline } from "../../test/kit/listing.ts";
 import { Life, mortal } from "../../test/kit/mortal.ts";
 import { makeSite, openAsk, operator, protect, twoVolumes } from "../../test/kit/site.ts";
@@ -99,7 +99,9 @@ describe("killed after any write", () => {
       (site) => createVpg(site, twoVolumes, operator),
       async (site) => {
         const known = await findByRef(site, "shop");
-        const made = known ?? (await createVpg(site, twoVolumes, operator));
+        const made = known ?? (await createVpg(site, twoVolumes, { ...operator, name: "another" }));
+        const initiators = [callerText(operator), "operator:another"];
+        expect(initiators).toContain(made.definition.initiatedBy);
         expect((await listVpgs(site)).map(({ vpgId }) => vpgId)).toEqual([made.vpgId]);
         await assertTableCurrent(site, made);
         const rebuilt = makeSite({ objects: site.objects, table: new SqliteTable(":memory:") });

@@ -14,6 +14,7 @@ import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { type CheckpointSelector, checkpointSelectorSchema } from "#core/protection/operation.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { checkpointView } from "#core/protection/vpg-view.ts";
+import { callerText } from "#core/site.ts";
 import { bodyJson, type HttpResult, json } from "../shared/http.ts";
 import { httpLimits } from "../shared/limits.ts";
 import { type Call, optionalNumber, wholeNumber } from "../shared/router.ts";
@@ -61,7 +62,7 @@ function selectorOf(query: URLSearchParams): CheckpointSelector {
 const tagSchema = z.strictObject({ tag: z.string().min(1).max(limits.tagBytesMax) });
 
 /** Asks the source gateway, of several the coordinator, for a tagged checkpoint; the caller looks at the command until it is done. */
-export async function postCheckpoint({ site, event, param }: Call): Promise<HttpResult> {
+export async function postCheckpoint({ site, event, param, caller }: Call): Promise<HttpResult> {
   const { tag } = parseInput(tagSchema, bodyJson(event, httpLimits.jsonBytesMax));
   if (Buffer.byteLength(tag) > limits.tagBytesMax) {
     throw new InvalidInput(`tag: at most ${limits.tagBytesMax} bytes`, { field: "tag" });
@@ -69,7 +70,8 @@ export async function postCheckpoint({ site, event, param }: Call): Promise<Http
   const { vpgId, definition, role } = await getVpg(site, param("ref"));
   if (role !== "Journal") throw new InvalidInput(`${definition.name} is not replicating to this site`);
   const commandId = `${newId(site.clock, site.random)}.tag`;
-  const ask = { commandId, body: { kind: "tag-checkpoint", vpgId, tag }, expiresInMs: limits.tagExpiryMs } as const;
+  const body = { kind: "tag-checkpoint", vpgId, tag } as const;
+  const ask = { commandId, body, expiresInMs: limits.tagExpiryMs, initiatedBy: callerText(caller) };
   await issueCommand(site, definition.sourceGatewayId, ask);
   return json({ commandId }, 202);
 }

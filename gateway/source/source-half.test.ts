@@ -183,19 +183,24 @@ path = "log.img"
     await replicating();
   });
 
-  it("serves without a grant if told so, and syncs when the site is back", async () => {
-    await site.close();
-    await (await start('start_without_grant = "always"')).ready;
-    const client = await connect("data");
-    await client.write(2 * MiB, random.bytes(100_352));
-    expect(gateway?.status().source?.stream).toBeNull();
-    await site.listen();
-    await replicating();
-    await client.write(9 * MiB, random.bytes(4096));
-    await client.disconnect();
-    await until(() => gateway?.status().source?.stream?.idle === true, "idle");
-    await expectEqual();
-  });
+  it.each(["always", "after 300ms"])(
+    "serves without a grant %s if told so, and syncs when the site is back",
+    async (grant) => {
+      await site.close();
+      const before = performance.now();
+      await (await start(`start_without_grant = "${grant}"`)).ready;
+      if (grant !== "always") expect(performance.now() - before).toBeGreaterThanOrEqual(300);
+      const client = await connect("data");
+      await client.write(2 * MiB, random.bytes(100_352));
+      expect(gateway?.status().source?.stream).toBeNull();
+      await site.listen();
+      await replicating();
+      await client.write(9 * MiB, random.bytes(4096));
+      await client.disconnect();
+      await until(() => gateway?.status().source?.stream?.idle === true, "idle");
+      await expectEqual();
+    },
+  );
 
   it("accepts that the site has regressed, says so, and compares everything", async () => {
     await (await start()).ready;
