@@ -9,7 +9,7 @@ import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { environmentNames } from "#adapters/aws/environment.ts";
 import { noticeDetailType, noticeSource } from "#adapters/aws/notify.ts";
-import { SiteTemplate, statementsOf, testAccount } from "../test/kit/site-template.ts";
+import { SiteTemplate, statementsOf, testAccount, testRegion } from "../test/kit/site-template.ts";
 import { functionSettings, schedules } from "./constructs/function-settings.ts";
 import { functionFolders, machineFolders, root } from "./folders.ts";
 import { parseSite } from "./site-config.ts";
@@ -311,6 +311,24 @@ describe("alarms", () => {
       expect(Metrics).toBeUndefined();
       expect(MetricName).toBeTypeOf("string");
     }
+  });
+});
+
+describe("what a stack shows", () => {
+  it("is a dashboard with every alarm on it", () => {
+    const [{ DashboardName, DashboardBody } = {}, ...others] = site.all("AWS::CloudWatch::Dashboard").values();
+    expect([DashboardName, others]).toEqual([`farshore-berlin-${testRegion}`, []]);
+    const shown = [...String(DashboardBody).matchAll(/:alarm:(\w+)/g)].map(([, id]) => id);
+    expect(shown.sort()).toEqual([...site.all("AWS::CloudWatch::Alarm").keys()].sort());
+  });
+
+  it("is the outputs that docs/aws.md has in its table", () => {
+    const [, chapter = ""] = readFileSync(join(root, "docs/aws.md"), "utf8").split("| output | what for |");
+    const [table = ""] = chapter.split("\n\n");
+    const told = [...table.matchAll(/^\| (.*?) \|/gm)].flatMap(([, names = ""]) =>
+      [...names.matchAll(/`(\w+)`/g)].map(([, name]) => name),
+    );
+    expect(told.sort()).toEqual(Object.keys(template.findOutputs("*")).sort());
   });
 });
 
