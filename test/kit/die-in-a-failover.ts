@@ -1,6 +1,7 @@
 import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { FileObjects } from "#adapters/embedded/objects.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
@@ -8,7 +9,9 @@ import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
 import type { Id } from "#core/ids.ts";
 import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
+import { type OperationKind, operationKinds } from "#core/protection/operation.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
+import { decide } from "#core/recovery/decide.ts";
 import { executionName, findOperation, hasEnded } from "#core/recovery/operation-store.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
 import type { Site } from "#core/site.ts";
@@ -40,11 +43,23 @@ export const effectsFile = (folder: string): string => join(folder, "effects");
 export const effectsIn = (folder: string): readonly string[] =>
   readFileSync(effectsFile(folder), "utf8").split("\n").slice(0, -1);
 
+const asks = {
+  "failover-live": {
+    kind: "failover-live",
+    options: {
+      checkpoint: { kind: "latest" },
+      shutdown: { policy: "none", graceMs: 0 },
+      commitPolicy: { action: "commit", afterMs: 0 },
+    },
+  },
+  "failover-test": { kind: "failover-test", options: { checkpoint: { kind: "latest" } } },
+} as const;
+
 /**
- * Run as a process: `node die-in-a-failover.ts FOLDER N` is a site and a gateway on real files and the real clock, which kills
- * itself with SIGKILL right after the N-th event of its life. Exits when the failover has ended.
+ * Run as a process: `node die-in-a-failover.ts FOLDER KIND N` is a site and a gateway on real files and the real clock, which kills
+ * itself with SIGKILL right after the N-th event of its life. Exits when the operation has ended; a test is stopped once it runs.
  */
-async function live(folder: string, eventsMax: number): Promise<void> {
+async function live(folder: string, kind: OperationKind, eventsMax: number): Promise<void> {
   const durable = await openFolder(folder);
   let events = 0;
   const workflows: EmbeddedWorkflows = new EmbeddedWorkflows({
@@ -63,20 +78,15 @@ async function live(folder: string, eventsMax: number): Promise<void> {
   await workflows.resume();
   const vpg = await getVpg(site, smallShop.name);
   const { recoveryGatewayId } = vpg.definition;
-  await startOperation(site, operator, vpg, {
-    kind: "failover-live",
-    options: {
-      checkpoint: { kind: "latest" },
-      shutdown: { policy: "none", graceMs: 0 },
-      commitPolicy: { action: "commit", afterMs: 0 },
-    },
-    requestId: operationId,
-  });
+  await startOperation(site, operator, vpg, { ...asks[kind], requestId: operationId });
   for (;;) {
     const operation = await findOperation(site, operationId);
     if (operation !== undefined && hasEnded(operation)) {
       const execution = await workflows.describe(operation.kind, executionName(operation));
       if (execution?.status !== "RUNNING") break;
+    }
+    if (operation?.phase === "TestRunning") {
+      await decide(site, operator, operationId, { decision: "stop", success: true });
     }
     if (recoveryGatewayId !== null) await serve(site, recoveryGatewayId, folder);
     await sleep(2);
@@ -95,6 +105,6 @@ async function serve(site: Site, gatewayId: Id, folder: string): Promise<void> {
 }
 
 if (import.meta.main) {
-  const [folder = "", eventsMax = "0"] = process.argv.slice(2);
-  await live(folder, Number(eventsMax));
+  const [folder = "", kind, eventsMax = "0"] = process.argv.slice(2);
+  await live(folder, z.enum(operationKinds).parse(kind), Number(eventsMax));
 }

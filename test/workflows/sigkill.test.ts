@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { listCheckpoints } from "#core/protection/checkpoints.ts";
+import type { OperationKind } from "#core/protection/operation.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { getOperation } from "#core/recovery/operation-store.ts";
 import { readReport } from "#core/recovery/report.ts";
@@ -30,14 +31,20 @@ describe("a site's process on real files", () => {
     await rm(folder, { recursive: true });
   });
 
-  it("that is killed by SIGKILL after every single transition carries the failover to its end", async () => {
+  /** Carries the operation to its end, a life for each event. */
+  function liveAndDie(kind: OperationKind): number {
     let lives = 0;
     for (; lives < livesMax; lives += 1) {
-      const { signal, status, stderr } = spawnSync(process.execPath, [script, folder, "1"], { encoding: "utf8" });
+      const { signal, status, stderr } = spawnSync(process.execPath, [script, folder, kind, "1"], { encoding: "utf8" });
       if (status === 0) break;
       expect({ signal, stderr }).toEqual({ signal: "SIGKILL", stderr: "" });
     }
-    console.info(`${lives} lives ended by SIGKILL`);
+    console.info(`${kind}: ${lives} lives ended by SIGKILL`);
+    return lives;
+  }
+
+  it("that is killed by SIGKILL after every single transition carries the failover to its end", async () => {
+    const lives = liveAndDie("failover-live");
     const durable = await openFolder(folder);
     const site = siteOf(durable);
     const operation = await getOperation(site, operationId);
@@ -49,6 +56,21 @@ describe("a site's process on real files", () => {
     const steps = ["attach-volumes", "boot-group-1", "promote-volumes"];
     expect(effectsIn(folder)).toEqual(steps.map((step) => `${operationId}.1.${step}`));
     expect(lives).toBeGreaterThan(40);
+    durable.table.close();
+  }, 600_000);
+
+  it("and a test of one, which it leaves nothing behind of but its report and tag", async () => {
+    const lives = liveAndDie("failover-test");
+    const durable = await openFolder(folder);
+    const site = siteOf(durable);
+    expect(await getOperation(site, operationId)).toMatchObject({ phase: "Completed", error: null, attempt: 1 });
+    const vpg = await getVpg(site, smallShop.name);
+    expect(vpg).toMatchObject({ role: "Journal", term: 1, operationId: null, openTests: [] });
+    expect(await readReport(site, vpg.vpgId, operationId)).toMatchObject({ phase: "Completed", kind: "failover-test" });
+    expect((await listCheckpoints(site, vpg.vpgId)).checkpoints.map(({ pins }) => pins)).toEqual([0, 0, 0]);
+    const steps = ["attach-volumes", "boot-group-1", "stop-vms", "detach-volumes"];
+    expect(effectsIn(folder)).toEqual(steps.map((step) => `${operationId}.1.${step}`));
+    expect(lives).toBeGreaterThan(30);
     durable.table.close();
   }, 600_000);
 });
