@@ -11,6 +11,7 @@ import { type GatewayConfig, loadGatewayConfig } from "./config.ts";
 import { CommandRunner } from "./control/command-runner.ts";
 import type { CommandHandlers } from "./control/handlers.ts";
 import { HeartbeatLoop } from "./control/heartbeat-loop.ts";
+import { Means } from "./control/means.ts";
 import { type SiteAddress, SiteClient } from "./control/site-client.ts";
 import { HttpJournal } from "./export/http-journal.ts";
 import { openRecoveryHalf } from "./export/recovery-half.ts";
@@ -101,6 +102,8 @@ class Gateway implements RunningGateway {
     this.#commands = commands;
     this.ready = source?.serving ?? Promise.resolve();
     const processId = newId(clock, new SystemRandom());
+    const means = new Means(parts.config.hooks, parts.config.recovery?.directory);
+    void means.refresh();
     this.#heartbeats = new HeartbeatLoop({
       site: parts.site,
       clock,
@@ -111,6 +114,7 @@ class Gateway implements RunningGateway {
         processId,
         streams: [...(source?.streams() ?? [])],
         attachedOperations: [...(recovery?.attachedOperations() ?? [])],
+        means: means.sample(),
       }),
       answered: (answer, number, sent) => {
         source?.told(answer.streams, sent.streams);

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { idSchema, nameSchema } from "#core/ids.ts";
 import { commandSchema } from "#core/protection/command.ts";
 import { volumeSchema } from "#core/protection/definition.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { positionSchema } from "#core/protection/term.ts";
 
 /**
@@ -54,6 +55,16 @@ export const streamStateSchema = z.strictObject({
 });
 export type StreamState = z.infer<typeof streamStateSchema>;
 
+const vmNames = z.array(nameSchema).max(limits.hookVmsMax);
+/** What a gateway has for a failover: hooks, and room for recovered disks. */
+export const gatewayMeansSchema = z.strictObject({
+  /** VMs that have the hook; null when they are too many to tell. */
+  hooks: z.strictObject({ boot: vmNames, shutdown: vmNames, kill: vmNames, status: vmNames }).nullable(),
+  /** Bytes that the recovery directory's file system has left; null without such a directory, or when it can't be asked. */
+  freeBytes: z.int().min(0).nullable(),
+});
+export type GatewayMeans = z.infer<typeof gatewayMeansSchema>;
+
 export const heartbeatSchema = z.strictObject({
   version: z.string().max(40),
   /** The gateway's clock when the state below was sampled; shows the skew, decides nothing. */
@@ -68,6 +79,8 @@ export const heartbeatSchema = z.strictObject({
   streams: z.array(streamStateSchema).max(100),
   /** Operations whose volumes this gateway exports. */
   attachedOperations: z.array(idSchema).max(100),
+  /** What a failover would find at this gateway; absent from older ones. */
+  means: gatewayMeansSchema.optional(),
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 

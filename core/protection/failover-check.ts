@@ -1,11 +1,11 @@
 import type { z } from "zod";
 import type { failoverCheckSchema } from "#core/api/site-api.ts";
 import { FarshoreError, NoCheckpoint } from "#core/errors.ts";
-import type { Id } from "#core/ids.ts";
 import type { Site } from "#core/site.ts";
+import { type CheckLine, hooksLine, line, notGraceful, spaceLine } from "./check-means.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import { resolveCheckpoint } from "./checkpoints.ts";
-import { sourceGatewaysOf } from "./definition.ts";
+import { sourceGatewaysOf, vmsOfGateway } from "./definition.ts";
 import { findGateway, isConnected } from "./gateway-store.ts";
 import { findPhase } from "./operation-phase.ts";
 import { assertTableCurrent } from "./terms.ts";
@@ -13,9 +13,6 @@ import type { VpgRecord } from "./vpg-record.ts";
 import { checkpointView } from "./vpg-view.ts";
 
 export type FailoverCheck = z.infer<typeof failoverCheckSchema>;
-type Line = FailoverCheck["items"][number];
-
-const line = (what: string, state: Line["state"], detail: string): Line => ({ what, state, detail });
 
 /** What a live failover would find now: nothing is changed. Ready when no line is blocked. */
 export async function failoverCheck(site: Site, vpg: VpgRecord): Promise<FailoverCheck> {
@@ -44,7 +41,7 @@ async function newestOf(site: Site, vpg: VpgRecord): Promise<ListedCheckpoint | 
   }
 }
 
-function roleLine({ role, definition }: VpgRecord): Line {
+function roleLine({ role, definition }: VpgRecord): CheckLine {
   if (role === "Journal") return line("protection", "ok", `${definition.name} is protected at this site`);
   return line(
     "protection",
@@ -53,7 +50,7 @@ function roleLine({ role, definition }: VpgRecord): Line {
   );
 }
 
-function checkpointLine(site: Site, checkpoint: ListedCheckpoint | undefined): Line {
+function checkpointLine(site: Site, checkpoint: ListedCheckpoint | undefined): CheckLine {
   if (checkpoint === undefined) {
     return line("checkpoint", "blocked", "none is listed yet; wait until the first sync has ended");
   }
@@ -62,24 +59,32 @@ function checkpointLine(site: Site, checkpoint: ListedCheckpoint | undefined): L
   return line("checkpoint", "ok", detail);
 }
 
-function sourceLines(site: Site, { definition }: VpgRecord): Promise<readonly Line[]> {
+function sourceLines(site: Site, { definition }: VpgRecord): Promise<readonly CheckLine[]> {
   return Promise.all(
     sourceGatewaysOf(definition).map(async ({ gatewayId, name }) => {
-      if (await gatewayConnected(site, gatewayId)) {
-        return line("source", "ok", `gateway ${name} is connected; its VMs can be asked to shut down`);
+      const gateway = await findGateway(site, gatewayId);
+      if (!isConnected(gateway, site.clock.now())) {
+        return line(
+          "source",
+          "warning",
+          `gateway ${name} is silent: --shutdown graceful would fail; none and force go on without it, ` +
+            "and how much was lost stays unknown",
+        );
       }
+      const without = gateway.means === null ? [] : notGraceful(vmsOfGateway(definition, gatewayId), gateway.means);
+      if (without.length === 0)
+        return line("source", "ok", `gateway ${name} is connected; its VMs can be asked to shut down`);
       return line(
         "source",
         "warning",
-        `gateway ${name} is silent: --shutdown graceful would fail; none and force go on without it, ` +
-          "and how much was lost stays unknown",
+        `gateway ${name} is connected; --shutdown graceful would fail: no shutdown and status hooks for ${without.join(", ")}`,
       );
     }),
   );
 }
 
-async function computeLines(site: Site, { definition }: VpgRecord): Promise<readonly Line[]> {
-  const { compute, recoveryGatewayId, recoveryGatewayName } = definition;
+async function computeLines(site: Site, { definition }: VpgRecord): Promise<readonly CheckLine[]> {
+  const { compute, recoveryGatewayId, recoveryGatewayName, vms } = definition;
   if (compute === "none" || recoveryGatewayId === null) {
     return [
       line(
@@ -89,24 +94,19 @@ async function computeLines(site: Site, { definition }: VpgRecord): Promise<read
       ),
     ];
   }
-  const connected = await gatewayConnected(site, recoveryGatewayId);
-  const gateway = connected
-    ? line("compute", "ok", `gateway ${recoveryGatewayName} is connected and will export the recovered volumes`)
-    : line("compute", "blocked", `gateway ${recoveryGatewayName} is silent; start it: farshore gateway run`);
-  const hooks = line(
-    "hooks",
-    "warning",
-    `boot and stop hooks are known to gateway ${recoveryGatewayName} alone; a VM without one is left to you`,
-  );
-  const space = line(
-    "space",
-    "warning",
-    `scratch and promoted disks grow in the state directory of gateway ${recoveryGatewayName}; its free space is not known here`,
-  );
-  return [gateway, hooks, space];
+  const gateway = await findGateway(site, recoveryGatewayId);
+  const name = recoveryGatewayName ?? recoveryGatewayId;
+  const means = gateway?.means ?? null;
+  return [
+    isConnected(gateway, site.clock.now())
+      ? line("compute", "ok", `gateway ${name} is connected and will export the recovered volumes`)
+      : line("compute", "blocked", `gateway ${name} is silent; start it: farshore gateway run`),
+    hooksLine(name, vms, means),
+    spaceLine(name, vms, means),
+  ];
 }
 
-async function operationLine(site: Site, { operationId, openTests }: VpgRecord): Promise<Line> {
+async function operationLine(site: Site, { operationId, openTests }: VpgRecord): Promise<CheckLine> {
   if (operationId !== null) {
     const phase = (await findPhase(site, operationId))?.phase ?? "unknown";
     return line(
@@ -119,7 +119,7 @@ async function operationLine(site: Site, { operationId, openTests }: VpgRecord):
   return line("operation", "ok", tests);
 }
 
-async function tableLine(site: Site, vpg: VpgRecord): Promise<Line> {
+async function tableLine(site: Site, vpg: VpgRecord): Promise<CheckLine> {
   try {
     await assertTableCurrent(site, vpg);
     return line("table", "ok", "the table is as new as the bucket");
@@ -128,8 +128,4 @@ async function tableLine(site: Site, vpg: VpgRecord): Promise<Line> {
     if (!(error instanceof FarshoreError) || error.kind === "retryable") throw error;
     return line("table", "blocked", error.message);
   }
-}
-
-async function gatewayConnected(site: Site, gatewayId: Id): Promise<boolean> {
-  return isConnected(await findGateway(site, gatewayId), site.clock.now());
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type StreamState, streamStateSchema } from "#core/api/gateway-api.ts";
+import { gatewayMeansSchema, type StreamState, streamStateSchema } from "#core/api/gateway-api.ts";
 import type { GatewayView } from "#core/api/site-api.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import { checkStored } from "#core/json.ts";
@@ -18,6 +18,8 @@ export const gatewayFieldsSchema = z.object({
   processId: idSchema,
   streams: z.array(streamStateSchema),
   attachedOperations: z.array(idSchema),
+  /** Of older gateways nothing is known. */
+  means: gatewayMeansSchema.nullable().default(null),
 });
 export type GatewayFields = z.infer<typeof gatewayFieldsSchema>;
 

@@ -25,13 +25,13 @@ export async function acceptHeartbeat(site: Site, caller: Caller, heartbeat: Hea
   const { gatewayId } = caller;
   if (gatewayId === null) throw new Forbidden("only a gateway sends heartbeats");
   const receivedAt = site.clock.now();
-  const { version, processId, streams, attachedOperations, sampledAt } = heartbeat;
+  const { version, processId, streams, attachedOperations, sampledAt, means = null } = heartbeat;
   const knownAt = sampledBy(heartbeat, receivedAt);
   const fields: GatewayFields = {
     lastSeenAt: receivedAt,
     knownAt,
     skewMs: sampledAt - receivedAt,
-    ...{ version, processId, streams, attachedOperations },
+    ...{ version, processId, streams, attachedOperations, means },
   };
   await site.table.transact([{ put: items.gateway(gatewayId), fields: tableFields(fields) }]);
   const vpgs = await vpgsOfGateway(site, gatewayId);

@@ -4,6 +4,8 @@ export const protectionLimits = {
   sourceGatewaysMax: 48,
   /** VMs of one VPG; the field's groups hold tens, and a view command names every volume in one item. */
   vmsMax: 100,
+  /** VMs whose hooks a heartbeat names: those of four full VPGs, some 10 KB. */
+  hookVmsMax: 400,
   /** Volumes of one VPG; volume numbers are 16 bits, never reused. */
   volumesMax: 400,
   /** One volume; keeps byte offsets far inside 2^53 and page numbers in 16 bits. */

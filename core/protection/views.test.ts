@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { beforeEach, describe, expect, it } from "vitest";
-import { heartbeatSchema } from "#core/api/gateway-api.ts";
+import { type GatewayMeans, heartbeatSchema } from "#core/api/gateway-api.ts";
 import { statusReplySchema, vpgViewSchema } from "#core/api/site-api.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { newId } from "#core/ids.ts";
@@ -8,6 +8,7 @@ import { siteStatus } from "#core/recovery/site-status.ts";
 import type { Caller } from "#core/site.ts";
 import { makeSite, openAsk, operator, protect, type TestSite } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
+import { volumesOf } from "./definition.ts";
 import { failoverCheck } from "./failover-check.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
 import { imageHashes } from "./image-hashes.ts";
@@ -27,7 +28,7 @@ let source: Caller;
 let recovery: Caller;
 let stream: Stream;
 
-async function beat(caller: Caller, mode = "replicating"): Promise<void> {
+async function beat(caller: Caller, mode = "replicating", means?: GatewayMeans): Promise<void> {
   const streams =
     caller === recovery
       ? []
@@ -40,7 +41,7 @@ async function beat(caller: Caller, mode = "replicating"): Promise<void> {
         ];
   const processId = newId(site.clock, site.random);
   const heartbeat = { version: "0.1.0", sampledAt: site.clock.now(), processId, attachedOperations: [], streams };
-  await acceptHeartbeat(site, caller, heartbeatSchema.parse(heartbeat));
+  await acceptHeartbeat(site, caller, heartbeatSchema.parse({ ...heartbeat, ...(means && { means }) }));
 }
 
 beforeEach(async () => {
@@ -104,6 +105,21 @@ describe("failoverCheck", () => {
     expect(await states()).toMatchObject({ ready: true, checkpoint: "ok", compute: "ok", source: "warning" });
     await beat(source);
     expect(await states()).toMatchObject({ ready: true, source: "ok", operation: "ok", table: "ok", hooks: "warning" });
+  });
+
+  it("knows of a gateway's hooks and room what its heartbeats tell", async () => {
+    const [vm = "", ...others] = vpg.definition.vms.map(({ name }) => name);
+    const all = [vm, ...others];
+    const bytes = volumesOf(vpg.definition).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const none = { boot: [], shutdown: [], kill: [], status: [] };
+    await beat(recovery, "replicating", { hooks: { ...none, boot: others }, freeBytes: bytes - 1 });
+    await beat(source, "replicating", { hooks: { ...none, shutdown: all }, freeBytes: null });
+    expect(await states()).toMatchObject({ hooks: "warning", space: "warning", source: "warning" });
+    await beat(recovery, "replicating", { hooks: { ...none, boot: all }, freeBytes: bytes });
+    expect(await states()).toMatchObject({ hooks: "warning", space: "ok" });
+    await beat(recovery, "replicating", { hooks: { ...none, boot: all, kill: all }, freeBytes: bytes });
+    await beat(source, "replicating", { hooks: { ...none, shutdown: all, status: all }, freeBytes: null });
+    expect(await states()).toMatchObject({ hooks: "ok", space: "ok", source: "ok" });
   });
 });
 
