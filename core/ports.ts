@@ -118,7 +118,7 @@ export interface ExecutionDescription {
 
 /** Runs the state machines of workflows/. `machine` is the folder's name; `name` is unique for ever per machine. */
 export interface Workflows {
-  /** Idempotent for the same name and input while it runs; a closed name or another input throws `ExecutionAlreadyExists`. `input` is JSON. */
+  /** Idempotent for the same name and input while it runs; a closed name or another input throws `ExecutionAlreadyExists`. `input` is JSON; a machine that isn't there is `NotFound`, or `Transient` where it can only be that the site is not deployed whole. */
   start(machine: string, name: string, input: string): Promise<void>;
   /** Undefined when there is no such execution. */
   describe(machine: string, name: string): Promise<ExecutionDescription | undefined>;

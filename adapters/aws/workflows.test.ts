@@ -54,6 +54,7 @@ describe("on moto", () => {
       const workflows = new StepFunctionsWorkflows({ client, machinePrefix });
       return {
         workflows,
+        unknownMachine: "Transient",
         passTime: (ms) => clock.sleep(ms),
         async ended(machine, name): Promise<ExecutionDescription> {
           for (const until = clock.now() + endedMsMax; clock.now() < until; await clock.sleep(50)) {

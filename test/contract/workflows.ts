@@ -3,6 +3,8 @@ import type { ExecutionDescription, Workflows } from "#core/ports.ts";
 
 export interface WorkflowsUnderTest {
   readonly workflows: Workflows;
+  /** What starting a machine that isn't there is: a wrong name where the machines are the program's own, otherwise a site not deployed whole. */
+  readonly unknownMachine: "NotFound" | "Transient";
   /** Lets this much time pass (virtual where there is such a thing). */
   passTime(ms: number): Promise<void>;
   /** Waits for the execution's end. */
@@ -140,8 +142,8 @@ export function workflowsContract(
     });
 
     it("refuses an unknown machine, a bad name and an input that is not JSON", async () => {
-      const { workflows } = await deploy();
-      await expect(workflows.start("none", "one", "{}")).rejects.toMatchObject({ name: "NotFound" });
+      const { workflows, unknownMachine } = await deploy();
+      await expect(workflows.start("none", "one", "{}")).rejects.toMatchObject({ name: unknownMachine });
       await expect(workflows.start("long", "a b", "{}")).rejects.toMatchObject({ name: "InvalidInput" });
       await expect(workflows.start("long", "one", "{")).rejects.toMatchObject({ name: "InvalidInput" });
       await expect(workflows.start("long", "x".repeat(81), "{}")).rejects.toMatchObject({ name: "InvalidInput" });

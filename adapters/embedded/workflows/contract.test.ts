@@ -7,7 +7,13 @@ import { workflowRun } from "../../../test/kit/workflow-run.ts";
 const make = (file: string) => async (input: WorkflowsContractInput) => {
   const { workflows, clock, ended, close } = workflowRun(input.machines, { functions: input.functions, file });
   await workflows.resume();
-  return { workflows, ended, passTime: (ms: number) => clock.advance(ms), dispose: close };
+  return {
+    workflows,
+    unknownMachine: "NotFound" as const,
+    ended,
+    passTime: (ms: number) => clock.advance(ms),
+    dispose: close,
+  };
 };
 
 workflowsContract("EmbeddedWorkflows in memory", make(":memory:"));
