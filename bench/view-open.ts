@@ -96,7 +96,7 @@ async function openOnce(
   const cpuBefore = process.cpuUsage();
   const source = new HttpJournal({
     routes: {
-      batches: (_, to, cursor) => listBatches(site, vpg, to, cursor),
+      batches: (_, to, page) => listBatches(site, vpg, to, page),
       object: (_, key, range) => readJournalObject(site, vpg, key, range),
     },
     vpgId: vpg.vpgId,

@@ -6,7 +6,7 @@ import { InvalidInput } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { parsePosition } from "#core/journal/position.ts";
 import { volumesOf } from "#core/protection/definition.ts";
-import { HttpJournal, type JournalRoutes } from "../gateway/export/http-journal.ts";
+import { batchQuery, HttpJournal, type JournalRoutes } from "../gateway/export/http-journal.ts";
 import type { CheckpointVolume } from "../gateway/export/view-export.ts";
 import type { Context } from "./context.ts";
 import { openOfflineVpg, resolveOffline } from "./offline.ts";
@@ -103,11 +103,8 @@ function selectorValue(selector: ReturnType<typeof parseSelector>): string {
 
 /** The journal's reads, as the site API has them. */
 const routesOf = (client: SiteClient): JournalRoutes => ({
-  batches: (vpgId: Id, upTo, cursor) => {
-    const query = new URLSearchParams({ session: String(upTo.session), sequence: String(upTo.sequence) });
-    if (cursor !== undefined) query.set("cursor", cursor);
-    return client.get(`/v1/vpgs/${vpgId}/batches?${query}`, batchListSchema);
-  },
+  batches: (vpgId: Id, upTo, page) =>
+    client.get(`/v1/vpgs/${vpgId}/batches?${batchQuery(upTo, page)}`, batchListSchema),
   object: (vpgId, key, range, signal) => {
     const query = range === undefined ? "" : `?offset=${range.offset}&length=${range.length}`;
     return client.octets(`/v1/vpgs/${vpgId}/objects/${key}${query}`, signal);

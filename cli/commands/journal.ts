@@ -1,11 +1,14 @@
 import type { Command } from "commander";
 import { readBounded } from "#adapters/embedded/read-bounded.ts";
+import { sectorBytesMin } from "#core/blocks/geometry.ts";
 import { Corrupt } from "#core/errors.ts";
 import type { BatchEvent, BatchHeader } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
-import { objectBytesMax } from "#core/journal/limits.ts";
+import { decodeLayerPart, isLayerPart } from "#core/journal/decode-layer.ts";
+import { layerPartBytesMax } from "#core/journal/limits.ts";
 import { formatPosition } from "#core/journal/position.ts";
 import { type VerifyReport, verifyJournal } from "#core/journal/verify-journal.ts";
+import { type LayersReport, verifyLayers } from "#core/journal/verify-layers.ts";
 import { formatBytes } from "#core/units.ts";
 import { contextOf } from "../context.ts";
 import { offlineDefinitions, openBucket } from "../offline.ts";
@@ -15,7 +18,7 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
 async function verify(output: Output, path: string): Promise<void> {
   const objects = await openBucket(path);
-  const reports: (VerifyReport & { readonly name: string })[] = [];
+  const reports: (VerifyReport & { readonly name: string; readonly layers: Omit<LayersReport, "problems"> })[] = [];
   for (const { vpgId, definition, damaged } of await offlineDefinitions(objects)) {
     const name = definition?.name ?? vpgId;
     const progress = progressLine(output);
@@ -23,12 +26,13 @@ async function verify(output: Output, path: string): Promise<void> {
       progress.update(`${name}: ${batches} batches, ${formatBytes(bytes)}`),
     );
     progress.end();
-    reports.push({ name, ...report, problems: [...damaged, ...report.problems] });
+    const { problems: ofLayers, ...layers } = await verifyLayers(objects, vpgId);
+    reports.push({ name, ...report, layers, problems: [...damaged, ...report.problems, ...ofLayers] });
   }
   result(output, reports, () => {
     columns(
       output,
-      ["VPG", "SESSIONS", "SEALED", "BATCHES", "BYTES", "CHECKPOINTS", "VOID OBJECTS", "PROBLEMS"],
+      ["VPG", "SESSIONS", "SEALED", "BATCHES", "BYTES", "CHECKPOINTS", "LAYERS", "VOID OBJECTS", "PROBLEMS"],
       reports.map((report) => [
         report.name,
         String(report.sessions),
@@ -36,6 +40,7 @@ async function verify(output: Output, path: string): Promise<void> {
         String(report.batches),
         formatBytes(report.bytes),
         String(report.checkpoints),
+        String(report.layers.layers),
         String(report.voidObjects),
         String(report.problems.length),
       ]),
@@ -82,8 +87,53 @@ function detailOf(event: BatchEvent): string {
   }
 }
 
+/** Everything a part of a layer says, as plain values. */
+function plainLayerPart({ header, sections }: ReturnType<typeof decodeLayerPart>): object {
+  return {
+    kind: "layer",
+    ...header,
+    sections: header.sections.map((place, at) => {
+      const { extents, sources = [] } = sections[at] ?? {};
+      return {
+        ...place,
+        sources,
+        extents: Array.from({ length: extents?.count ?? 0 }, (_, index) => ({
+          kind: extents?.kind[index] === 1 ? "write" : "zero",
+          source: extents?.source[index],
+          sequenceDelta: extents?.sequenceDelta[index],
+          offset: (extents?.sector[index] ?? 0) * sectorBytesMin,
+          length: (extents?.sectors[index] ?? 0) * sectorBytesMin,
+          frame: extents?.frame[index],
+          frameOffset: extents?.frameOffset[index],
+        })),
+      };
+    }),
+  };
+}
+
+function dumpLayerPart(output: Output, bytes: Uint8Array): void {
+  const decoded = decodeLayerPart(bytes);
+  const { header } = decoded;
+  result(output, plainLayerPart(decoded), () => {
+    fields(output, [
+      ["Layer", `part ${header.part} of ${header.layerId}, VPG ${header.vpgId}`],
+      ["Stored", `${formatBytes(header.objectLength)}, header ${formatBytes(header.headerLength)}`],
+      ["Sections", String(header.sections.length)],
+      ["Writes and zeros", String(header.sections.reduce((sum, { extentCount }) => sum + extentCount, 0))],
+    ]);
+    for (const { volume, firstChunk, lastChunk, extentCount, sourceCount } of header.sections) {
+      output.line(`volume ${volume} chunks ${firstChunk} to ${lastChunk}: ${extentCount} of ${sourceCount} batches`);
+    }
+  });
+}
+
 function dump(output: Output, file: string): void {
-  const decoded = decodeObject(readBounded(file, "The journal object", objectBytesMax));
+  const bytes = readBounded(file, "The journal object", layerPartBytesMax);
+  if (isLayerPart(bytes)) {
+    dumpLayerPart(output, bytes);
+    return;
+  }
+  const decoded = decodeObject(bytes);
   if (decoded.kind === "seal") {
     const plain = { kind: "seal", ...decoded.seal };
     result(output, plain, () =>
@@ -121,8 +171,8 @@ export function registerJournal(program: Command): void {
     .action((path: string, _options: unknown, command: Command) => verify(contextOf(command).output, path));
   journal
     .command("dump")
-    .argument("<file>", "one object below objects/journal/")
-    .description("Show what a batch or seal says (--json: every record).")
+    .argument("<file>", "one object below objects/journal/ or objects/layers/")
+    .description("Show what a batch, a seal or a part of a layer says (--json: every record).")
     .addHelpText("after", "\nExample:\n  farshore journal dump --json FILE\n")
     .action((file: string, _options: unknown, command: Command) => dump(contextOf(command).output, file));
 }

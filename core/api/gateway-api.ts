@@ -16,7 +16,8 @@ import { positionSchema } from "#core/protection/term.ts";
  *                                                      header x-farshore-age-ms: ms from the batch's last record to this sending
  *   POST /hashes                                       hashesSchema → octets: 32 bytes of SHA-256 a chunk (or sub-chunk) in the order asked
  *   GET  /vpgs/<vpg>                                   → {definition: definitionSchema}
- *   GET  /vpgs/<vpg>/batches?session=&sequence=&cursor=   → batchListSchema: batches at or before the position, for views
+ *   GET  /vpgs/<vpg>/batches?session=&sequence=&cursor=&manifest=   → batchListSchema: batches at or before the position, for views;
+ *                                                        manifest: 0 for the newest, then the number that the first page came with
  *   GET  /vpgs/<vpg>/objects/<key>?offset=&length=     → octets of a journal object of that VPG
  */
 
@@ -167,4 +168,9 @@ export const batchSummarySchema = z.object({
 });
 export type BatchSummary = z.infer<typeof batchSummarySchema>;
 
-export const batchListSchema = z.object({ batches: z.array(batchSummarySchema), cursor: z.string().optional() });
+export const batchListSchema = z.object({
+  batches: z.array(batchSummarySchema),
+  cursor: z.string().optional(),
+  /** Batches that this manifest's layers stand for are left out; there when a manifest was asked for and there is one. */
+  manifest: z.int().min(1).optional(),
+});

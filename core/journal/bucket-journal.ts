@@ -12,6 +12,7 @@ import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { BatchHeader, ExtentColumns } from "./batch.ts";
 import { JournalFacts } from "./journal-facts.ts";
+import type { LayerSection } from "./layer.ts";
 import { comparePositions, type Position } from "./position.ts";
 import type { SessionClaim } from "./session-claim.ts";
 import { sessionClaims } from "./session-walk.ts";
@@ -118,6 +119,15 @@ export class BucketJournal implements JournalSource {
   async batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]> {
     const refs = this.#touched.get(volume * pageStride + page) ?? [];
     return refs.filter((ref) => comparePositions({ session: ref.session, sequence: ref.firstSequence }, upTo) <= 0);
+  }
+
+  /** None: every batch is read here, so that nothing rests on an index that could be damaged. */
+  async layerSections(): Promise<readonly LayerSection[]> {
+    return [];
+  }
+
+  async layersTouch(): Promise<boolean> {
+    return false;
   }
 
   header(ref: BatchRef): Promise<BatchHeader> {

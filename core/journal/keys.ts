@@ -1,6 +1,7 @@
 import { InvalidInput } from "#core/errors.ts";
 import type { BatchPlace } from "./batch.ts";
-import { batchNumberMax, safeIntegerMax, u32Max } from "./limits.ts";
+import type { LayerPartPlace } from "./layer.ts";
+import { batchNumberMax, layerPartsMax, safeIntegerMax, u32Max } from "./limits.ts";
 import type { Position } from "./position.ts";
 import { isUlid } from "./ulid-bytes.ts";
 
@@ -95,6 +96,23 @@ export function manifestKey(vpgId: string, manifest: number): string {
 export function parseManifestKey(key: string): { vpgId: string; manifest: number } | undefined {
   const parsed = parseNumbered("manifests", 10, u32Max, key);
   return parsed && { vpgId: parsed.vpgId, manifest: parsed.number };
+}
+
+/** Every layer of a VPG, in a manifest or not. */
+export function layersPrefix(vpgId: string): string {
+  return `layers/${id(vpgId)}/`;
+}
+
+/** A part of a layer (R13). The layer's id is new for every attempt to make one. */
+export function layerPartKey({ vpgId, layerId, part }: LayerPartPlace): string {
+  return `${layersPrefix(vpgId)}${id(layerId)}/${padded(part, 6, 0, layerPartsMax)}`;
+}
+
+export function parseLayerPartKey(key: string): LayerPartPlace | undefined {
+  const match = /^layers\/([^/]+)\/([^/]+)\/(\d{6})$/.exec(key);
+  if (match === null) return undefined;
+  const [, vpgId = "", layerId = ""] = match;
+  return isUlid(vpgId) && isUlid(layerId) ? { vpgId, layerId, part: Number(match[3]) } : undefined;
 }
 
 export function annotationPrefix(vpgId: string): string {

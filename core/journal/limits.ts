@@ -71,3 +71,24 @@ export const verifyConcurrency = 4;
 
 /** Problems a verification reports: beyond these, more would not change what to do. */
 export const problemsMax = 1000;
+
+/** Extents of one section of a layer: 96 KiB, and 160 KiB more when each is of another batch. */
+export const sectionExtentsMax = 4096;
+
+/** Sections of one part: its directory, 640 KiB at most, is read whole and kept. */
+export const sectionsMax = 16_384;
+
+/** A part's header: fixed part, directory, CRC32. */
+export const layerHeaderBytesMax = fixedHeaderBytesMax + sectionsMax * 40 + 4;
+
+/** Bytes of a part: more than its builder ever makes, and what one may hold in memory. */
+export const layerPartBytesMax = 64 * 1024 * 1024;
+
+/** Chunks that one section may stand for: its sectors are counted in 32 bits from its first chunk. */
+export const sectionChunksMax = 2 ** 21;
+
+/** Parts of one layer: six digits in their keys. */
+export const layerPartsMax = 999_999;
+
+/** Bytes of a manifest: some 100 a part of a layer and 40 a session. */
+export const manifestBytesMax = 4 * 1024 * 1024;

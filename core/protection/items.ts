@@ -25,6 +25,8 @@ export const items = {
     pk: `vpg#${vpgId}#batches`,
     sk: `${ordinalText(session)}-${sequenceText(lastSequence)}`,
   }),
+  /** Number of the newest manifest (R13), as cache. */
+  manifest: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "manifest" }),
   /** sync-begin, sync-end, close: few, read whole to apply R12. */
   event: (vpgId: Id, session: number, sequence: number): TableKey => ({
     pk: `vpg#${vpgId}#event`,

@@ -1,15 +1,16 @@
 import type { z } from "zod";
 import type { BatchSummary, batchListSchema } from "#core/api/gateway-api.ts";
 import { Forbidden, InvalidInput } from "#core/errors.ts";
-import { parseBatchKey } from "#core/journal/keys.ts";
+import type { Id } from "#core/ids.ts";
+import { parseBatchKey, parseLayerPartKey, parseManifestKey } from "#core/journal/keys.ts";
 import { objectBytesMax } from "#core/journal/limits.ts";
+import { type Manifest, readManifest } from "#core/journal/manifest.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
-import { checkStored } from "#core/json.ts";
 import type { ByteRange } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { batchRowSchema } from "./batch-row.ts";
 import { isSourceGateway } from "./definition.ts";
-import { items } from "./items.ts";
+import { currentManifest } from "./manifests.ts";
+import { type RunPlace, rowsOfRun, runStart } from "./run-rows.ts";
 import { progressOfSessions } from "./session-list.ts";
 import type { VpgRecord } from "./vpg-record.ts";
 
@@ -24,6 +25,13 @@ export function assertMayRead(caller: Caller, { definition }: VpgRecord): void {
 
 const pageItems = 1000;
 
+/** Where a listing of batches goes on, and with whose layers. */
+export interface BatchListPage {
+  readonly cursor?: string | undefined;
+  /** Leaves out what the layers of this manifest stand for; 0: of the newest one, whose number is in the answer. */
+  readonly manifest?: number | undefined;
+}
+
 /**
  * A page of the valid journal's batches whose first sequence is at or before `upTo`, in order of position: for views. Only
  * unbroken runs are told, so that nothing fenced is ever read.
@@ -32,28 +40,45 @@ export async function listBatches(
   site: Site,
   vpg: VpgRecord,
   upTo: Position,
-  cursor?: string,
+  { cursor, manifest: asked }: BatchListPage = {},
 ): Promise<z.infer<typeof batchListSchema>> {
-  const sessions = await progressOfSessions(site, vpg.vpgId);
-  const known = new Map(sessions.map(({ state, progress }) => [state.claim.session, { claim: state.claim, progress }]));
-  const { pk } = items.batch(vpg.vpgId, 0, 0);
-  const page = await site.table.query(pk, cursor === undefined ? { limit: pageItems } : { limit: pageItems, cursor });
+  const manifest = asked === undefined ? undefined : await manifestAsked(site, vpg.vpgId, asked);
+  const told = manifest === undefined ? {} : { manifest: manifest.manifest };
   const batches: BatchSummary[] = [];
-  for (const item of page.items) {
-    const row = checkStored(batchRowSchema, item.fields, "a batch's item");
-    const session = Number(item.sk.split("-")[0]);
-    const facts = known.get(session);
-    if (facts === undefined || row.batch >= facts.progress.batches || row.term !== facts.claim.term) continue;
-    if (comparePositions({ session, sequence: row.firstSequence }, upTo) > 0) return { batches };
-    const { term, batch, firstSequence, lastSequence, bytes, touched } = row;
-    batches.push({ term, session, batch, firstSequence, lastSequence, bytes, touched });
+  const place = cursor === undefined ? undefined : placeOf(cursor);
+  for (const known of await progressOfSessions(site, vpg.vpgId)) {
+    const { session, term } = known.state.claim;
+    if (session > upTo.session) break;
+    if (session < (place?.session ?? 0)) continue;
+    const from = session === place?.session ? place : (manifest?.covered.get(session) ?? runStart);
+    for await (const row of rowsOfRun(site, vpg.vpgId, known, from)) {
+      const { batch, firstSequence, lastSequence, bytes, touched } = row;
+      if (comparePositions({ session, sequence: firstSequence }, upTo) > 0) return { batches, ...told };
+      batches.push({ term, session, batch, firstSequence, lastSequence, bytes, touched });
+      if (batches.length === pageItems) return { batches, cursor: `${session}-${batch + 1}-${lastSequence}`, ...told };
+    }
   }
-  return page.cursor === undefined ? { batches } : { batches, cursor: page.cursor };
+  return { batches, ...told };
 }
+
+/** The last batch that the page before told, read back from its cursor. Throws `InvalidInput`. */
+function placeOf(cursor: string): RunPlace & { readonly session: number } {
+  const [, session, batches, lastSequence] = /^(\d{1,10})-(\d{1,12})-(\d{1,16})$/.exec(cursor) ?? [];
+  if (session === undefined) throw new InvalidInput("not a cursor of this listing", { field: "cursor" });
+  return { session: Number(session), batches: Number(batches), lastSequence: Number(lastSequence) };
+}
+
+function manifestAsked(site: Site, vpgId: Id, number: number): Promise<Manifest | undefined> {
+  return number === 0 ? currentManifest(site, vpgId) : readManifest(site.objects, vpgId, number);
+}
+
+/** The VPG that a key of the journal, its layers and manifests belongs to. */
+const ownerOf = (key: string): string | undefined =>
+  (parseBatchKey(key) ?? parseLayerPartKey(key) ?? parseManifestKey(key))?.vpgId;
 
 /** Bytes of a journal object of this VPG. Throws `InvalidInput` for any other key, `NotFound`. */
 export function readJournalObject(site: Site, vpg: VpgRecord, key: string, range?: ByteRange): Promise<Uint8Array> {
-  if (parseBatchKey(key)?.vpgId !== vpg.vpgId) {
+  if (ownerOf(key) !== vpg.vpgId) {
     throw new InvalidInput(`not a journal object of ${vpg.definition.name}: "${key.slice(0, 128)}"`, { field: "key" });
   }
   const whole = { offset: 0, length: objectBytesMax };

@@ -1,20 +1,23 @@
-import { Corrupt } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
+import type { LayerSection } from "#core/journal/layer.ts";
+import { isCovered, type Manifest } from "#core/journal/manifest.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
-import { checkStored } from "#core/json.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
 import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
+import { LayerIndex } from "#core/recovery/layer-index.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { Site } from "#core/site.ts";
-import { type BatchRow, batchRowSchema } from "./batch-row.ts";
-import { items } from "./items.ts";
+import type { BatchRow } from "./batch-row.ts";
 import { protectionLimits as limits } from "./limits.ts";
+import { currentManifest } from "./manifests.ts";
+import { type RunPlace, rowsOfRun, runStart } from "./run-rows.ts";
 import { type KnownSession, progressOfSessions } from "./session-list.ts";
 
 /**
- * A VPG's journal at its own site: the table's rows say which batches touch a page, the bucket holds them. The index is
- * kept and grows by what came since; only unbroken runs are in it.
+ * A VPG's journal at its own site: layers index its old batches, the table's rows say which newer ones touch a page, the bucket
+ * holds them all. What is kept in memory of rows grows by what came since and shrinks by what layers took; only unbroken runs
+ * are in it.
  */
 export class TableJournal implements JournalSource {
   readonly #site: Site;
@@ -22,14 +25,18 @@ export class TableJournal implements JournalSource {
   readonly #stored: StoredBatches;
   /** `<volume>-<page>` to its batches, in order of position. */
   readonly #touched = new Map<string, BatchRef[]>();
-  /** Session to the number of its batches that are indexed, and the last one's last sequence. */
-  readonly #indexed = new Map<number, { readonly batches: number; readonly lastSequence: number }>();
+  /** Session to how much of it is indexed. */
+  readonly #indexed = new Map<number, RunPlace>();
   #growing: Promise<void> = Promise.resolve();
+  readonly #layers: LayerIndex;
+  /** Only ever replaced by a later one: what `#touched` left out for one is in the layers of all that follow. */
+  #manifest: Manifest | undefined;
 
   constructor(site: Site, vpgId: Id) {
     this.#site = site;
     this.#vpgId = vpgId;
     this.#stored = new StoredBatches(site.objects, vpgId);
+    this.#layers = new LayerIndex(site.objects, vpgId);
   }
 
   async batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]> {
@@ -39,8 +46,19 @@ export class TableJournal implements JournalSource {
       () => this.#grow(),
     );
     await this.#growing;
-    const refs = this.#touched.get(`${volume}-${page}`) ?? [];
+    const name = `${volume}-${page}`;
+    const refs = (this.#touched.get(name) ?? []).filter((ref) => !isCovered(this.#manifest, ref));
+    if (refs.length > 0) this.#touched.set(name, refs);
+    else this.#touched.delete(name);
     return refs.filter((ref) => comparePositions({ session: ref.session, sequence: ref.firstSequence }, upTo) <= 0);
+  }
+
+  layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]> {
+    return this.#layers.sections(this.#manifest, volume, chunk);
+  }
+
+  layersTouch(volume: number, firstChunk: number, lastChunk: number): Promise<boolean> {
+    return this.#layers.touches(this.#manifest, volume, firstChunk, lastChunk);
   }
 
   header(ref: BatchRef): Promise<BatchHeader> {
@@ -52,29 +70,18 @@ export class TableJournal implements JournalSource {
   }
 
   async #grow(): Promise<void> {
+    this.#manifest = await currentManifest(this.#site, this.#vpgId, this.#manifest);
     for (const known of await progressOfSessions(this.#site, this.#vpgId)) await this.#growSession(known);
   }
 
-  async #growSession({ state, progress }: KnownSession): Promise<void> {
-    const { session } = state.claim;
-    const { pk } = items.batch(this.#vpgId, session, 0);
-    const to = items.batch(this.#vpgId, session, progress.lastSequence + 1).sk;
-    let { batches: next, lastSequence } = this.#indexed.get(session) ?? { batches: 0, lastSequence: 0 };
-    while (next < progress.batches) {
-      const from = items.batch(this.#vpgId, session, lastSequence + 1).sk;
-      const page = await this.#site.table.query(pk, { from, to, limit: limits.rowsPerRead });
-      for (const item of page.items) {
-        const row = checkStored(batchRowSchema, item.fields, "a batch's item");
-        lastSequence = row.lastSequence;
-        // Behind the run's end, though its sequence is not: void.
-        if (row.batch >= progress.batches) continue;
-        if (row.batch !== next) throw new Corrupt(`the table lacks batch ${next} of session ${session}`, { session });
-        this.#enter(session, row);
-        next += 1;
-        this.#indexed.set(session, { batches: next, lastSequence });
-      }
-      if (page.items.length === 0)
-        throw new Corrupt(`the table lacks batch ${next} of session ${session}`, { session });
+  async #growSession(known: KnownSession): Promise<void> {
+    const { session } = known.state.claim;
+    const indexed = this.#indexed.get(session) ?? runStart;
+    const covered = this.#manifest?.covered.get(session) ?? runStart;
+    const from = indexed.batches > covered.batches ? indexed : covered;
+    for await (const row of rowsOfRun(this.#site, this.#vpgId, known, from)) {
+      this.#enter(session, row);
+      this.#indexed.set(session, { batches: row.batch + 1, lastSequence: row.lastSequence });
     }
   }
 

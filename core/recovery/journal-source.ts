@@ -1,4 +1,5 @@
 import type { BatchHeader } from "#core/journal/batch.ts";
+import type { LayerSection } from "#core/journal/layer.ts";
 import type { Position } from "#core/journal/position.ts";
 
 /** Enough to find and read a batch of a VPG's journal. */
@@ -14,13 +15,17 @@ export interface BatchRef {
   readonly headerLength?: number;
 }
 
-/** Where a view reads from: the site's table knows which batches touch a page, the bucket holds them. */
+/** Where a view reads from: layers index old batches, the site's table knows which newer ones touch a page, the bucket holds them all. */
 export interface JournalSource {
   /**
-   * Batches of valid journal that have a write or zero of this volume in this page (1 GiB), and whose first sequence is
-   * at or before `upTo`; in order of position. More than needed does no harm.
+   * Batches of valid journal that are in no layer, have a write or zero of this volume in this page (1 GiB), and whose first
+   * sequence is at or before `upTo`; in order of position. More than needed does no harm.
    */
   batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]>;
+  /** Sections of layers that may have the chunk (512 KiB, counted from the volume's start), in any order. */
+  layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]>;
+  /** Whether any section of a layer may reach one of these chunks, both inclusive. */
+  layersTouch(volume: number, firstChunk: number, lastChunk: number): Promise<boolean>;
   /** Throws `Corrupt` when the stored header is not that of this batch. */
   header(ref: BatchRef): Promise<BatchHeader>;
   /** Stored bytes of a frame. */

@@ -24,8 +24,14 @@ export const frameCacheBytes = 64 * 1024 * 1024;
 /** Page indexes kept by a view: 21 to 25 bytes an extent, so about ten million extents. */
 export const pageCacheBytes = 256 * 1024 * 1024;
 
-/** Resolved chunk maps kept by a view, 4 KiB each: 16 MiB cover 2 GiB of volume. */
-export const chunkMapCacheBytes = 16 * 1024 * 1024;
+/** What shows of chunks, kept by a view: 13 bytes a run, so 16 MiB cover about 4 GiB of volume in runs of 4 KiB. */
+export const chunkCacheBytes = 16 * 1024 * 1024;
+
+/** Directories of layers' parts kept by a reader: some 150 bytes a section, so about 400 sections' a part of 10^6 extents. */
+export const layerDirectoryCacheBytes = 32 * 1024 * 1024;
+
+/** Decoded sections of layers kept by a reader: 60 to 300 KiB each. */
+export const layerSectionCacheBytes = 64 * 1024 * 1024;
 
 /** Extents of one page: a page index above it needs compaction first (`LimitExceeded`). */
 export const pageExtentsMax = 2 ** 26;

@@ -3,7 +3,8 @@ import { chunkBytes, pageBytes, sectorsPerChunk } from "#core/blocks/geometry.ts
 import { decodeHeader } from "#core/journal/decode.ts";
 import type { Position } from "#core/journal/position.ts";
 import { patterned, type SampleBatch, sampleBatch } from "../../test/kit/batches.ts";
-import { type PageIndex, PageIndexBuilder, zeroSector } from "./page-index.ts";
+import { ChunkPainter, type ChunkRuns } from "./chunk-painter.ts";
+import { type PageIndex, PageIndexBuilder } from "./page-index.ts";
 
 function indexOf(page: number, upTo: Position, ...batches: readonly SampleBatch[]): PageIndex {
   const builder = new PageIndexBuilder(0, page, upTo);
@@ -43,11 +44,16 @@ describe("a page index", () => {
       write(1, 5 * chunkBytes - 512, 1024),
     ];
     const index = indexOf(0, end, ...extents.map((extent, at) => ({ session: at + 1, extents: [extent] })));
-    const first = index.resolve(0);
-    expect([...(first ?? [])].slice(0, 4)).toEqual([zeroSector, 2, zeroSector, zeroSector]);
-    expect([1, 2, 3, 6, 7, 8].map((chunk) => index.resolve(chunk))).toEqual(Array.from({ length: 6 }, () => undefined));
-    expect(index.resolve(4)?.[sectorsPerChunk - 1]).toBe(4);
-    expect(index.resolve(5)?.[0]).toBe(4);
+    const runs = (chunk: number): ChunkRuns => {
+      const painter = new ChunkPainter();
+      index.paint(chunk, painter);
+      return painter.runs();
+    };
+    expect(runs(0)).toMatchObject({ count: 1, sector: Uint16Array.of(1), sectors: Uint16Array.of(1) });
+    expect([...runs(0).batch, ...runs(4).batch, ...runs(5).batch]).toEqual([2, 4, 4]);
+    expect([1, 2, 3, 6, 7, 8].map((chunk) => runs(chunk).count)).toEqual([0, 0, 0, 0, 0, 0]);
+    expect([...runs(4).sector, ...runs(5).sector]).toEqual([sectorsPerChunk - 1, 0]);
+    expect([...runs(4).frameOffset, ...runs(5).frameOffset]).toEqual([0, 512]);
   });
 
   it("takes at most 32 bytes for each of many records", () => {

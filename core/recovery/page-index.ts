@@ -2,10 +2,8 @@ import { chunksPerPage, pageBytes, sectorBytesMin, sectorsPerChunk } from "#core
 import { LimitExceeded } from "#core/errors.ts";
 import { type BatchHeader, extentKinds } from "#core/journal/batch.ts";
 import type { Position } from "#core/journal/position.ts";
+import type { ChunkPainter } from "./chunk-painter.ts";
 import { pageExtentsMax } from "./limits.ts";
-
-/** In a chunk map: no extent reaches this sector, or the newest is a zero. */
-export const zeroSector = -1;
 
 /** In `PageIndex.frame`: the extent is a zero. Frame numbers stay below 64. */
 const zeroFrame = 0xff;
@@ -15,7 +13,7 @@ const narrowChunksMax = 2;
 
 /**
  * Which extents show in one page (1 GiB) of a volume as of a position. Columns in order of position, bucketed by chunk;
- * 21 to 25 bytes an extent. A chunk is resolved to sectors when it is first read.
+ * 21 to 25 bytes an extent. A chunk is painted when it is first read.
  */
 export class PageIndex {
   /** First sector in the page. */
@@ -80,40 +78,24 @@ export class PageIndex {
     return this.count * 17 + (this.#list.length + this.#wide.length + this.#heads.length) * 4;
   }
 
-  /**
-   * Per sector of chunk `chunk` of the page, the newest extent that covers it or `zeroSector`; undefined when the whole
-   * chunk reads as zeros. Paints from the newest and stops when no sector is open: deep history costs what shows of it.
-   */
-  resolve(chunk: number): Int32Array | undefined {
+  /** Hands the painter what the page has of its chunk `chunk`, from the newest on, until it is done. */
+  paint(chunk: number, painter: ChunkPainter): void {
     let narrow = (this.#heads[chunk + 1] ?? 0) - 1;
     const narrowEnd = this.#heads[chunk] ?? 0;
     let wide = this.#wide.length - 1;
-    if (narrow < narrowEnd && wide < 0) return undefined;
-    const open = -2;
-    const map = new Int32Array(sectorsPerChunk).fill(open);
     const chunkStart = chunk * sectorsPerChunk;
-    let left = sectorsPerChunk;
-    let data = false;
-    while (left > 0 && (narrow >= narrowEnd || wide >= 0)) {
+    while (!painter.done && (narrow >= narrowEnd || wide >= 0)) {
       const nearest = narrow >= narrowEnd ? (this.#list[narrow] ?? 0) : -1;
       const widest = wide >= 0 ? (this.#wide[wide] ?? 0) : -1;
       const extent = Math.max(nearest, widest);
       if (extent === nearest) narrow -= 1;
       else wide -= 1;
-      const first = Math.max(0, (this.start[extent] ?? 0) - chunkStart);
-      const end = Math.min(sectorsPerChunk, (this.start[extent] ?? 0) + (this.sectors[extent] ?? 0) - chunkStart);
-      const zero = this.frame[extent] === zeroFrame;
-      for (let sector = first; sector < end; sector += 1) {
-        if (map[sector] !== open) continue;
-        map[sector] = zero ? zeroSector : extent;
-        left -= 1;
-        data ||= !zero;
-      }
+      const first = (this.start[extent] ?? 0) - chunkStart;
+      const sectors = this.sectors[extent] ?? 0;
+      const frame = this.frame[extent] ?? 0;
+      if (frame === zeroFrame) painter.zero(first, sectors);
+      else painter.write(first, sectors, this.batch[extent] ?? 0, frame, this.frameOffset[extent] ?? 0);
     }
-    if (!data) return undefined;
-    if (left > 0)
-      for (let sector = 0; sector < sectorsPerChunk; sector += 1) if (map[sector] === open) map[sector] = zeroSector;
-    return map;
   }
 
   #firstChunk(extent: number): number {

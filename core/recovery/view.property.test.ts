@@ -96,7 +96,7 @@ it("a view shows at every marker what replaying the records in order gives", asy
               volume,
               sizeBytes,
               upTo: { session, sequence },
-              ...(small ? { pageCacheBytes: 1, chunkMapCacheBytes: 5000 } : {}),
+              ...(small ? { pageCacheBytes: 1, chunkCacheBytes: 5000 } : {}),
             });
             await expectReads(view, image, ranges);
             if (sequence === expected.at(-1)?.sequence) await expectStreams(view, image);

@@ -23,6 +23,8 @@ function counted(source: JournalSource): JournalSource & { headers: number; fram
       counts.lists += 1;
       return source.batchesTouching(...args);
     },
+    layerSections: (volume: number, chunk: number) => source.layerSections(volume, chunk),
+    layersTouch: (volume: number, first: number, last: number) => source.layersTouch(volume, first, last),
     header: (...args: Parameters<JournalSource["header"]>) => {
       counts.headers += 1;
       return source.header(...args);
@@ -165,6 +167,8 @@ describe("a view", () => {
     let failures = 3;
     const source: JournalSource = {
       batchesTouching: (volume, page, to) => journal.batchesTouching(volume, page, to),
+      layerSections: () => journal.layerSections(),
+      layersTouch: () => journal.layersTouch(),
       header: (ref) => {
         failures -= 1;
         return failures > 0 ? Promise.reject(new Transient("not now")) : journal.header(ref);

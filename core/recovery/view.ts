@@ -3,11 +3,13 @@ import { InvalidInput } from "#core/errors.ts";
 import { framesMax } from "#core/journal/limits.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { ByteRange } from "#core/ports.ts";
+import { ChunkPainter, type ChunkRuns, weightOfRuns } from "./chunk-painter.ts";
 import { concurrently } from "./concurrently.ts";
 import type { JournalReader } from "./journal-reader.ts";
-import { chunkMapCacheBytes, fetchConcurrency, pageCacheBytes } from "./limits.ts";
+import { chunkCacheBytes, fetchConcurrency, pageCacheBytes } from "./limits.ts";
 import { LoadingCache } from "./loading-cache.ts";
-import { type PageIndex, PageIndexBuilder, zeroSector } from "./page-index.ts";
+import { type PageIndex, PageIndexBuilder } from "./page-index.ts";
+import { paintSections } from "./paint-sections.ts";
 
 export interface ViewOptions {
   readonly reader: JournalReader;
@@ -17,7 +19,7 @@ export interface ViewOptions {
   /** Everything at or before it is in the image. */
   readonly upTo: Position;
   readonly pageCacheBytes?: number;
-  readonly chunkMapCacheBytes?: number;
+  readonly chunkCacheBytes?: number;
 }
 
 /** Bytes that lie together in one frame and show together in the volume. */
@@ -32,12 +34,10 @@ export interface VisibleRun {
   readonly frameOffset: number;
 }
 
-/** Chunk map of a chunk that reads as zeros. */
-const zeroChunk = new Int32Array(0);
-
 /**
  * A volume as it stood at a position, read lazily: opening costs nothing, the first touch of a page (1 GiB) reads the
- * headers of the batches that touch it, and reads decode only the frames that show. Safe for concurrent readers.
+ * headers of the batches that touch it and are in no layer, the first touch of a chunk the sections of the layers that have
+ * it, and reads decode only the frames that show. Safe for concurrent readers.
  */
 export class View {
   readonly sizeBytes: number;
@@ -45,7 +45,7 @@ export class View {
   readonly reader: JournalReader;
   readonly #upTo: Position;
   readonly #pages: LoadingCache<PageIndex>;
-  readonly #maps: LoadingCache<Int32Array>;
+  readonly #chunks: LoadingCache<ChunkRuns>;
 
   constructor(options: ViewOptions) {
     this.reader = options.reader;
@@ -53,7 +53,7 @@ export class View {
     this.sizeBytes = options.sizeBytes;
     this.#upTo = options.upTo;
     this.#pages = new LoadingCache(options.pageCacheBytes ?? pageCacheBytes, (page) => page.bytes);
-    this.#maps = new LoadingCache(options.chunkMapCacheBytes ?? chunkMapCacheBytes, (map) => map.byteLength + 64);
+    this.#chunks = new LoadingCache(options.chunkCacheBytes ?? chunkCacheBytes, weightOfRuns);
   }
 
   /**
@@ -118,19 +118,31 @@ export class View {
 
   /** True when no extent reaches the page, so that all its chunks may be passed over. */
   async isEmptyPage(page: number): Promise<boolean> {
-    return (await this.#page(page)).count === 0;
+    if ((await this.#page(page)).count > 0) return false;
+    const first = page * chunksPerPage;
+    return !(await this.reader.source.layersTouch(this.volume, first, first + chunksPerPage - 1));
   }
 
   /** What shows between `from` and `to`, which lie in one chunk, ascending; the rest reads as zeros. */
   async runsOf(from: number, to: number): Promise<VisibleRun[]> {
     const chunk = Math.floor(from / chunkBytes);
+    const runs = this.#chunks.peek(chunk) ?? (await this.#chunks.get(chunk, () => this.#paint(chunk)));
+    return runsIn(runs, chunk * chunkBytes, from, to);
+  }
+
+  /**
+   * Newest by position: no batch outside the layers is older than what they have of its volume. The page is asked for first:
+   * what a layer takes in between stands in both.
+   */
+  async #paint(chunk: number): Promise<ChunkRuns> {
+    const painter = new ChunkPainter();
     const page = Math.floor(chunk / chunksPerPage);
-    const chunkInPage = chunk - page * chunksPerPage;
-    const map =
-      this.#maps.peek(chunk) ??
-      (await this.#maps.get(chunk, async () => (await this.#page(page)).resolve(chunkInPage) ?? zeroChunk));
-    if (map.length === 0) return [];
-    return runsIn(await this.#page(page), map, page * pageBytes, chunkInPage, from, to);
+    (await this.#page(page)).paint(chunk - page * chunksPerPage, painter);
+    if (!painter.done) {
+      const sections = await this.reader.source.layerSections(this.volume, chunk);
+      paintSections(sections, chunk, this.#upTo, painter, (source) => this.reader.numberOf(source));
+    }
+    return painter.runs();
   }
 
   async *#dataPieces(from: number, to: number): AsyncGenerator<ByteRange> {
@@ -187,35 +199,22 @@ export function copyRun(run: VisibleRun, raw: Uint8Array, target: Uint8Array, ta
   target.set(raw.subarray(run.frameOffset, run.frameOffset + run.length), run.offset - targetOffset);
 }
 
-function runsIn(
-  index: PageIndex,
-  map: Int32Array,
-  pageStart: number,
-  chunkInPage: number,
-  from: number,
-  to: number,
-): VisibleRun[] {
-  const runs: VisibleRun[] = [];
-  const chunkStart = pageStart + chunkInPage * chunkBytes;
-  const sectorEnd = Math.ceil((to - chunkStart) / sectorBytesMin);
-  let sector = Math.floor((from - chunkStart) / sectorBytesMin);
-  while (sector < sectorEnd) {
-    const extent = map[sector] ?? zeroSector;
-    const first = sector;
-    do sector += 1;
-    while (sector < sectorEnd && map[sector] === extent);
-    if (extent === zeroSector) continue;
-    const offset = Math.max(from, chunkStart + first * sectorBytesMin);
-    const extentStart = pageStart + (index.start[extent] ?? 0) * sectorBytesMin;
-    runs.push({
-      offset,
-      length: Math.min(to, chunkStart + sector * sectorBytesMin) - offset,
-      batch: index.batch[extent] ?? 0,
-      frame: index.frame[extent] ?? 0,
-      frameOffset: (index.frameOffset[extent] ?? 0) + (offset - extentStart),
+function runsIn(runs: ChunkRuns, chunkStart: number, from: number, to: number): VisibleRun[] {
+  const visible: VisibleRun[] = [];
+  for (let run = 0; run < runs.count; run += 1) {
+    const start = chunkStart + (runs.sector[run] ?? 0) * sectorBytesMin;
+    const offset = Math.max(from, start);
+    const length = Math.min(to, start + (runs.sectors[run] ?? 0) * sectorBytesMin) - offset;
+    if (start >= to) break;
+    if (length <= 0) continue;
+    visible.push({
+      ...{ offset, length },
+      batch: runs.batch[run] ?? 0,
+      frame: runs.frame[run] ?? 0,
+      frameOffset: (runs.frameOffset[run] ?? 0) + (offset - start),
     });
   }
-  return runs;
+  return visible;
 }
 
 function pushTo<T>(lists: Map<number, T[]>, key: number, item: T): void {

@@ -5,7 +5,7 @@ import { getVpg } from "#core/protection/vpg-store.ts";
 import { type HttpResult, json, octets } from "./http.ts";
 import { type Call, optionalNumber, wholeNumber } from "./router.ts";
 
-/** `GET …/vpgs/{ref}/batches?session=&sequence=&cursor=`, the same for gateways and operators. */
+/** `GET …/vpgs/{ref}/batches?session=&sequence=&cursor=&manifest=`, the same for gateways and operators. */
 export async function getBatches({ site, caller, param, query }: Call): Promise<HttpResult> {
   const vpg = await getVpg(site, param("ref"));
   assertMayRead(caller, vpg);
@@ -13,7 +13,8 @@ export async function getBatches({ site, caller, param, query }: Call): Promise<
     session: wholeNumber(query.get("session") ?? "", "session"),
     sequence: wholeNumber(query.get("sequence") ?? "", "sequence"),
   };
-  return json(await listBatches(site, vpg, upTo, query.get("cursor") ?? undefined));
+  const page = { cursor: query.get("cursor") ?? undefined, manifest: optionalNumber(query, "manifest") };
+  return json(await listBatches(site, vpg, upTo, page));
 }
 
 /** `GET …/vpgs/{ref}/objects/{key+}?offset=&length=`. */

@@ -18,6 +18,7 @@ import type { Position } from "#core/journal/position.ts";
 import type { ByteRange } from "#core/ports.ts";
 import type { CommandReport } from "#core/protection/command.ts";
 import { definitionSchema, type VpgDefinition } from "#core/protection/definition.ts";
+import { type BatchPage, batchQuery } from "../export/http-journal.ts";
 import { hashesTimeoutMs, replyBytesMax, requestTimeoutMs, uploadTimeoutMs } from "../limits.ts";
 
 export interface SiteAddress {
@@ -117,9 +118,8 @@ export class SiteClient {
   }
 
   /** One page of the batches at or before a position. */
-  batches(vpgId: Id, upTo: Position, cursor?: string, signal?: AbortSignal): Promise<z.infer<typeof batchListSchema>> {
-    const query = new URLSearchParams({ session: String(upTo.session), sequence: String(upTo.sequence) });
-    if (cursor !== undefined) query.set("cursor", cursor);
+  batches(vpgId: Id, upTo: Position, page: BatchPage, signal?: AbortSignal): Promise<z.infer<typeof batchListSchema>> {
+    const query = batchQuery(upTo, page);
     return this.#json(batchListSchema, { method: "GET", path: `/vpgs/${vpgId}/batches?${query}`, signal });
   }
 

@@ -7,19 +7,41 @@ import type { BatchSummary, batchListSchema } from "#core/api/gateway-api.ts";
 import { LimitExceeded } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
+import type { LayerSection } from "#core/journal/layer.ts";
+import { type Manifest, readManifest } from "#core/journal/manifest.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
-import type { ByteRange, Clock, Random } from "#core/ports.ts";
+import type { ByteRange, Clock, Objects, Random } from "#core/ports.ts";
 import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
+import { LayerIndex } from "#core/recovery/layer-index.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import { retry } from "#core/retry.ts";
 import { journalRetry, summariesMax } from "./limits.ts";
 
 /** What it asks of a site; `SiteClient` has it. */
 export interface JournalRoutes {
-  /** One page of the batches at or before a position. */
-  batches(vpgId: Id, upTo: Position, cursor?: string, signal?: AbortSignal): Promise<z.infer<typeof batchListSchema>>;
+  /** One page of the batches at or before a position, without those that the layers of a manifest stand for. */
+  batches(vpgId: Id, upTo: Position, page: BatchPage, signal?: AbortSignal): Promise<z.infer<typeof batchListSchema>>;
   /** A journal object of the VPG, or a range of it cut to its end. */
   object(vpgId: Id, key: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array>;
+}
+
+/** Which page of a listing of batches. */
+export interface BatchPage {
+  /** What the page before said of the next one. */
+  readonly cursor?: string | undefined;
+  /**
+   * 0 asks for the newest, the pages that follow ask for the one that the first came with. When that came without (the journal
+   * has no layers, or the site is older), they ask for none: what one page leaves out for layers, all must.
+   */
+  readonly manifest?: number | undefined;
+}
+
+/** The query of `GET …/batches`. */
+export function batchQuery(upTo: Position, { cursor, manifest }: BatchPage): URLSearchParams {
+  const query = new URLSearchParams({ session: String(upTo.session), sequence: String(upTo.sequence) });
+  if (manifest !== undefined) query.set("manifest", String(manifest));
+  if (cursor !== undefined) query.set("cursor", cursor);
+  return query;
 }
 
 export interface HttpJournalOptions {
@@ -35,31 +57,33 @@ export interface HttpJournalOptions {
 
 export class HttpJournal implements JournalSource {
   readonly #options: HttpJournalOptions;
+  readonly #objects: Pick<Objects, "get">;
   readonly #stored: StoredBatches;
-  #index: Promise<SummaryIndex> | undefined;
+  readonly #layers: LayerIndex;
+  #index: Promise<LoadedIndex> | undefined;
 
   constructor(options: HttpJournalOptions) {
     this.#options = options;
     const { routes, vpgId, signal } = options;
-    this.#stored = new StoredBatches(
-      { get: (key, range) => this.#patiently(() => routes.object(vpgId, key, range, signal)) },
-      vpgId,
-    );
+    this.#objects = { get: (key, range) => this.#patiently(() => routes.object(vpgId, key, range, signal)) };
+    this.#stored = new StoredBatches(this.#objects, vpgId);
+    this.#layers = new LayerIndex(this.#objects, vpgId);
   }
 
-  /** The first call reads the summaries of all batches up to the position. */
+  /** The first call reads the summaries of all batches up to the position that are in no layer. */
   async batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]> {
     if (comparePositions(upTo, this.#options.upTo) > 0) {
       throw new TypeError("a view reaches beyond its journal's position");
     }
-    this.#index ??= this.#load();
-    try {
-      return (await this.#index).touching(volume, page, upTo);
-    } catch (error) {
-      // The next one asks again.
-      this.#index = undefined;
-      throw error;
-    }
+    return (await this.#loaded()).batches.touching(volume, page, upTo);
+  }
+
+  async layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]> {
+    return this.#layers.sections((await this.#loaded()).manifest, volume, chunk);
+  }
+
+  async layersTouch(volume: number, firstChunk: number, lastChunk: number): Promise<boolean> {
+    return this.#layers.touches((await this.#loaded()).manifest, volume, firstChunk, lastChunk);
   }
 
   header(ref: BatchRef): Promise<BatchHeader> {
@@ -70,23 +94,45 @@ export class HttpJournal implements JournalSource {
     return this.#stored.frame(ref, header, index);
   }
 
-  async #load(): Promise<SummaryIndex> {
+  async #loaded(): Promise<LoadedIndex> {
+    this.#index ??= this.#load();
+    try {
+      return await this.#index;
+    } catch (error) {
+      // The next one asks again.
+      this.#index = undefined;
+      throw error;
+    }
+  }
+
+  async #load(): Promise<LoadedIndex> {
     const { routes, vpgId, upTo, signal } = this.#options;
-    const index = new SummaryIndex();
-    let cursor: string | undefined;
-    do {
-      const from = cursor;
-      const page = await this.#patiently(() => routes.batches(vpgId, upTo, from, signal));
-      for (const summary of page.batches) index.add(summary);
-      cursor = page.cursor;
-    } while (cursor !== undefined);
-    return index;
+    const batches = new SummaryIndex();
+    let next: BatchPage = { manifest: 0 };
+    for (;;) {
+      const asked = next;
+      const page = await this.#patiently(() => routes.batches(vpgId, upTo, asked, signal));
+      for (const summary of page.batches) batches.add(summary);
+      next = { cursor: page.cursor, manifest: page.manifest };
+      if (page.cursor === undefined) break;
+    }
+    const { manifest } = next;
+    return {
+      batches,
+      manifest: manifest === undefined ? undefined : await readManifest(this.#objects, vpgId, manifest),
+    };
   }
 
   #patiently<T>(ask: () => Promise<T>): Promise<T> {
     const { clock, random, signal } = this.#options;
     return retry(clock, random, journalRetry, ask, signal);
   }
+}
+
+/** The manifest, and the batches that its layers don't stand for. */
+interface LoadedIndex {
+  readonly batches: SummaryIndex;
+  readonly manifest: Manifest | undefined;
 }
 
 /** Which batches touch which page; about 50 bytes a batch and 4 bytes a page that it touches. */

@@ -14,10 +14,15 @@ export const createOnceAreas = [
   "reports",
   "peers",
 ] as const;
+/** Created once too, but made from batches and made again from them: a compactor that comes second deletes what it stored. */
+export const derivedAreas = ["layers"] as const;
 /** A person who makes a token anew replaces the old one. */
 export const replacedAreas = ["tokens"] as const;
 
-export type BucketArea = (typeof createOnceAreas)[number] | (typeof replacedAreas)[number];
+export type BucketArea =
+  | (typeof createOnceAreas)[number]
+  | (typeof derivedAreas)[number]
+  | (typeof replacedAreas)[number];
 
 /** The one object outside of any area: who the site is. Created once. */
 export const identityObject = "site.json";

@@ -11,6 +11,8 @@ export interface FunctionSettings {
   /** Areas of the bucket. */
   readonly reads: readonly BucketArea[];
   readonly creates: readonly BucketArea[];
+  /** Areas in which it may delete what it created. */
+  readonly deletes?: readonly BucketArea[];
   readonly machines: readonly MachineUse[];
   /** Puts notices for people onto the site's bus. */
   readonly notifies?: true;
@@ -34,9 +36,12 @@ const task = {
 /** What checkpoints are derived from. */
 const journal = ["journal", "sessions"] as const;
 
+/** What views and hashes of old batches are found by. */
+const layers = ["manifests", "layers"] as const;
+
 /**
  * Every function by its folder. Permissions are the least that a function's work needs: the table of this site is everybody's,
- * the bucket by area, state machines by use. Concurrency is set aside (422 of an account's 1000 by default, so that two sites
+ * the bucket by area, state machines by use. Concurrency is set aside (423 of an account's 1000 by default, so that two sites
  * fit one region) for what a flood of batches must not starve; the tasks of failovers share what is left.
  */
 export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
@@ -55,7 +60,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 1024,
     timeoutSeconds: 170,
     reservedConcurrency: 100,
-    reads: [...journal, "terms", "deleted-vpgs"],
+    reads: [...journal, ...layers, "terms", "deleted-vpgs"],
     creates: ["journal", "sessions"],
     machines: ["answer"],
     url: "gateways",
@@ -66,7 +71,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 1024,
     timeoutSeconds: 60,
     reservedConcurrency: 20,
-    reads: [...journal, "terms", "vpgs", "deleted-vpgs", "reports", "peers"],
+    reads: [...journal, ...layers, "terms", "vpgs", "deleted-vpgs", "reports", "peers"],
     creates: ["journal", "terms", "vpgs", "deleted-vpgs", "decisions", "tokens", "peers"],
     machines: ["start", "describe", "answer"],
     url: "people",
@@ -90,6 +95,17 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     machines: ["start", "describe"],
     notifies: true,
     because: "one at a time, as the reconciler; it looks at every VPG of the site and starts what triggers made ready",
+  },
+  "compact-journal": {
+    memoryMiB: 1024,
+    timeoutSeconds: 600,
+    reservedConcurrency: 1,
+    reads: [...journal, ...layers],
+    creates: layers,
+    deletes: ["layers"],
+    machines: [],
+    because:
+      "one at a time: a second one's work would be thrown away; it begins nothing after four minutes, and the longest merge takes less than the rest; sorting a layer's index and putting its part together take some 150 MiB",
   },
   "receive-event": { ...task, timeoutSeconds: 60, because: "notes an event on the VPGs that it concerns" },
   "await-decision": { ...task, machines: ["answer"], because: "keeps a token" },
@@ -118,5 +134,6 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
 /** Functions that a schedule invokes, a line each; each is told how often. */
 export const schedules: Readonly<Record<string, { readonly everyMinutes: number; readonly because: string }>> = {
   reconciler: { everyMinutes: 1, because: "EventBridge's shortest rate: an orphaned operation waits no longer" },
+  "compact-journal": { everyMinutes: 1, because: "at a batch in 5 s a layer is due every 80 s" },
   "site-monitor": { everyMinutes: 1, because: "EventBridge's shortest rate: a lost source is seen no later" },
 };

@@ -4,7 +4,7 @@ import type { IKey } from "aws-cdk-lib/aws-kms";
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 import { infraLimits } from "../limits.ts";
-import { createOnceAreas, identityObject } from "./bucket-areas.ts";
+import { type BucketArea, createOnceAreas, derivedAreas, identityObject } from "./bucket-areas.ts";
 
 export interface JournalBucketProps {
   /** The site's own key; without one S3 encrypts with its keys. */
@@ -45,11 +45,8 @@ export class JournalBucket extends Construct {
     });
   }
 
-  /** Objects that are created once. */
-  #createdOnce(): string[] {
-    return [...createOnceAreas.map((area) => `${area}/*`), identityObject].map((keys) =>
-      this.bucket.arnForObjects(keys),
-    );
+  #objectsOf(areas: readonly BucketArea[]): string[] {
+    return [...areas.map((area) => `${area}/*`), identityObject].map((keys) => this.bucket.arnForObjects(keys));
   }
 
   /**
@@ -62,7 +59,7 @@ export class JournalBucket extends Construct {
       effect: Effect.DENY,
       principals: [new AnyPrincipal()],
       actions: ["s3:PutObject"],
-      resources: this.#createdOnce(),
+      resources: this.#objectsOf([...createOnceAreas, ...derivedAreas]),
       conditions: { Null: { "s3:if-none-match": "true" }, Bool: { "s3:ObjectCreationOperation": "true" } },
     });
   }
@@ -74,7 +71,7 @@ export class JournalBucket extends Construct {
       effect: Effect.DENY,
       principals: [new AnyPrincipal()],
       actions: ["s3:DeleteObject", "s3:DeleteObjectVersion"],
-      resources: this.#createdOnce(),
+      resources: this.#objectsOf(createOnceAreas),
     });
   }
 }

@@ -81,7 +81,7 @@ export class SiteFunctions extends Construct {
     });
   }
 
-  #statements({ reads, creates, machines, notifies }: FunctionSettings): PolicyStatement[] {
+  #statements({ reads, creates, deletes, machines, notifies }: FunctionSettings): PolicyStatement[] {
     const { bucket, table, key } = this.#props;
     const allow = (actions: string[], resources: string[]): PolicyStatement =>
       new PolicyStatement({ actions, resources });
@@ -92,6 +92,14 @@ export class SiteFunctions extends Construct {
       allow(["s3:ListBucket"], [bucket.bucketArn]),
       // The first function that runs gives the site its identity.
       allow(["s3:PutObject"], [this.#identity(), ...creates.map((area) => this.#objects(area))]),
+      ...(deletes === undefined
+        ? []
+        : [
+            allow(
+              ["s3:DeleteObject"],
+              deletes.map((area) => this.#objects(area)),
+            ),
+          ]),
       ...machines.map((use) => allow([...machineActions[use]], this.#machineResources(use))),
       ...(notifies === undefined ? [] : [allow(["events:PutEvents"], [busArn(this, this.#props.site)])]),
       ...(key === undefined ? [] : [allow(["kms:Decrypt", "kms:GenerateDataKey"], [key.keyArn])]),

@@ -4,7 +4,7 @@ import type { Id } from "#core/ids.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
 import type { ByteRange, Objects } from "#core/ports.ts";
-import type { JournalRoutes } from "../../gateway/export/http-journal.ts";
+import type { BatchPage, JournalRoutes } from "../../gateway/export/http-journal.ts";
 
 /** A bucket's journal as a site's routes would give it: two batches a page, and with failures as told. */
 export class BucketRoutes implements JournalRoutes {
@@ -17,7 +17,7 @@ export class BucketRoutes implements JournalRoutes {
     this.#objects = objects;
   }
 
-  async batches(vpgId: Id, upTo: Position, cursor = "0") {
+  async batches(vpgId: Id, upTo: Position, { cursor = "0" }: BatchPage) {
     this.#enter(`batches ${cursor}`);
     const all = await this.#summaries(vpgId, upTo);
     const from = Number(cursor);

@@ -1,0 +1,255 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
+import { SqliteTable } from "#adapters/embedded/table.ts";
+import { FaultPlan } from "#adapters/faulty/fault-plan.ts";
+import { FaultyObjects } from "#adapters/faulty/faulty-objects.ts";
+import { FaultyTable } from "#adapters/faulty/faulty-table.ts";
+import { isRetryable } from "#core/errors.ts";
+import { layersPrefix } from "#core/journal/keys.ts";
+import { formatPosition, type Position } from "#core/journal/position.ts";
+import { listAll } from "#core/list-all.ts";
+import { ingestBatch } from "#core/protection/ingest.ts";
+import { listBatches, readJournalObject } from "#core/protection/journal-reads.ts";
+import { newestManifest } from "#core/protection/manifests.ts";
+import { openSession } from "#core/protection/open-session.ts";
+import { rebuildTable } from "#core/protection/rebuild.ts";
+import { TableJournal } from "#core/protection/table-journal.ts";
+import { JournalReader } from "#core/recovery/journal-reader.ts";
+import type { JournalSource } from "#core/recovery/journal-source.ts";
+import { View } from "#core/recovery/view.ts";
+import type { Site } from "#core/site.ts";
+import { HttpJournal } from "../../gateway/export/http-journal.ts";
+import { Life, mortal } from "../../test/kit/mortal.ts";
+import { SeededRandom } from "../../test/kit/seeded-random.ts";
+import { makeSite, openAsk, type ProtectedVpg, protect, twoVolumes } from "../../test/kit/site.ts";
+import { type SampleWrite, Stream } from "../../test/kit/stream.ts";
+import { compactJournal } from "./compact.ts";
+import { compactionLimits as limits } from "./limits.ts";
+
+// A failure prints its seed: SEED=n npx vitest run --project unit core/compaction/compact.property.test.ts
+const seed = Number(process.env["SEED"] ?? Date.now() & 0x7fffffff);
+
+const noon = Date.UTC(2030, 0, 1, 12);
+const sizes = twoVolumes.vms.flatMap(({ volumes }) => volumes.map(({ sizeBytes }) => sizeBytes));
+
+interface Instant {
+  readonly position: Position;
+  /** Each volume's first bytes, where all writes go, by plain replay. */
+  readonly images: readonly Buffer[];
+}
+
+/** A chunk and a bit at the start of each volume take all writes: many versions of few places. */
+const imageBytes = 512 * 1024 + 64 * 1024;
+
+/** A source gateway that writes and checkpoints at random, with what every checkpoint must hold. */
+class Source {
+  readonly instants: Instant[] = [];
+  readonly #site: Site;
+  readonly #protected: ProtectedVpg;
+  readonly #random: SeededRandom;
+  readonly #images = sizes.map(() => Buffer.alloc(imageBytes));
+  #stream: Stream | undefined;
+  #time = noon;
+
+  constructor(site: Site, made: ProtectedVpg, random: SeededRandom) {
+    this.#site = site;
+    this.#protected = made;
+    this.#random = random;
+  }
+
+  async open(): Promise<void> {
+    const { vpg, source } = this.#protected;
+    const { session: lastSession = 0, batch = 0 } = this.#stream ?? {};
+    const ask = openAsk(this.#site, vpg.vpgId, { lastSession, acknowledgedBatch: batch - 1 });
+    this.#stream = new Stream(vpg.vpgId, await openSession(this.#site, source, ask));
+    await ingestBatch(this.#site, source, this.#stream.synced());
+  }
+
+  async write(batches: number): Promise<void> {
+    const stream = this.#stream;
+    if (stream === undefined) throw new Error("no session");
+    for (let count = 0; count < batches; count += 1) {
+      const marked = this.#random.chance(0.6);
+      this.#time += 5000;
+      const writes = Array.from({ length: this.#random.below(12) + (marked ? 0 : 1) }, () => this.#write(stream));
+      const events = marked ? [{ kind: "marker" as const, time: this.#time, tag: "" }] : [];
+      await ingestBatch(this.#site, this.#protected.source, stream.next(writes, events, this.#time));
+      if (!marked) continue;
+      const position = { session: stream.session, sequence: stream.sequence };
+      this.instants.push({ position, images: this.#images.map((image) => Buffer.from(image)) });
+    }
+  }
+
+  #write({ volumes }: Stream): SampleWrite {
+    const at = this.#random.below(volumes.length);
+    const sectors = imageBytes / 512;
+    const first = this.#random.below(this.#random.chance(0.5) ? 40 : sectors);
+    const length = Math.min(1 + this.#random.below(48), sectors - first) * 512;
+    const bytes = Buffer.alloc(length, this.#random.bytes(600));
+    bytes.copy(this.#images[at] ?? Buffer.alloc(0), first * 512);
+    return { volume: volumes[at]?.volume ?? 0, offset: first * 512, bytes };
+  }
+}
+
+async function expectInstant(source: JournalSource, made: ProtectedVpg, instant: Instant): Promise<void> {
+  const reader = new JournalReader(source);
+  const volumes = made.vpg.definition.vms.flatMap((vm) => vm.volumes);
+  for (const [at, { volume, sizeBytes }] of volumes.entries()) {
+    const view = new View({ reader, volume, sizeBytes, upTo: instant.position });
+    const read = Buffer.alloc(imageBytes, 0xee);
+    await view.read(0, read);
+    const same = Buffer.compare(read, instant.images[at] ?? Buffer.alloc(0)) === 0;
+    expect(same, `volume ${volume} at ${formatPosition(instant.position)}`).toBe(true);
+  }
+}
+
+/** As a recovery gateway reads a checkpoint. */
+function overHttp(site: Site, { vpg }: ProtectedVpg, upTo: Position): JournalSource {
+  const routes = {
+    batches: (_: string, to: Position, page: Parameters<typeof listBatches>[3]) => listBatches(site, vpg, to, page),
+    object: (_: string, key: string, range?: Parameters<typeof readJournalObject>[3]) =>
+      readJournalObject(site, vpg, key, range),
+  };
+  return new HttpJournal({ routes, vpgId: vpg.vpgId, upTo, clock: site.clock, random: site.random });
+}
+
+/** About `most` of the instants, the first and the last among them, as the site reads them and as a recovery gateway does. */
+async function expectInstants(site: Site, made: ProtectedVpg, { instants }: Source, most = 12): Promise<void> {
+  const journal = new TableJournal(site, made.vpg.vpgId);
+  const step = Math.max(1, Math.floor(instants.length / most));
+  for (const [index, instant] of instants.entries()) {
+    if (index % step !== 0 && index < instants.length - 2) continue;
+    await expectInstant(journal, made, instant);
+    await expectInstant(overHttp(site, made, instant.position), made, instant);
+  }
+}
+
+async function keysOf(objects: MemoryObjects, prefix: string): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const { key } of listAll(objects, prefix)) keys.push(key);
+  return keys;
+}
+
+async function namedKeys(site: Site, { vpg }: ProtectedVpg): Promise<string[]> {
+  const manifest = await newestManifest(site, vpg.vpgId);
+  return (manifest?.layers ?? []).flatMap(({ layerId, parts }) =>
+    parts.map((_, part) => `${layersPrefix(vpg.vpgId)}${layerId}/${String(part).padStart(6, "0")}`),
+  );
+}
+
+async function begin(worldSeed: number) {
+  const [objects, table] = [new MemoryObjects(), new SqliteTable(":memory:")];
+  const site = makeSite({ objects, table });
+  const made = await protect(site);
+  const source = new Source(site, made, new SeededRandom(worldSeed));
+  await source.open();
+  return { objects, table, site, made, source };
+}
+
+/** A process of the same site. */
+const another = ({ objects, table }: { objects: MemoryObjects; table: SqliteTable }, ownSeed: number) =>
+  makeSite({ objects, table, seed: ownSeed });
+
+describe("compaction", () => {
+  it("shows at every checkpoint what replaying the writes gives, through faults and sessions, to views old and new", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+        fc.array(fc.tuple(fc.constantFrom("write", "write", "compact", "session"), fc.integer({ min: 1, max: 40 })), {
+          minLength: 3,
+          maxLength: 12,
+        }),
+        async (worldSeed, script) => {
+          const world = await begin(worldSeed);
+          const { objects, table, site, made, source } = world;
+          const plan = new FaultPlan({
+            seed: worldSeed,
+            rates: {
+              put: { failBefore: 0.1, lostReply: 0.1 },
+              transact: { lostReply: 0.1 },
+              get: { failBefore: 0.03 },
+            },
+          });
+          const faulty = { objects: new FaultyObjects(objects, plan), table: new FaultyTable(table, plan) };
+          // Lives through all of it, so its index and caches are of many manifests.
+          const old = new TableJournal(site, made.vpg.vpgId);
+          for (const [index, [kind, count]] of script.entries()) {
+            if (kind === "write") await source.write(count);
+            if (kind === "session") await source.open();
+            if (kind === "compact") {
+              await compactJournal(makeSite({ ...faulty, seed: 100 + index }), made.vpg.vpgId).catch(
+                (error: unknown) => {
+                  if (!isRetryable(error)) throw error;
+                },
+              );
+            }
+            for (const instant of source.instants.slice(-2)) await expectInstant(old, made, instant);
+          }
+          plan.heal();
+          await source.write(2 * limits.layerBatchesMin);
+          await compactJournal(another(world, 7), made.vpg.vpgId);
+          expect((await namedKeys(site, made)).length).toBeGreaterThan(0);
+          await expectInstants(site, made, source);
+
+          const rebuilt = makeSite({ objects, table: new SqliteTable(":memory:") });
+          await rebuildTable(rebuilt);
+          await expectInstants(rebuilt, made, source, 2);
+        },
+      ),
+      { numRuns: 5, seed },
+    );
+  }, 120_000);
+
+  it("killed after any call changes no image, and the next run finishes", async () => {
+    let calls = 0;
+    for (let deaths = 1; ; deaths += 1) {
+      const world = await begin(deaths);
+      const { objects, table, site, made, source } = world;
+      for (let layers = 0; layers < limits.mergeLayersMin; layers += 1) {
+        await source.write(limits.layerBatchesMin);
+        if (layers < limits.mergeLayersMin - 1) await compactJournal(another(world, 2 + layers), made.vpg.vpgId);
+      }
+      const life = new Life();
+      let left = deaths;
+      const onCall = () => {
+        left -= 1;
+        if (left === 0) life.kill();
+      };
+      const dying = makeSite({ objects: mortal(objects, life, onCall), table: mortal(table, life, onCall), seed: 77 });
+      const outcome = await life.race(compactJournal(dying, made.vpg.vpgId));
+      await expectInstants(site, made, source, 2);
+      const after = await compactJournal(another(world, 99), made.vpg.vpgId);
+      expect(after.lost).toBe(false);
+      await expectInstants(site, made, source, 2);
+      calls = deaths;
+      if (outcome !== "killed") break;
+    }
+    // The last manifest, and the layer of layers before it, are behind more calls than these.
+    expect(calls).toBeGreaterThan(25);
+  }, 120_000);
+
+  it("of two at once one wins, and the other leaves nothing behind", async () => {
+    const world = await begin(5);
+    const { objects, site, made, source } = world;
+    await source.write(limits.layerBatchesMin);
+    const outcomes = await Promise.all([3, 4].map((own) => compactJournal(another(world, own), made.vpg.vpgId)));
+    expect(outcomes.map(({ lost }) => lost).sort()).toEqual([false, true]);
+    expect(await keysOf(objects, layersPrefix(made.vpg.vpgId))).toEqual(await namedKeys(site, made));
+    await expectInstants(site, made, source);
+  });
+
+  it("keeps few layers, whatever the length of the history", async () => {
+    const world = await begin(6);
+    const { made, source } = world;
+    let most = 0;
+    for (let round = 0; round < 20; round += 1) {
+      await source.write(limits.layerBatchesMin);
+      const { layers, lost } = await compactJournal(another(world, 10 + round), made.vpg.vpgId);
+      expect(lost).toBe(false);
+      most = Math.max(most, layers);
+    }
+    // Up to three of each of three sizes.
+    expect(most).toBeLessThanOrEqual(3 * (limits.mergeLayersMin - 1));
+  });
+});

@@ -1,0 +1,150 @@
+import { type Id, newId } from "#core/ids.ts";
+import {
+  type BatchRange,
+  type Manifest,
+  type ManifestFields,
+  type ManifestLayer,
+  manifestOf,
+} from "#core/journal/manifest.ts";
+import { commitManifest, newestManifest } from "#core/protection/manifests.ts";
+import { listVpgs } from "#core/protection/vpg-store.ts";
+import type { Site } from "#core/site.ts";
+import { writeBatchesAsLayer } from "./batch-extents.ts";
+import { LayerWriter } from "./layer-writer.ts";
+import { compactionLimits as limits } from "./limits.ts";
+import { mergeLayers } from "./merge-layers.ts";
+import { readUncovered } from "./uncovered.ts";
+
+/** What one run did for a VPG. */
+export interface Compacted {
+  readonly manifest: number;
+  readonly layers: number;
+  /** Batches that entered a layer in this run. */
+  readonly batches: number;
+  /** Layers that were merged away in this run. */
+  readonly merged: number;
+  /** Another compactor was at it: what this one made is deleted again. */
+  readonly lost: boolean;
+}
+
+/**
+ * R13, for every VPG of the site: merges old batches' indexes into layers and layers into larger ones. Bounded by time and by steps,
+ * and each step is committed by its manifest alone: whoever is killed, or comes second, changed nothing. One VPG's trouble doesn't
+ * keep the others waiting: it is thrown at the end.
+ */
+export async function compactJournals(site: Site): Promise<Readonly<Record<string, Compacted>>> {
+  const results: Record<string, Compacted> = {};
+  const troubles: unknown[] = [];
+  const deadline = site.clock.monotonic() + limits.runMs;
+  for (const { vpgId } of await listVpgs(site)) {
+    if (site.clock.monotonic() >= deadline) break;
+    try {
+      results[vpgId] = await compactJournal(site, vpgId, deadline);
+    } catch (error) {
+      troubles.push(error);
+    }
+  }
+  if (troubles.length === 1) throw troubles[0];
+  if (troubles.length > 1) throw new AggregateError(troubles, `${troubles.length} journals could not be compacted`);
+  return results;
+}
+
+/** The same for one VPG, until nothing is left to do, `deadline` (monotonic ms) has passed or the run has made its steps. */
+export async function compactJournal(site: Site, vpgId: Id, deadline = Number.POSITIVE_INFINITY): Promise<Compacted> {
+  let manifest = await newestManifest(site, vpgId);
+  let batches = 0;
+  let merged = 0;
+  const result = (lost: boolean): Compacted => {
+    return { manifest: manifest?.manifest ?? 0, layers: manifest?.layers.length ?? 0, batches, merged, lost };
+  };
+  for (let step = 0; step < limits.stepsMax && site.clock.monotonic() < deadline; step += 1) {
+    const writer = new LayerWriter(site.objects, vpgId, newId(site.clock, site.random));
+    const next = (await addLayer(site, vpgId, manifest, writer)) ?? (await mergeOnce(site, vpgId, manifest, writer));
+    if (next === undefined) return result(false);
+    if (!(await commitManifest(site, vpgId, next.fields))) {
+      await writer.discard();
+      return result(true);
+    }
+    batches += next.batches;
+    merged += next.merged;
+    manifest = manifestOf(next.fields);
+  }
+  return result(false);
+}
+
+interface Step {
+  readonly fields: ManifestFields;
+  readonly batches: number;
+  readonly merged: number;
+}
+
+/** A layer of the batches that no layer stands for yet; undefined when they are too few. */
+async function addLayer(
+  site: Site,
+  vpgId: Id,
+  manifest: Manifest | undefined,
+  writer: LayerWriter,
+): Promise<Step | undefined> {
+  const batches = await readUncovered(site, vpgId, manifest);
+  if (batches.length === 0) return undefined;
+  await writeBatchesAsLayer(batches, writer);
+  const ranges = joined(batches.map(({ ref }) => ({ session: ref.session, from: ref.batch, to: ref.batch + 1, lastSequence: ref.lastSequence })));
+  const layers = [...(manifest?.layers ?? []), layerOf(writer, ranges)];
+  return { fields: following(site, vpgId, manifest, layers), batches: batches.length, merged: 0 };
+}
+
+/** Merges layers of about one size, the smallest first; undefined when there are too few of any. */
+async function mergeOnce(
+  site: Site,
+  vpgId: Id,
+  manifest: Manifest | undefined,
+  writer: LayerWriter,
+): Promise<Step | undefined> {
+  const layers = manifest?.layers ?? [];
+  const bySize = [...Map.groupBy(layers.filter(mayBeMerged), sizeOf)].sort(([left], [right]) => left - right);
+  const alike = bySize.find(([, some]) => some.length >= limits.mergeLayersMin)?.[1];
+  if (alike === undefined) return undefined;
+  const group = alike.slice(0, limits.mergeLayersMin);
+  await mergeLayers(site.objects, vpgId, group, writer);
+  const merged = layerOf(writer, joined(group.flatMap(({ ranges }) => ranges)));
+  const left = layers.filter((layer) => !group.includes(layer));
+  return { fields: following(site, vpgId, manifest, [...left, merged]), batches: 0, merged: group.length };
+}
+
+const batchesIn = ({ ranges }: ManifestLayer): number => ranges.reduce((sum, { from, to }) => sum + to - from, 0);
+
+/** Layers of one size differ by less than the factor that a merge grows them by, in batches. */
+function sizeOf(layer: ManifestLayer): number {
+  return Math.floor(Math.log(batchesIn(layer) / limits.layerBatchesMin) / Math.log(limits.mergeLayersMin));
+}
+
+/** So small that as many as are merged at once stay within a layer's bounds. */
+function mayBeMerged(layer: ManifestLayer): boolean {
+  const { mergeLayersMin: many, mergedExtentsMax, mergedBatchesMax } = limits;
+  return layer.extents * many <= mergedExtentsMax && batchesIn(layer) * many <= mergedBatchesMax;
+}
+
+function layerOf({ layerId, extents, parts }: LayerWriter, ranges: readonly BatchRange[]): ManifestLayer {
+  return { layerId, ranges: [...ranges], extents, parts: [...parts] };
+}
+
+function following(
+  site: Site,
+  vpgId: Id,
+  manifest: Manifest | undefined,
+  layers: readonly ManifestLayer[],
+): ManifestFields {
+  const number = (manifest?.manifest ?? 0) + 1;
+  return { formatVersion: 1, vpgId, manifest: number, createdAt: site.clock.now(), layers: [...layers] };
+}
+
+/** The same ranges by session, neighbours as one. */
+function joined(ranges: readonly BatchRange[]): BatchRange[] {
+  const all: BatchRange[] = [];
+  for (const range of [...ranges].sort((one, other) => one.session - other.session || one.from - other.from)) {
+    const last = all.at(-1);
+    if (last?.session === range.session && last.to === range.from) all[all.length - 1] = { ...range, from: last.from };
+    else all.push(range);
+  }
+  return all;
+}

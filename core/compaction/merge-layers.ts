@@ -1,0 +1,117 @@
+import { sectorsPerChunk } from "#core/blocks/geometry.ts";
+import type { Id } from "#core/ids.ts";
+import { decodeLayerHeader, decodeSection } from "#core/journal/decode-layer.ts";
+import { layerPartKey } from "#core/journal/keys.ts";
+import type { LayerSection } from "#core/journal/layer.ts";
+import type { ManifestLayer } from "#core/journal/manifest.ts";
+import type { Objects } from "#core/ports.ts";
+import { assertPlace } from "#core/recovery/layer-index.ts";
+import { storedAs } from "#core/recovery/stored-batches.ts";
+import type { LayerWriter } from "./layer-writer.ts";
+import { SectionBuilder, SourceTable } from "./section-builder.ts";
+
+/**
+ * Writes layers as one: each is read front to back, and the extent that comes first by place is taken next. One section of each
+ * is held at a time, beside the table of batches.
+ */
+export async function mergeLayers(
+  objects: Objects,
+  vpgId: Id,
+  layers: readonly ManifestLayer[],
+  writer: LayerWriter,
+): Promise<void> {
+  const sources = new SourceTable();
+  const cursors: LayerCursor[] = [];
+  for (const layer of layers) {
+    const cursor = new LayerCursor(sectionsOf(objects, vpgId, layer), sources);
+    if (await cursor.load()) cursors.push(cursor);
+  }
+  const builder = new SectionBuilder(sources);
+  while (cursors.length > 0) {
+    const next = cursors.reduce((first, cursor) => (cursor.isBefore(first) ? cursor : first));
+    const whole = next.moveInto(builder);
+    if (whole !== undefined) await writer.add(whole);
+    if (next.isAtEnd && !(await next.load())) cursors.splice(cursors.indexOf(next), 1);
+  }
+  const last = builder.flush();
+  if (last !== undefined) await writer.add(last);
+  await writer.flush();
+}
+
+/** The sections of a layer in their order. Throws `Corrupt` for stored bytes that fail their checks. */
+export async function* sectionsOf(
+  objects: Pick<Objects, "get">,
+  vpgId: string,
+  { layerId, parts }: ManifestLayer,
+): AsyncGenerator<LayerSection> {
+  for (const [part, { bytes, headerLength }] of parts.entries()) {
+    const place = { vpgId, layerId, part };
+    const key = layerPartKey(place);
+    const prefix = await objects.get(key, { offset: 0, length: headerLength });
+    const header = storedAs(key, () => decodeLayerHeader(prefix, { size: bytes }));
+    assertPlace(key, header, place);
+    for (const section of header.sections) {
+      const stored = await objects.get(key, { offset: section.start, length: section.length });
+      yield storedAs(key, () => decodeSection(section, stored));
+    }
+  }
+}
+
+/** Goes through a layer's extents by volume and first chunk. */
+class LayerCursor {
+  readonly #sections: AsyncGenerator<LayerSection>;
+  readonly #table: SourceTable;
+  #section: LayerSection | undefined;
+  #order: readonly number[] = [];
+  #sources: readonly number[] = [];
+  #at = 0;
+  #volume = 0;
+  #chunk = 0;
+
+  constructor(sections: AsyncGenerator<LayerSection>, table: SourceTable) {
+    this.#sections = sections;
+    this.#table = table;
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#order.length;
+  }
+
+  isBefore(other: LayerCursor): boolean {
+    return this.#volume < other.#volume || (this.#volume === other.#volume && this.#chunk < other.#chunk);
+  }
+
+  /** Goes on to the next section; false when there is none. */
+  async load(): Promise<boolean> {
+    const next = await this.#sections.next();
+    if (next.done === true) return false;
+    const section = next.value;
+    const { sector, count } = section.extents;
+    this.#section = section;
+    this.#order = Array.from({ length: count }, (_, index) => index).sort(
+      (left, right) => chunkOfSector(sector[left]) - chunkOfSector(sector[right]),
+    );
+    this.#sources = section.sources.map((source) => this.#table.numberOf(source));
+    this.#at = 0;
+    this.#volume = section.volume;
+    this.#look();
+    return true;
+  }
+
+  moveInto(builder: SectionBuilder): ReturnType<SectionBuilder["add"]> {
+    const section = this.#section;
+    const index = this.#order[this.#at];
+    if (section === undefined || index === undefined) throw new RangeError("nothing is loaded");
+    const source = this.#sources[section.extents.source[index] ?? 0] ?? 0;
+    const whole = builder.add(section.volume, section.extents, index, source);
+    this.#at += 1;
+    this.#look();
+    return whole;
+  }
+
+  #look(): void {
+    this.#chunk = chunkOfSector(this.#section?.extents.sector[this.#order[this.#at] ?? 0]);
+  }
+}
+
+const chunkOfSector = (sector = 0): number => Math.floor(sector / sectorsPerChunk);

@@ -1,0 +1,109 @@
+import { z } from "zod";
+import { Corrupt } from "#core/errors.ts";
+import { jsonBytes, parseStored } from "#core/json.ts";
+import type { Objects } from "#core/ports.ts";
+import { manifestKey } from "./keys.ts";
+import {
+  batchNumberMax,
+  layerHeaderBytesMax,
+  layerPartBytesMax,
+  manifestBytesMax,
+  safeIntegerMax,
+  u32Max,
+  volumeNumberMax,
+} from "./limits.ts";
+
+const placeSchema = z.strictObject({
+  volume: z.int().min(0).max(volumeNumberMax),
+  chunk: z.int().min(0).max(safeIntegerMax),
+});
+
+/** One object of a layer, with what a reader needs to pass it over or to read its directory exactly. */
+const partSchema = z.strictObject({
+  bytes: z.int().min(1).max(layerPartBytesMax),
+  headerLength: z.int().min(1).max(layerHeaderBytesMax),
+  /** Of its sections, by volume and chunk: the first chunk of the first one, and the last that one of the last volume reaches. */
+  first: placeSchema,
+  last: placeSchema,
+});
+export type ManifestPart = z.infer<typeof partSchema>;
+
+/** Batches `from` to `to` - 1 of a session, and the last sequence of the last one. */
+const rangeSchema = z.strictObject({
+  session: z.int().min(1).max(u32Max),
+  from: z.int().min(0).max(batchNumberMax),
+  to: z.int().min(1).max(batchNumberMax),
+  lastSequence: z.int().min(1).max(safeIntegerMax),
+});
+export type BatchRange = z.infer<typeof rangeSchema>;
+
+const layerSchema = z.strictObject({
+  layerId: z.string().regex(/^[0-7][0-9a-hjkmnp-tv-z]{25}$/),
+  /** What it stands for, by session. */
+  ranges: z.array(rangeSchema).min(1),
+  extents: z.int().min(0),
+  /** None when its batches have neither writes nor zeros. */
+  parts: z.array(partSchema),
+});
+export type ManifestLayer = z.infer<typeof layerSchema>;
+
+/** `manifests/<vpg>/<n>.json`: the layers that stand for the first batches of each session. The highest number counts. */
+const manifestSchema = z.strictObject({
+  formatVersion: z.literal(1),
+  vpgId: z.string(),
+  manifest: z.int().min(1).max(u32Max),
+  createdAt: z.int().min(0),
+  layers: z.array(layerSchema),
+});
+export type ManifestFields = z.infer<typeof manifestSchema>;
+
+/** A manifest with what its layers come to. */
+export interface Manifest extends ManifestFields {
+  /** Session to how many of its batches, from 0 on, layers stand for, and the last one's last sequence. */
+  readonly covered: ReadonlyMap<number, { readonly batches: number; readonly lastSequence: number }>;
+}
+
+/** True when a layer stands for the batch. */
+export function isCovered(
+  manifest: Manifest | undefined,
+  { session, batch }: { session: number; batch: number },
+): boolean {
+  return batch < (manifest?.covered.get(session)?.batches ?? 0);
+}
+
+/** Throws `Corrupt` when layers overlap or leave a batch out. */
+export function manifestOf(fields: ManifestFields): Manifest {
+  const ranges = fields.layers
+    .flatMap((layer) => layer.ranges)
+    .sort((one, other) => one.session - other.session || one.from - other.from);
+  const covered = new Map<number, { batches: number; lastSequence: number }>();
+  for (const { session, from, to, lastSequence } of ranges) {
+    const before = covered.get(session) ?? { batches: 0, lastSequence: 0 };
+    if (from !== before.batches || to <= from || lastSequence <= before.lastSequence) {
+      throw new Corrupt(
+        `manifest ${fields.manifest} has layers that don't follow each other at batch ${from} of session ${session}`,
+        {
+          manifest: fields.manifest,
+        },
+      );
+    }
+    covered.set(session, { batches: to, lastSequence });
+  }
+  return { ...fields, covered };
+}
+
+/** The bytes of a manifest; the same layers give the same bytes. */
+export function encodeManifest(manifest: ManifestFields): Uint8Array {
+  const { formatVersion, vpgId, manifest: number, createdAt, layers } = manifest;
+  const bytes = jsonBytes({ formatVersion, vpgId, manifest: number, createdAt, layers });
+  if (bytes.length > manifestBytesMax) throw new RangeError(`a manifest of ${bytes.length} bytes`);
+  return bytes;
+}
+
+/** Reads the manifest of that number. Throws `Corrupt` when it isn't what its name says, `NotFound`. */
+export async function readManifest(objects: Pick<Objects, "get">, vpgId: string, number: number): Promise<Manifest> {
+  const key = manifestKey(vpgId, number);
+  const fields = parseStored(manifestSchema, await objects.get(key, { offset: 0, length: manifestBytesMax }), key);
+  if (fields.vpgId !== vpgId || fields.manifest !== number) throw new Corrupt(`${key} is another manifest`, { key });
+  return manifestOf(fields);
+}

@@ -1,0 +1,74 @@
+import { z } from "zod";
+import { ConditionFailed } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { manifestKey, manifestPrefix, parseManifestKey } from "#core/journal/keys.ts";
+import { encodeManifest, type Manifest, type ManifestFields, readManifest } from "#core/journal/manifest.ts";
+import { checkStored } from "#core/json.ts";
+import { listAll } from "#core/list-all.ts";
+import type { Site } from "#core/site.ts";
+import { items } from "./items.ts";
+
+const cachedSchema = z.object({ manifest: z.int().min(1) });
+
+/** The newest manifest that the table knows of; undefined when it knows none. An older one than the bucket's is as right. */
+export async function currentManifest(
+  site: Pick<Site, "objects" | "table">,
+  vpgId: Id,
+  known?: Manifest,
+): Promise<Manifest | undefined> {
+  const manifest = await cachedNumber(site, vpgId);
+  return manifest <= (known?.manifest ?? 0) ? known : readManifest(site.objects, vpgId, manifest);
+}
+
+/** The newest manifest in the bucket, told to the table. */
+export async function newestManifest(site: Pick<Site, "objects" | "table">, vpgId: Id): Promise<Manifest | undefined> {
+  const cached = await cachedNumber(site, vpgId);
+  // The one that the table knows is listed too: a number that the bucket doesn't have would be no cache of it.
+  const newest = (await newestBehind(site, vpgId, cached - 1)) || (cached > 1 ? await newestBehind(site, vpgId, 0) : 0);
+  if (newest === 0) return undefined;
+  const manifest = await readManifest(site.objects, vpgId, newest);
+  await rememberManifest(site, vpgId, newest);
+  return manifest;
+}
+
+/** The highest number above `before` that the bucket has, 0 when it has none. */
+async function newestBehind(site: Pick<Site, "objects">, vpgId: Id, before: number): Promise<number> {
+  let newest = 0;
+  const options = before > 0 ? { after: manifestKey(vpgId, before) } : {};
+  for await (const { key } of listAll(site.objects, manifestPrefix(vpgId), options)) {
+    newest = Math.max(newest, parseManifestKey(key)?.manifest ?? 0);
+  }
+  return newest;
+}
+
+/** Commits a manifest by creating its object (R13); false when another of its number was there first. */
+export async function commitManifest(
+  site: Pick<Site, "objects" | "table">,
+  vpgId: Id,
+  manifest: ManifestFields,
+): Promise<boolean> {
+  const key = manifestKey(vpgId, manifest.manifest);
+  const created = await site.objects.put(key, encodeManifest(manifest), { ifAbsent: true });
+  if (created === "created") await rememberManifest(site, vpgId, manifest.manifest);
+  return created === "created";
+}
+
+async function cachedNumber(site: Pick<Site, "table">, vpgId: Id): Promise<number> {
+  const item = await site.table.get(items.manifest(vpgId));
+  return item === undefined ? 0 : checkStored(cachedSchema, item.fields, `item ${item.pk}`).manifest;
+}
+
+/** Never back: who finds a higher number there leaves it. */
+async function rememberManifest(site: Pick<Site, "table">, vpgId: Id, manifest: number): Promise<void> {
+  const key = items.manifest(vpgId);
+  const item = await site.table.get(key);
+  if (item !== undefined && checkStored(cachedSchema, item.fields, `item ${item.pk}`).manifest >= manifest) return;
+  try {
+    await site.table.transact([
+      { put: key, fields: { manifest }, if: item === undefined ? { absent: true } : { rev: item.rev } },
+    ]);
+  } catch (error) {
+    // Somebody else wrote it in between; a number that stays behind is a cache's right, and the next run mends it.
+    if (!(error instanceof ConditionFailed)) throw error;
+  }
+}
