@@ -6,7 +6,7 @@ import * as keys from "#core/journal/keys.ts";
 import { bucketKeys } from "#core/protection/keys.ts";
 import { decideAccess, type Statement } from "../test/kit/iam-policies.ts";
 import { SiteTemplate, statementsOf, testAccount } from "../test/kit/site-template.ts";
-import { createOnceAreas, identityObject, replacedAreas } from "./constructs/bucket-areas.ts";
+import { createOnceAreas, derivedAreas, identityObject, replacedAreas } from "./constructs/bucket-areas.ts";
 import { functionFolders, root } from "./folders.ts";
 
 const site = new SiteTemplate({ encryption: "kms" });
@@ -59,6 +59,15 @@ const rows: readonly (readonly [string, string, string, Readonly<Record<string, 
   ["ingest-batch", "s3:GetObject", batch, {}, "allowed"],
   ["ingest-batch", "s3:DeleteObject", batch, {}, "denied"],
   ["ingest-batch", "s3:PutObject", `${bucket}/terms/v/1-s.json`, ifNoneMatch, "denied"],
+  // A compactor creates layers and manifests; it deletes layers, which batches can make again, and nothing else.
+  ["compact-journal", "s3:PutObject", `${bucket}/layers/v/l/000000`, ifNoneMatch, "allowed"],
+  ["compact-journal", "s3:PutObject", `${bucket}/layers/v/l/000000`, object, "denied"],
+  ["compact-journal", "s3:DeleteObject", `${bucket}/layers/v/l/000000`, {}, "allowed"],
+  ["compact-journal", "s3:PutObject", `${bucket}/manifests/v/1.json`, ifNoneMatch, "allowed"],
+  ["compact-journal", "s3:DeleteObject", `${bucket}/manifests/v/1.json`, {}, "denied"],
+  ["compact-journal", "s3:DeleteObject", batch, {}, "denied"],
+  ["compact-journal", "s3:PutObject", batch, ifNoneMatch, "denied"],
+  ["site-api", "s3:DeleteObject", `${bucket}/layers/v/l/000000`, {}, "denied"],
   ["ingest-batch", "s3:PutObject", `${bucket}/tokens/ann.json`, object, "denied"],
   ["ingest-batch", "states:StartExecution", machine("failover-live"), {}, "denied"],
   ["ingest-batch", "dynamodb:DeleteTable", table, {}, "denied"],
@@ -167,6 +176,7 @@ describe("areas of the bucket", () => {
     sessionClaimKey: keys.sessionClaimKey(id, 1),
     definitionKey: keys.definitionKey(id, 1),
     manifestKey: keys.manifestKey(id, 1),
+    layerPartKey: keys.layerPartKey({ vpgId: id, layerId: id, part: 0 }),
     annotationKey: keys.annotationKey(id, { session: 1, sequence: 1 }, id),
     decisionKey: keys.decisionKey(id, id),
     reportKey: keys.reportKey(id, id),
@@ -181,7 +191,7 @@ describe("areas of the bucket", () => {
       (name) => /^(?!parse).*Key$/.test(name) || ["deletedVpg", "token", "peer"].includes(name),
     );
     expect(Object.keys(made).sort()).toEqual(makers.sort());
-    const areas: readonly string[] = [...createOnceAreas, ...replacedAreas];
+    const areas: readonly string[] = [...createOnceAreas, ...derivedAreas, ...replacedAreas];
     for (const [name, key] of Object.entries(made))
       expect(key === identityObject || areas.includes(key.split("/")[0] ?? ""), `${name}: ${key}`).toBe(true);
   });
@@ -191,7 +201,10 @@ describe("wildcards", () => {
   /** Every resource with a wildcard that some policy allows, and why; `*` alone only where an action has no resources to name. */
   const reasons: Readonly<Record<string, string>> = {
     ...Object.fromEntries(
-      [...createOnceAreas, "tokens"].map((area) => [`${bucket}/${area}/*`, "keys of one area are made at run time"]),
+      [...createOnceAreas, ...derivedAreas, "tokens"].map((area) => [
+        `${bucket}/${area}/*`,
+        "keys of one area are made at run time",
+      ]),
     ),
     ...Object.fromEntries(
       ["failover-live", "failover-test"].map((name) => [

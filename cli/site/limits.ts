@@ -24,6 +24,8 @@ export const siteLimits = {
   closeGraceMs: 10_000,
   /** How often operations are compared with their executions; on AWS a schedule does it every minute. */
   reconcileEveryMs: 5000,
+  /** How often journals are looked at for new layers, as on AWS. */
+  compactEveryMs: 60_000,
   /** How often sources are looked after: once a heartbeat. */
   monitorEveryMs: 5000,
 } as const;

@@ -2,6 +2,7 @@ import { createLog } from "#adapters/embedded/log.ts";
 import { LogNotify } from "#adapters/embedded/notify.ts";
 import { type Id, newId } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
+import { handler as compactJournals } from "../../functions/compact-journal/handler.ts";
 import { handler as gatewayApi } from "../../functions/gateway-api/handler.ts";
 import { handler as ingestBatch } from "../../functions/ingest-batch/handler.ts";
 import { handler as reconcile } from "../../functions/reconciler/handler.ts";
@@ -64,9 +65,10 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
       const context = lambdaContext(name, newId(site.clock, site.random));
       return runWithSite(site, () => handler(input, context));
     };
-    const { reconcileEveryMs, monitorEveryMs: everyMs } = siteLimits;
+    const { reconcileEveryMs, monitorEveryMs: everyMs, compactEveryMs } = siteLimits;
     const schedules = [
       schedule("reconcile", call("reconciler", reconcile, {}), reconcileEveryMs, log),
+      schedule("compact", call("compact-journal", compactJournals, {}), compactEveryMs, log),
       schedule("monitor", call("site-monitor", watchSources, { everyMs }), everyMs, log),
     ];
     log.info("site-serves", { url: server.url, siteId: site.siteId, resumed });

@@ -212,7 +212,9 @@ describe("compaction", () => {
       }
       const life = new Life();
       let left = deaths;
-      const onCall = () => {
+      // A death after a read leaves what one after the write before it left.
+      const onCall = (method: string) => {
+        if (method !== "put" && method !== "transact") return;
         left -= 1;
         if (left === 0) life.kill();
       };
@@ -225,8 +227,8 @@ describe("compaction", () => {
       calls = deaths;
       if (outcome !== "killed") break;
     }
-    // The last manifest, and the layer of layers before it, are behind more calls than these.
-    expect(calls).toBeGreaterThan(25);
+    // A layer, its manifest and the table's number; the same of the merge; and the run that got through.
+    expect(calls).toBe(7);
   }, 120_000);
 
   it("of two at once one wins, and the other leaves nothing behind", async () => {

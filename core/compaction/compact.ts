@@ -88,7 +88,14 @@ async function addLayer(
   const batches = await readUncovered(site, vpgId, manifest);
   if (batches.length === 0) return undefined;
   await writeBatchesAsLayer(batches, writer);
-  const ranges = joined(batches.map(({ ref }) => ({ session: ref.session, from: ref.batch, to: ref.batch + 1, lastSequence: ref.lastSequence })));
+  const ranges = joined(
+    batches.map(({ ref }) => ({
+      session: ref.session,
+      from: ref.batch,
+      to: ref.batch + 1,
+      lastSequence: ref.lastSequence,
+    })),
+  );
   const layers = [...(manifest?.layers ?? []), layerOf(writer, ranges)];
   return { fields: following(site, vpgId, manifest, layers), batches: batches.length, merged: 0 };
 }

@@ -18,6 +18,8 @@ describe("keys", () => {
         expect(keys.parseSessionClaimKey(keys.sessionClaimKey(vpgId, a))).toEqual({ vpgId, session: a });
         expect(keys.parseDefinitionKey(keys.definitionKey(vpgId, a))).toEqual({ vpgId, revision: a });
         expect(keys.parseManifestKey(keys.manifestKey(vpgId, a))).toEqual({ vpgId, manifest: a });
+        const part = { vpgId, layerId: operationId, part: k % 1_000_000 };
+        expect(keys.parseLayerPartKey(keys.layerPartKey(part))).toEqual(part);
         const position = { session: b, sequence: sequence + 1 };
         fc.pre(position.sequence <= Number.MAX_SAFE_INTEGER);
         const annotation = { vpgId, position, operationId };
