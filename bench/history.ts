@@ -82,8 +82,13 @@ export async function makeSite(folder: string, sizeBytes: number): Promise<Bench
   return { site, vpg: await getVpg(site, vpgId), gateway, session, volume, close: () => table.close() };
 }
 
-/** Ingests `batches` batches of random writes; resolves with the places of the first batch. */
-export async function writeHistory(bench: BenchSite, volumeBytes: number, batches: number): Promise<Float64Array> {
+/** Ingests `batches` batches of random writes, `between` after each sixteen; resolves with the places of the first batch. */
+export async function writeHistory(
+  bench: BenchSite,
+  volumeBytes: number,
+  batches: number,
+  between: () => Promise<void> = async () => undefined,
+): Promise<Float64Array> {
   const { vpgId } = bench.vpg;
   const { term, session, configRevision } = bench.session;
   const opened = { vpgId, term, session, configRevision, volume: bench.volume, volumeBytes };
@@ -100,6 +105,7 @@ export async function writeHistory(bench: BenchSite, volumeBytes: number, batche
         ingestBatch(bench.site, bench.gateway, { vpgId, term, session, batch, body, ageMs: 0 }),
       ),
     );
+    await between();
     done += window.length;
   }
   return first ?? new Float64Array(0);

@@ -92,15 +92,22 @@ class Source {
   }
 }
 
-async function expectInstant(source: JournalSource, made: ProtectedVpg, instant: Instant): Promise<void> {
+function viewsOf(source: JournalSource, made: ProtectedVpg, { position: upTo }: Instant): View[] {
   const reader = new JournalReader(source);
   const volumes = made.vpg.definition.vms.flatMap((vm) => vm.volumes);
-  for (const [at, { volume, sizeBytes }] of volumes.entries()) {
-    const view = new View({ reader, volume, sizeBytes, upTo: instant.position });
+  return volumes.map(({ volume, sizeBytes }) => new View({ reader, volume, sizeBytes, upTo }));
+}
+
+async function expectInstant(source: JournalSource, made: ProtectedVpg, instant: Instant): Promise<void> {
+  await expectViews(viewsOf(source, made, instant), instant);
+}
+
+async function expectViews(views: readonly View[], instant: Instant): Promise<void> {
+  for (const [at, view] of views.entries()) {
     const read = Buffer.alloc(imageBytes, 0xee);
     await view.read(0, read);
     const same = Buffer.compare(read, instant.images[at] ?? Buffer.alloc(0)) === 0;
-    expect(same, `volume ${volume} at ${formatPosition(instant.position)}`).toBe(true);
+    expect(same, `volume ${view.volume} at ${formatPosition(instant.position)}`).toBe(true);
   }
 }
 
@@ -174,6 +181,8 @@ describe("compaction", () => {
           const faulty = { objects: new FaultyObjects(objects, plan), table: new FaultyTable(table, plan) };
           // Lives through all of it, so its index and caches are of many manifests.
           const old = new TableJournal(site, made.vpg.vpgId);
+          // Opened and touched in one chunk, read whole after all that came later.
+          const opened: { readonly instant: Instant; readonly views: readonly View[] }[] = [];
           for (const [index, [kind, count]] of script.entries()) {
             if (kind === "write") await source.write(count);
             if (kind === "session") await source.open();
@@ -185,12 +194,21 @@ describe("compaction", () => {
               );
             }
             for (const instant of source.instants.slice(-2)) await expectInstant(old, made, instant);
+            for (const instant of source.instants.slice(-1)) {
+              for (const from of [old, overHttp(site, made, instant.position)]) {
+                const views = viewsOf(from, made, instant);
+                for (const view of views) await view.read(0, Buffer.alloc(512));
+                opened.push({ instant, views });
+              }
+            }
           }
           plan.heal();
           await source.write(2 * limits.layerBatchesMin);
           await compactJournal(another(world, 7), made.vpg.vpgId);
           expect((await namedKeys(site, made)).length).toBeGreaterThan(0);
           await expectInstants(site, made, source);
+
+          for (const { instant, views } of opened) await expectViews(views, instant);
 
           const rebuilt = makeSite({ objects, table: new SqliteTable(":memory:") });
           await rebuildTable(rebuilt);

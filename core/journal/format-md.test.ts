@@ -1,7 +1,15 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { layerExtentAt, layerFixedBytes, layerSourceAt, sectionAt } from "./layer-layout.ts";
 import { at, fixedHeaderBytes, frameEntryBytes, recordBytes } from "./layout.ts";
-import { headerBytesMax, objectBytesMax, payloadBytesMax, recordsMax } from "./limits.ts";
+import {
+  headerBytesMax,
+  objectBytesMax,
+  payloadBytesMax,
+  recordsMax,
+  sectionExtentsMax,
+  sectionsMax,
+} from "./limits.ts";
 
 const text = readFileSync(new URL("./FORMAT.md", import.meta.url), "utf8");
 const golden = readFileSync(new URL("./golden/one-write.bin", import.meta.url));
@@ -21,6 +29,23 @@ describe("FORMAT.md", () => {
     const table = text.slice(text.indexOf("### Fixed header"), text.indexOf("### Records"));
     const places = [...table.matchAll(/^\| (\d+) \| u?\d+ \|/gm)].map(([, place]) => Number(place));
     expect(places).toEqual(Object.values(at).sort((left, right) => left - right));
+  });
+
+  it("has the fields of a section, an extent and a source at the code's places", () => {
+    const layer = text.slice(text.indexOf("### Layer"), text.indexOf("## Limits"));
+    const [, entry = "", extent = "", source = ""] = layer.split(/^\| at \| size \| field \|/m).slice(1);
+    const placesIn = (table: string): number[] =>
+      [...table.matchAll(/^\| (\d+) \| u\d+ \|/gm)].map(([, place]) => Number(place));
+    for (const [table, places] of [
+      [entry, sectionAt],
+      [extent, layerExtentAt],
+      [source, layerSourceAt],
+    ] as const) {
+      expect(placesIn(table)).toEqual(Object.values(places).sort((left, right) => left - right));
+    }
+    expect(layer).toContain(`fixed header   ${layerFixedBytes} bytes`);
+    expect(layer).toContain(sectionsMax.toLocaleString("en-US"));
+    expect(layer).toContain(sectionExtentsMax.toLocaleString("en-US"));
   });
 
   it("states the code's limits", () => {

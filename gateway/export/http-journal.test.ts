@@ -3,6 +3,7 @@ import { SystemRandom } from "#adapters/embedded/random.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { NotFound, Transient } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
+import { encodeManifest } from "#core/journal/manifest.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
 import { View } from "#core/recovery/view.ts";
 import { vpgId } from "../../test/kit/batches.ts";
@@ -10,7 +11,7 @@ import { BucketRoutes } from "../../test/kit/journal-routes.ts";
 import { randomJournal } from "../../test/kit/random-journal.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { VirtualClock } from "../../test/kit/virtual-clock.ts";
-import { HttpJournal } from "./http-journal.ts";
+import { type BatchPage, HttpJournal, type JournalRoutes } from "./http-journal.ts";
 
 const sizeBytes = 3 * chunkBytes;
 
@@ -51,6 +52,27 @@ describe("journal over HTTP", () => {
     expect(routes.calls.filter((call) => call.startsWith("batches"))).toEqual(
       [0, 2, 4, 6, 8].map((n) => `batches ${n}`),
     );
+  });
+
+  it("asks later pages for the manifest that the first came with, and for none when it came without", async () => {
+    const asked = async (answered: readonly (number | undefined)[]): Promise<(number | undefined)[]> => {
+      const { upTo, clock } = await world();
+      const pages: BatchPage[] = [];
+      const routes: JournalRoutes = {
+        batches: async (_vpg, _upTo, page) => {
+          const manifest = answered[pages.length];
+          pages.push(page);
+          const more = pages.length < answered.length ? { cursor: "on" } : {};
+          return { batches: [], ...more, ...(manifest === undefined ? {} : { manifest }) };
+        },
+        object: async () => encodeManifest({ formatVersion: 1, vpgId, manifest: 7, createdAt: 0, layers: [] }),
+      };
+      const source = new HttpJournal({ routes, vpgId: idSchema.parse(vpgId), upTo, clock, random: new SystemRandom() });
+      expect(await source.batchesTouching(1, 0, upTo)).toEqual([]);
+      return pages.map(({ manifest }) => manifest);
+    };
+    expect(await asked([7, 7, 7])).toEqual([0, 7, 7]);
+    expect(await asked([undefined, undefined])).toEqual([0, undefined]);
   });
 
   it("waits while the site is away", async () => {
