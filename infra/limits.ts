@@ -11,6 +11,8 @@ export const infraLimits = {
   alarmEmailsMax: 10,
   /** An upload in parts that was begun and never ended is billed until somebody aborts it; a layer takes minutes. */
   multipartDays: 2,
+  /** Versions of deleted layers are kept so long: the least that S3 takes. */
+  replacedLayerDays: 1,
   /** What no function could take is looked at by a person, who may be away for a long weekend; SQS keeps 14 days at most. */
   deadLetterDays: 14,
   /** An event that could not be delivered within this time is stale: the site monitor sees the same by itself. */

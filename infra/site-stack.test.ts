@@ -38,7 +38,10 @@ describe("journal bucket", () => {
           ServerSideEncryptionConfiguration: [{ ServerSideEncryptionByDefault: { SSEAlgorithm: "AES256" } }],
         },
         LifecycleConfiguration: {
-          Rules: [Match.objectLike({ AbortIncompleteMultipartUpload: { DaysAfterInitiation: 2 }, Status: "Enabled" })],
+          Rules: [
+            Match.objectLike({ Prefix: "layers/", NoncurrentVersionExpiration: { NoncurrentDays: 1 } }),
+            Match.objectLike({ AbortIncompleteMultipartUpload: { DaysAfterInitiation: 2 }, Status: "Enabled" }),
+          ],
         },
       },
     });

@@ -259,6 +259,49 @@ describe("compaction", () => {
     await expectInstants(site, made, source);
   });
 
+  it("deletes merged layers after a while, killed or not, and whoever still read by them goes on with the newest", async () => {
+    let leftAtDeath = 0;
+    for (let deaths = 1; ; deaths += 1) {
+      const world = await begin(deaths);
+      const { objects, table, site, made, source } = world;
+      const prefix = layersPrefix(made.vpg.vpgId);
+      const opened: { readonly instant: Instant; readonly views: readonly View[] }[] = [];
+      for (let layers = 0; layers < limits.mergeLayersMin; layers += 1) {
+        await source.write(limits.layerBatchesMin);
+        // As if it were by the manifest before the merge: the last layer comes, and is merged, after these were touched.
+        for (const instant of source.instants.slice(-1)) {
+          for (const from of [new TableJournal(site, made.vpg.vpgId), overHttp(site, made, instant.position)]) {
+            const views = viewsOf(from, made, instant);
+            for (const view of views) await view.isEmptyPage(0);
+            opened.push({ instant, views });
+          }
+        }
+        await compactJournal(another(world, 2 + layers), made.vpg.vpgId);
+      }
+      expect(await keysOf(objects, prefix)).toHaveLength(limits.mergeLayersMin + 1);
+      const life = new Life();
+      let left = deaths;
+      const onCall = (method: string) => {
+        if (method === "get" || method === "list" || method === "query") return;
+        left -= 1;
+        if (left === 0) life.kill();
+      };
+      const dying = makeSite({ objects: mortal(objects, life, onCall), table: mortal(table, life, onCall), seed: 77 });
+      await dying.clock.advance(limits.replacedLayersMs);
+      const outcome = await life.race(compactJournal(dying, made.vpg.vpgId));
+      for (const { instant, views } of opened) await expectViews(views, instant);
+      await expectInstants(site, made, source, 2);
+      if (outcome === "killed") leftAtDeath = Math.max(leftAtDeath, (await keysOf(objects, prefix)).length - 1);
+      const after = another(world, 99);
+      await after.clock.advance(limits.replacedLayersMs);
+      await compactJournal(after, made.vpg.vpgId);
+      expect(await keysOf(objects, prefix)).toEqual(await namedKeys(site, made));
+      await expectInstants(site, made, source, 2);
+      if (outcome !== "killed") break;
+    }
+    expect(leftAtDeath).toBe(limits.mergeLayersMin - 1);
+  });
+
   it("keeps few layers, whatever the length of the history", async () => {
     const world = await begin(6);
     const { made, source } = world;

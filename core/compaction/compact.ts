@@ -10,7 +10,7 @@ import { commitManifest, newestManifest } from "#core/protection/manifests.ts";
 import { listVpgs } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { writeBatchesAsLayer } from "./batch-extents.ts";
-import { LayerWriter } from "./layer-writer.ts";
+import { deleteParts, LayerWriter } from "./layer-writer.ts";
 import { compactionLimits as limits } from "./limits.ts";
 import { mergeLayers } from "./merge-layers.ts";
 import { readUncovered } from "./uncovered.ts";
@@ -59,7 +59,10 @@ export async function compactJournal(site: Site, vpgId: Id, deadline = Number.PO
   };
   for (let step = 0; step < limits.stepsMax && site.clock.monotonic() < deadline; step += 1) {
     const writer = new LayerWriter(site.objects, vpgId, newId(site.clock, site.random));
-    const next = (await addLayer(site, vpgId, manifest, writer)) ?? (await mergeOnce(site, vpgId, manifest, writer));
+    const next =
+      (await dropReplaced(site, vpgId, manifest)) ??
+      (await addLayer(site, vpgId, manifest, writer)) ??
+      (await mergeOnce(site, vpgId, manifest, writer));
     if (next === undefined) return result(false);
     if (!(await commitManifest(site, vpgId, next.fields))) {
       await writer.discard();
@@ -76,6 +79,19 @@ interface Step {
   readonly fields: ManifestFields;
   readonly batches: number;
   readonly merged: number;
+}
+
+/**
+ * Deletes layers that a committed manifest says were replaced a while ago, then forgets them; undefined when there are none. In
+ * this order, so that a kill in between only has it done again: ids are never reused, so what was replaced stays so.
+ */
+async function dropReplaced(site: Site, vpgId: Id, manifest: Manifest | undefined): Promise<Step | undefined> {
+  if (manifest === undefined) return undefined;
+  const due = manifest.replaced.filter(({ replacedAt }) => replacedAt + limits.replacedLayersMs <= site.clock.now());
+  if (due.length === 0) return undefined;
+  for (const { layerId, parts } of due) await deleteParts(site.objects, { vpgId, layerId }, parts);
+  const replaced = manifest.replaced.filter((layer) => !due.includes(layer));
+  return { fields: { ...following(site, vpgId, manifest, manifest.layers), replaced }, batches: 0, merged: 0 };
 }
 
 /** A layer of the batches that no layer stands for yet; undefined when they are too few. */
@@ -115,7 +131,9 @@ async function mergeOnce(
   await mergeLayers(site.objects, vpgId, group, writer);
   const merged = layerOf(writer, joined(group.flatMap(({ ranges }) => ranges)));
   const left = layers.filter((layer) => !group.includes(layer));
-  return { fields: following(site, vpgId, manifest, [...left, merged]), batches: 0, merged: group.length };
+  const fields = following(site, vpgId, manifest, [...left, merged]);
+  const gone = group.map(({ layerId, parts }) => ({ layerId, parts: parts.length, replacedAt: fields.createdAt }));
+  return { fields: { ...fields, replaced: [...fields.replaced, ...gone] }, batches: 0, merged: group.length };
 }
 
 const batchesIn = ({ ranges }: ManifestLayer): number => ranges.reduce((sum, { from, to }) => sum + to - from, 0);
@@ -142,7 +160,8 @@ function following(
   layers: readonly ManifestLayer[],
 ): ManifestFields {
   const number = (manifest?.manifest ?? 0) + 1;
-  return { formatVersion: 1, vpgId, manifest: number, createdAt: site.clock.now(), layers: [...layers] };
+  const replaced = manifest?.replaced ?? [];
+  return { formatVersion: 1, vpgId, manifest: number, createdAt: site.clock.now(), layers: [...layers], replaced };
 }
 
 /** The same ranges by session, neighbours as one. */

@@ -1,6 +1,7 @@
 import type { Id } from "#core/ids.ts";
 import { type EncodedSection, encodeLayerPart } from "#core/journal/encode-layer.ts";
 import { layerPartKey } from "#core/journal/keys.ts";
+import type { LayerPartPlace } from "#core/journal/layer.ts";
 import { hashBytes } from "#core/journal/layout.ts";
 import { sectionsMax } from "#core/journal/limits.ts";
 import type { ManifestPart } from "#core/journal/manifest.ts";
@@ -51,9 +52,16 @@ export class LayerWriter {
   }
 
   /** Deletes what this attempt stored: another compactor's manifest came first. */
-  async discard(): Promise<void> {
-    for (const part of this.parts.keys()) {
-      await this.#objects.delete(layerPartKey({ vpgId: this.#vpgId, layerId: this.layerId, part }));
-    }
+  discard(): Promise<void> {
+    return deleteParts(this.#objects, { vpgId: this.#vpgId, layerId: this.layerId }, this.parts.length);
   }
+}
+
+/** Deletes a layer's parts; what is gone already is as good. */
+export async function deleteParts(
+  objects: Pick<Objects, "delete">,
+  layer: Omit<LayerPartPlace, "part">,
+  parts: number,
+): Promise<void> {
+  for (let part = 0; part < parts; part += 1) await objects.delete(layerPartKey({ ...layer, part }));
 }

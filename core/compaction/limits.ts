@@ -10,6 +10,8 @@ export const compactionLimits = {
   /** What a merged layer may stand for: a second or two a million extents, and some 200 bytes held for each batch. Layers beyond are left as they are. */
   mergedExtentsMax: 2 ** 24,
   mergedBatchesMax: 2 ** 18,
+  /** How long a merged layer stays for those who read by an older manifest; who comes later finds it gone and reads the newest. */
+  replacedLayersMs: 3_600_000,
   /** Extents after which a section ends at the next chunk: read in about the time that a request takes anyway. */
   sectionExtents: 2048,
   /** Bytes after which a part ends: held while it is put together, and again as the object. */

@@ -18,6 +18,7 @@ const range = (session: number, from: number, to: number, lastSequence = to * 10
 const fields = (...layers: readonly (readonly BatchRange[])[]): ManifestFields => ({
   ...{ formatVersion: 1, vpgId, manifest: 7, createdAt: 5 },
   layers: layers.map((ranges) => ({ layerId, ranges: [...ranges], extents: 0, parts: [] })),
+  replaced: [{ layerId, parts: 2, replacedAt: 4 }],
 });
 
 describe("a manifest", () => {

@@ -7,6 +7,7 @@ import {
   batchNumberMax,
   layerHeaderBytesMax,
   layerPartBytesMax,
+  layerPartsMax,
   manifestBytesMax,
   safeIntegerMax,
   u32Max,
@@ -37,8 +38,10 @@ const rangeSchema = z.strictObject({
 });
 export type BatchRange = z.infer<typeof rangeSchema>;
 
+const layerIdSchema = z.string().regex(/^[0-7][0-9a-hjkmnp-tv-z]{25}$/);
+
 const layerSchema = z.strictObject({
-  layerId: z.string().regex(/^[0-7][0-9a-hjkmnp-tv-z]{25}$/),
+  layerId: layerIdSchema,
   /** What it stands for, by session. */
   ranges: z.array(rangeSchema).min(1),
   extents: z.int().min(0),
@@ -47,6 +50,17 @@ const layerSchema = z.strictObject({
 });
 export type ManifestLayer = z.infer<typeof layerSchema>;
 
+/** A layer whose batches another one stands for since then: kept a while for who reads by an older manifest, then deleted. */
+const replacedSchema = z.strictObject({
+  layerId: layerIdSchema,
+  parts: z
+    .int()
+    .min(0)
+    .max(layerPartsMax + 1),
+  replacedAt: z.int().min(0),
+});
+export type ReplacedLayer = z.infer<typeof replacedSchema>;
+
 /** `manifests/<vpg>/<n>.json`: the layers that stand for the first batches of each session. The highest number counts. */
 const manifestSchema = z.strictObject({
   formatVersion: z.literal(1),
@@ -54,6 +68,7 @@ const manifestSchema = z.strictObject({
   manifest: z.int().min(1).max(u32Max),
   createdAt: z.int().min(0),
   layers: z.array(layerSchema),
+  replaced: z.array(replacedSchema),
 });
 export type ManifestFields = z.infer<typeof manifestSchema>;
 
@@ -94,8 +109,8 @@ export function manifestOf(fields: ManifestFields): Manifest {
 
 /** The bytes of a manifest; the same layers give the same bytes. */
 export function encodeManifest(manifest: ManifestFields): Uint8Array {
-  const { formatVersion, vpgId, manifest: number, createdAt, layers } = manifest;
-  const bytes = jsonBytes({ formatVersion, vpgId, manifest: number, createdAt, layers });
+  const { formatVersion, vpgId, manifest: number, createdAt, layers, replaced } = manifest;
+  const bytes = jsonBytes({ formatVersion, vpgId, manifest: number, createdAt, layers, replaced });
   if (bytes.length > manifestBytesMax) throw new RangeError(`a manifest of ${bytes.length} bytes`);
   return bytes;
 }

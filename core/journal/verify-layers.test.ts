@@ -74,7 +74,7 @@ describe("verifying layers", () => {
     expect((await verifyLayers(objects, vpgId)).problems).toMatchObject([{ error: "Corrupt" }]);
     await objects.put(
       manifestKey(vpgId, 2),
-      encodeManifest({ formatVersion: 1, vpgId, manifest: 3, createdAt: 0, layers: [] }),
+      encodeManifest({ formatVersion: 1, vpgId, manifest: 3, createdAt: 0, layers: [], replaced: [] }),
     );
     expect((await verifyLayers(objects, vpgId)).problems).toMatchObject([{ key: manifestKey(vpgId, 2) }]);
   });

@@ -1,3 +1,4 @@
+import { NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
 import type { LayerSection } from "#core/journal/layer.ts";
@@ -54,11 +55,25 @@ export class TableJournal implements JournalSource {
   }
 
   layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]> {
-    return this.#layers.sections(this.#manifest, volume, chunk);
+    return this.#withLayers((manifest) => this.#layers.sections(manifest, volume, chunk));
   }
 
   layersTouch(volume: number, firstChunk: number, lastChunk: number): Promise<boolean> {
-    return this.#layers.touches(this.#manifest, volume, firstChunk, lastChunk);
+    return this.#withLayers((manifest) => this.#layers.touches(manifest, volume, firstChunk, lastChunk));
+  }
+
+  /** Where a layer was merged and deleted since its manifest was read, the newest manifest has another for it. */
+  async #withLayers<T>(read: (manifest: Manifest | undefined) => Promise<T>): Promise<T> {
+    for (;;) {
+      const manifest = this.#manifest;
+      try {
+        return await read(manifest);
+      } catch (error) {
+        if (!(error instanceof NotFound)) throw error;
+        await this.#advance();
+        if (this.#manifest?.manifest === manifest?.manifest) throw error;
+      }
+    }
   }
 
   header(ref: BatchRef): Promise<BatchHeader> {
@@ -70,8 +85,14 @@ export class TableJournal implements JournalSource {
   }
 
   async #grow(): Promise<void> {
-    this.#manifest = await currentManifest(this.#site, this.#vpgId, this.#manifest);
+    await this.#advance();
     for (const known of await progressOfSessions(this.#site, this.#vpgId)) await this.#growSession(known);
+  }
+
+  async #advance(): Promise<void> {
+    const newest = await currentManifest(this.#site, this.#vpgId, this.#manifest);
+    // Of two that asked at the same time the older answer may come last.
+    if ((newest?.manifest ?? 0) > (this.#manifest?.manifest ?? 0)) this.#manifest = newest;
   }
 
   async #growSession(known: KnownSession): Promise<void> {

@@ -65,7 +65,8 @@ describe("journal over HTTP", () => {
           const more = pages.length < answered.length ? { cursor: "on" } : {};
           return { batches: [], ...more, ...(manifest === undefined ? {} : { manifest }) };
         },
-        object: async () => encodeManifest({ formatVersion: 1, vpgId, manifest: 7, createdAt: 0, layers: [] }),
+        object: async () =>
+          encodeManifest({ formatVersion: 1, vpgId, manifest: 7, createdAt: 0, layers: [], replaced: [] }),
       };
       const source = new HttpJournal({ routes, vpgId: idSchema.parse(vpgId), upTo, clock, random: new SystemRandom() });
       expect(await source.batchesTouching(1, 0, upTo)).toEqual([]);

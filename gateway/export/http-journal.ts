@@ -4,7 +4,7 @@
  */
 import type { z } from "zod";
 import type { BatchSummary, batchListSchema } from "#core/api/gateway-api.ts";
-import { LimitExceeded } from "#core/errors.ts";
+import { LimitExceeded, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
 import type { LayerSection } from "#core/journal/layer.ts";
@@ -78,12 +78,12 @@ export class HttpJournal implements JournalSource {
     return (await this.#loaded()).batches.touching(volume, page, upTo);
   }
 
-  async layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]> {
-    return this.#layers.sections((await this.#loaded()).manifest, volume, chunk);
+  layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]> {
+    return this.#withLayers((manifest) => this.#layers.sections(manifest, volume, chunk));
   }
 
-  async layersTouch(volume: number, firstChunk: number, lastChunk: number): Promise<boolean> {
-    return this.#layers.touches((await this.#loaded()).manifest, volume, firstChunk, lastChunk);
+  layersTouch(volume: number, firstChunk: number, lastChunk: number): Promise<boolean> {
+    return this.#withLayers((manifest) => this.#layers.touches(manifest, volume, firstChunk, lastChunk));
   }
 
   header(ref: BatchRef): Promise<BatchHeader> {
@@ -92,6 +92,21 @@ export class HttpJournal implements JournalSource {
 
   frame(ref: BatchRef, header: BatchHeader, index: number): Promise<Uint8Array> {
     return this.#stored.frame(ref, header, index);
+  }
+
+  /** Where a layer was merged and deleted since the summaries were read, they are read again, and with them the newest manifest. */
+  async #withLayers<T>(read: (manifest: Manifest | undefined) => Promise<T>): Promise<T> {
+    for (;;) {
+      const { manifest } = await this.#loaded();
+      const index = this.#index;
+      try {
+        return await read(manifest);
+      } catch (error) {
+        if (!(error instanceof NotFound) || manifest === undefined) throw error;
+        if (this.#index === index) this.#index = undefined;
+        if ((await this.#loaded()).manifest?.manifest === manifest.manifest) throw error;
+      }
+    }
   }
 
   async #loaded(): Promise<LoadedIndex> {

@@ -32,6 +32,13 @@ export class JournalBucket extends Construct {
         ? { encryption: BucketEncryption.S3_MANAGED }
         : { encryption: BucketEncryption.KMS, encryptionKey: key, bucketKeyEnabled: true }),
       lifecycleRules: [
+        // A deletion leaves the version; of what was made again as part of another layer nobody needs it.
+        {
+          id: "replaced-layers",
+          prefix: "layers/",
+          noncurrentVersionExpiration: Duration.days(infraLimits.replacedLayerDays),
+          expiredObjectDeleteMarker: true,
+        },
         { id: "abandoned-uploads", abortIncompleteMultipartUploadAfter: Duration.days(infraLimits.multipartDays) },
       ],
       removalPolicy: removeData ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
