@@ -6,7 +6,7 @@ import {
   type ManifestLayer,
   manifestOf,
 } from "#core/journal/manifest.ts";
-import { commitManifest, newestManifest } from "#core/protection/manifests.ts";
+import { commitManifest, manifestToFollow, newestManifest } from "#core/protection/manifests.ts";
 import { listVpgs } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { writeBatchesAsLayer } from "./batch-extents.ts";
@@ -23,7 +23,7 @@ export interface Compacted {
   readonly batches: number;
   /** Layers that were merged away in this run. */
   readonly merged: number;
-  /** Another compactor was at it: what this one made is deleted again. */
+  /** A manifest of its number was there before one of this run's: what that step had made is deleted again. */
   readonly lost: boolean;
 }
 
@@ -51,28 +51,29 @@ export async function compactJournals(site: Site): Promise<Readonly<Record<strin
 
 /** The same for one VPG, until nothing is left to do, `deadline` (monotonic ms) has passed or the run has made its steps. */
 export async function compactJournal(site: Site, vpgId: Id, deadline = Number.POSITIVE_INFINITY): Promise<Compacted> {
-  let manifest = await newestManifest(site, vpgId);
+  let manifest = await manifestToFollow(site, vpgId);
+  let lost = false;
   let batches = 0;
   let merged = 0;
-  const result = (lost: boolean): Compacted => {
-    return { manifest: manifest?.manifest ?? 0, layers: manifest?.layers.length ?? 0, batches, merged, lost };
-  };
   for (let step = 0; step < limits.stepsMax && site.clock.monotonic() < deadline; step += 1) {
     const writer = new LayerWriter(site.objects, vpgId, newId(site.clock, site.random));
     const next =
       (await dropReplaced(site, vpgId, manifest)) ??
       (await addLayer(site, vpgId, manifest, writer)) ??
       (await mergeOnce(site, vpgId, manifest, writer));
-    if (next === undefined) return result(false);
+    if (next === undefined) break;
     if (!(await commitManifest(site, vpgId, next.fields))) {
+      // Of two compactors, or because the table fell behind: go on from what the other made.
+      lost = true;
       await writer.discard();
-      return result(true);
+      manifest = await newestManifest(site, vpgId);
+      continue;
     }
     batches += next.batches;
     merged += next.merged;
     manifest = manifestOf(next.fields);
   }
-  return result(false);
+  return { manifest: manifest?.manifest ?? 0, layers: manifest?.layers.length ?? 0, batches, merged, lost };
 }
 
 interface Step {

@@ -8,7 +8,8 @@ import { listAll } from "#core/list-all.ts";
 import type { Site } from "#core/site.ts";
 import { items } from "./items.ts";
 
-const cachedSchema = z.object({ manifest: z.int().min(1) });
+/** 0: the bucket had none when it was looked at. */
+const cachedSchema = z.object({ manifest: z.int().min(0) });
 
 /** The newest manifest that the table knows of; undefined when it knows none. An older one than the bucket's is as right. */
 export async function currentManifest(
@@ -16,19 +17,31 @@ export async function currentManifest(
   vpgId: Id,
   known?: Manifest,
 ): Promise<Manifest | undefined> {
-  const manifest = await cachedNumber(site, vpgId);
+  const manifest = (await cachedNumber(site, vpgId)) ?? 0;
   return manifest <= (known?.manifest ?? 0) ? known : readManifest(site.objects, vpgId, manifest);
+}
+
+/**
+ * What a compactor goes on from: the manifest that the table knows of, or where it knows nothing the newest in the bucket. Who goes
+ * on from an older one than the bucket's finds that out when it commits; a listing for every look would cost more than the batches
+ * of an idle VPG.
+ */
+export async function manifestToFollow(
+  site: Pick<Site, "objects" | "table">,
+  vpgId: Id,
+): Promise<Manifest | undefined> {
+  const cached = await cachedNumber(site, vpgId);
+  if (cached === undefined) return newestManifest(site, vpgId);
+  return cached === 0 ? undefined : readManifest(site.objects, vpgId, cached);
 }
 
 /** The newest manifest in the bucket, told to the table. */
 export async function newestManifest(site: Pick<Site, "objects" | "table">, vpgId: Id): Promise<Manifest | undefined> {
-  const cached = await cachedNumber(site, vpgId);
+  const cached = (await cachedNumber(site, vpgId)) ?? 0;
   // The one that the table knows is listed too: a number that the bucket doesn't have would be no cache of it.
   const newest = (await newestBehind(site, vpgId, cached - 1)) || (cached > 1 ? await newestBehind(site, vpgId, 0) : 0);
-  if (newest === 0) return undefined;
-  const manifest = await readManifest(site.objects, vpgId, newest);
   await rememberManifest(site, vpgId, newest);
-  return manifest;
+  return newest === 0 ? undefined : readManifest(site.objects, vpgId, newest);
 }
 
 /** The highest number above `before` that the bucket has, 0 when it has none. */
@@ -53,9 +66,9 @@ export async function commitManifest(
   return created === "created";
 }
 
-async function cachedNumber(site: Pick<Site, "table">, vpgId: Id): Promise<number> {
+async function cachedNumber(site: Pick<Site, "table">, vpgId: Id): Promise<number | undefined> {
   const item = await site.table.get(items.manifest(vpgId));
-  return item === undefined ? 0 : checkStored(cachedSchema, item.fields, `item ${item.pk}`).manifest;
+  return item === undefined ? undefined : checkStored(cachedSchema, item.fields, `item ${item.pk}`).manifest;
 }
 
 /** Never back: who finds a higher number there leaves it. */
