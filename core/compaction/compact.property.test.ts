@@ -173,7 +173,7 @@ describe("compaction", () => {
           const plan = new FaultPlan({
             seed: worldSeed,
             rates: {
-              put: { failBefore: 0.1, lostReply: 0.1 },
+              put: { failBefore: 0.1, lostReply: 0.1, duplicate: 0.2 },
               transact: { lostReply: 0.1 },
               get: { failBefore: 0.03 },
             },
@@ -257,6 +257,17 @@ describe("compaction", () => {
     expect(outcomes.map(({ lost }) => lost).sort()).toEqual([false, true]);
     expect(await keysOf(objects, layersPrefix(made.vpg.vpgId))).toEqual(await namedKeys(site, made));
     await expectInstants(site, made, source);
+  });
+
+  it("knows its own manifest when the store did its request twice", async () => {
+    const world = await begin(8);
+    const { objects, table, site, made, source } = world;
+    await source.write(limits.layerBatchesMin);
+    const plan = new FaultPlan({ seed: 1, rates: { put: { duplicate: 1 } } });
+    const twice = makeSite({ objects: new FaultyObjects(objects, plan), table, seed: 3 });
+    expect(await compactJournal(twice, made.vpg.vpgId)).toMatchObject({ lost: false, layers: 1 });
+    expect(await keysOf(objects, layersPrefix(made.vpg.vpgId))).toEqual(await namedKeys(site, made));
+    await expectInstants(site, made, source, 3);
   });
 
   it("deletes merged layers after a while, killed or not, and whoever still read by them goes on with the newest", async () => {

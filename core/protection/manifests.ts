@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ConditionFailed } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import { bytesEqual } from "#core/journal/hash.ts";
 import { manifestKey, manifestPrefix, parseManifestKey } from "#core/journal/keys.ts";
 import { encodeManifest, type Manifest, type ManifestFields, readManifest } from "#core/journal/manifest.ts";
 import { checkStored } from "#core/json.ts";
@@ -54,16 +55,21 @@ async function newestBehind(site: Pick<Site, "objects">, vpgId: Id, before: numb
   return newest;
 }
 
-/** Commits a manifest by creating its object (R13); false when another of its number was there first. */
+/**
+ * Commits a manifest by creating its object (R13); false when another of its number was there first. What "exists" may be this very
+ * one, stored by a request whose reply was lost: its layers' ids are no other's.
+ */
 export async function commitManifest(
   site: Pick<Site, "objects" | "table">,
   vpgId: Id,
   manifest: ManifestFields,
 ): Promise<boolean> {
   const key = manifestKey(vpgId, manifest.manifest);
-  const created = await site.objects.put(key, encodeManifest(manifest), { ifAbsent: true });
-  if (created === "created") await rememberManifest(site, vpgId, manifest.manifest);
-  return created === "created";
+  const bytes = encodeManifest(manifest);
+  const created = await site.objects.put(key, bytes, { ifAbsent: true });
+  if (created === "exists" && !bytesEqual(await site.objects.get(key), bytes)) return false;
+  await rememberManifest(site, vpgId, manifest.manifest);
+  return true;
 }
 
 async function cachedNumber(site: Pick<Site, "table">, vpgId: Id): Promise<number | undefined> {
