@@ -110,6 +110,7 @@ async function openOnce(
     upTo,
     clock: site.clock,
     random: site.random,
+    log: site.log,
   });
   const view = new View({ reader: new JournalReader(source), volume: number, sizeBytes: volume.bytes, upTo });
   await view.read(offset, target);

@@ -1,4 +1,5 @@
 import { SystemClock } from "#adapters/embedded/clock.ts";
+import { createLog } from "#adapters/embedded/log.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { batchListSchema } from "#core/api/gateway-api.ts";
 import { checkpointSchema, vpgViewSchema } from "#core/api/site-api.ts";
@@ -74,7 +75,7 @@ async function onlineView(client: SiteClient, ref: string, flags: ViewFlags): Pr
   const part = checkpoint.parts?.find(({ volumes: numbers }) => numbers.includes(chosen.volume));
   const upTo = part?.position ?? parsePosition(checkpoint.id);
   const [clock, random] = [new SystemClock(), new SystemRandom()];
-  const source = new HttpJournal({ routes: routesOf(client), vpgId: vpg.vpgId, upTo, clock, random });
+  const source = new HttpJournal({ routes: routesOf(client), vpgId: vpg.vpgId, upTo, clock, random, log: createLog() });
   const { volume, sizeBytes } = chosen;
   // Sectors of a read-only export: 512 reads every volume.
   return {

@@ -187,7 +187,7 @@ function openRecovery(
     directory,
     hooks,
     hookDirectory: common.directory,
-    journal: (vpgId, upTo, signal) => new HttpJournal({ routes: site, vpgId, upTo, clock, random, signal }),
+    journal: (vpgId, upTo, signal) => new HttpJournal({ routes: site, vpgId, upTo, clock, random, log, signal }),
     clock,
     log,
   });

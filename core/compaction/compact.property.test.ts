@@ -7,130 +7,28 @@ import { FaultyObjects } from "#adapters/faulty/faulty-objects.ts";
 import { FaultyTable } from "#adapters/faulty/faulty-table.ts";
 import { isRetryable } from "#core/errors.ts";
 import { layersPrefix } from "#core/journal/keys.ts";
-import { formatPosition, type Position } from "#core/journal/position.ts";
 import { listAll } from "#core/list-all.ts";
-import { ingestBatch } from "#core/protection/ingest.ts";
-import { listBatches, readJournalObject } from "#core/protection/journal-reads.ts";
 import { newestManifest } from "#core/protection/manifests.ts";
-import { openSession } from "#core/protection/open-session.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
 import { TableJournal } from "#core/protection/table-journal.ts";
-import { JournalReader } from "#core/recovery/journal-reader.ts";
-import type { JournalSource } from "#core/recovery/journal-source.ts";
-import { View } from "#core/recovery/view.ts";
+import type { View } from "#core/recovery/view.ts";
 import type { Site } from "#core/site.ts";
-import { HttpJournal } from "../../gateway/export/http-journal.ts";
 import { Life, mortal } from "../../test/kit/mortal.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
-import { makeSite, openAsk, type ProtectedVpg, protect, twoVolumes } from "../../test/kit/site.ts";
-import { type SampleWrite, Stream } from "../../test/kit/stream.ts";
+import { makeSite, openAsk, type ProtectedVpg, protect } from "../../test/kit/site.ts";
+import {
+  expectInstants,
+  expectViews,
+  type Instant,
+  overHttp,
+  viewsOf,
+  WrittenSource,
+} from "../../test/kit/written-source.ts";
 import { compactJournal } from "./compact.ts";
 import { compactionLimits as limits } from "./limits.ts";
 
 // A failure prints its seed: SEED=n npx vitest run --project unit core/compaction/compact.property.test.ts
 const seed = Number(process.env["SEED"] ?? Date.now() & 0x7fffffff);
-
-const noon = Date.UTC(2030, 0, 1, 12);
-const sizes = twoVolumes.vms.flatMap(({ volumes }) => volumes.map(({ sizeBytes }) => sizeBytes));
-
-interface Instant {
-  readonly position: Position;
-  /** Each volume's first bytes, where all writes go, by plain replay. */
-  readonly images: readonly Buffer[];
-}
-
-/** A chunk and a bit at the start of each volume take all writes: many versions of few places. */
-const imageBytes = 512 * 1024 + 64 * 1024;
-
-/** A source gateway that writes and checkpoints at random, with what every checkpoint must hold. */
-class Source {
-  readonly instants: Instant[] = [];
-  readonly #site: Site;
-  readonly #protected: ProtectedVpg;
-  readonly #random: SeededRandom;
-  readonly #images = sizes.map(() => Buffer.alloc(imageBytes));
-  #stream: Stream | undefined;
-  #time = noon;
-
-  constructor(site: Site, made: ProtectedVpg, random: SeededRandom) {
-    this.#site = site;
-    this.#protected = made;
-    this.#random = random;
-  }
-
-  async open(): Promise<void> {
-    const { vpg, source } = this.#protected;
-    const { session: lastSession = 0, batch = 0 } = this.#stream ?? {};
-    const ask = openAsk(this.#site, vpg.vpgId, { lastSession, acknowledgedBatch: batch - 1 });
-    this.#stream = new Stream(vpg.vpgId, await openSession(this.#site, source, ask));
-    await ingestBatch(this.#site, source, this.#stream.synced());
-  }
-
-  async write(batches: number): Promise<void> {
-    const stream = this.#stream;
-    if (stream === undefined) throw new Error("no session");
-    for (let count = 0; count < batches; count += 1) {
-      const marked = this.#random.chance(0.6);
-      this.#time += 5000;
-      const writes = Array.from({ length: this.#random.below(12) + (marked ? 0 : 1) }, () => this.#write(stream));
-      const events = marked ? [{ kind: "marker" as const, time: this.#time, tag: "" }] : [];
-      await ingestBatch(this.#site, this.#protected.source, stream.next(writes, events, this.#time));
-      if (!marked) continue;
-      const position = { session: stream.session, sequence: stream.sequence };
-      this.instants.push({ position, images: this.#images.map((image) => Buffer.from(image)) });
-    }
-  }
-
-  #write({ volumes }: Stream): SampleWrite {
-    const at = this.#random.below(volumes.length);
-    const sectors = imageBytes / 512;
-    const first = this.#random.below(this.#random.chance(0.5) ? 40 : sectors);
-    const length = Math.min(1 + this.#random.below(48), sectors - first) * 512;
-    const bytes = Buffer.alloc(length, this.#random.bytes(600));
-    bytes.copy(this.#images[at] ?? Buffer.alloc(0), first * 512);
-    return { volume: volumes[at]?.volume ?? 0, offset: first * 512, bytes };
-  }
-}
-
-function viewsOf(source: JournalSource, made: ProtectedVpg, { position: upTo }: Instant): View[] {
-  const reader = new JournalReader(source);
-  const volumes = made.vpg.definition.vms.flatMap((vm) => vm.volumes);
-  return volumes.map(({ volume, sizeBytes }) => new View({ reader, volume, sizeBytes, upTo }));
-}
-
-async function expectInstant(source: JournalSource, made: ProtectedVpg, instant: Instant): Promise<void> {
-  await expectViews(viewsOf(source, made, instant), instant);
-}
-
-async function expectViews(views: readonly View[], instant: Instant): Promise<void> {
-  for (const [at, view] of views.entries()) {
-    const read = Buffer.alloc(imageBytes, 0xee);
-    await view.read(0, read);
-    const same = Buffer.compare(read, instant.images[at] ?? Buffer.alloc(0)) === 0;
-    expect(same, `volume ${view.volume} at ${formatPosition(instant.position)}`).toBe(true);
-  }
-}
-
-/** As a recovery gateway reads a checkpoint. */
-function overHttp(site: Site, { vpg }: ProtectedVpg, upTo: Position): JournalSource {
-  const routes = {
-    batches: (_: string, to: Position, page: Parameters<typeof listBatches>[3]) => listBatches(site, vpg, to, page),
-    object: (_: string, key: string, range?: Parameters<typeof readJournalObject>[3]) =>
-      readJournalObject(site, vpg, key, range),
-  };
-  return new HttpJournal({ routes, vpgId: vpg.vpgId, upTo, clock: site.clock, random: site.random });
-}
-
-/** About `most` of the instants, the first and the last among them, as the site reads them and as a recovery gateway does. */
-async function expectInstants(site: Site, made: ProtectedVpg, { instants }: Source, most = 12): Promise<void> {
-  const journal = new TableJournal(site, made.vpg.vpgId);
-  const step = Math.max(1, Math.floor(instants.length / most));
-  for (const [index, instant] of instants.entries()) {
-    if (index % step !== 0 && index < instants.length - 2) continue;
-    await expectInstant(journal, made, instant);
-    await expectInstant(overHttp(site, made, instant.position), made, instant);
-  }
-}
 
 async function keysOf(objects: MemoryObjects, prefix: string): Promise<string[]> {
   const keys: string[] = [];
@@ -149,7 +47,10 @@ async function begin(worldSeed: number) {
   const [objects, table] = [new MemoryObjects(), new SqliteTable(":memory:")];
   const site = makeSite({ objects, table });
   const made = await protect(site);
-  const source = new Source(site, made, new SeededRandom(worldSeed));
+  const source = new WrittenSource(site, {
+    ...{ vpgId: made.vpg.vpgId, caller: made.source, random: new SeededRandom(worldSeed) },
+    volumes: openAsk(site, made.vpg.vpgId).volumes,
+  });
   await source.open();
   return { objects, table, site, made, source };
 }
@@ -193,10 +94,11 @@ describe("compaction", () => {
                 },
               );
             }
-            for (const instant of source.instants.slice(-2)) await expectInstant(old, made, instant);
+            for (const instant of source.instants.slice(-2))
+              await expectViews(viewsOf(old, made.vpg, instant), instant);
             for (const instant of source.instants.slice(-1)) {
-              for (const from of [old, overHttp(site, made, instant.position)]) {
-                const views = viewsOf(from, made, instant);
+              for (const from of [old, overHttp(site, made.vpg, instant.position)]) {
+                const views = viewsOf(from, made.vpg, instant);
                 for (const view of views) await view.read(0, Buffer.alloc(512));
                 opened.push({ instant, views });
               }
@@ -206,13 +108,13 @@ describe("compaction", () => {
           await source.write(2 * limits.layerBatchesMin);
           await compactJournal(another(world, 7), made.vpg.vpgId);
           expect((await namedKeys(site, made)).length).toBeGreaterThan(0);
-          await expectInstants(site, made, source);
+          await expectInstants(site, made.vpg, source);
 
           for (const { instant, views } of opened) await expectViews(views, instant);
 
           const rebuilt = makeSite({ objects, table: new SqliteTable(":memory:") });
           await rebuildTable(rebuilt);
-          await expectInstants(rebuilt, made, source, 2);
+          await expectInstants(rebuilt, made.vpg, source, 2);
         },
       ),
       { numRuns: 5, seed },
@@ -238,10 +140,10 @@ describe("compaction", () => {
       };
       const dying = makeSite({ objects: mortal(objects, life, onCall), table: mortal(table, life, onCall), seed: 77 });
       const outcome = await life.race(compactJournal(dying, made.vpg.vpgId));
-      await expectInstants(site, made, source, 2);
+      await expectInstants(site, made.vpg, source, 2);
       await compactJournal(another(world, 99), made.vpg.vpgId);
       expect((await newestManifest(site, made.vpg.vpgId))?.layers).toHaveLength(1);
-      await expectInstants(site, made, source, 2);
+      await expectInstants(site, made.vpg, source, 2);
       calls = deaths;
       if (outcome !== "killed") break;
     }
@@ -256,7 +158,7 @@ describe("compaction", () => {
     const outcomes = await Promise.all([3, 4].map((own) => compactJournal(another(world, own), made.vpg.vpgId)));
     expect(outcomes.map(({ lost }) => lost).sort()).toEqual([false, true]);
     expect(await keysOf(objects, layersPrefix(made.vpg.vpgId))).toEqual(await namedKeys(site, made));
-    await expectInstants(site, made, source);
+    await expectInstants(site, made.vpg, source);
   });
 
   it("knows its own manifest when the store did its request twice", async () => {
@@ -267,7 +169,7 @@ describe("compaction", () => {
     const twice = makeSite({ objects: new FaultyObjects(objects, plan), table, seed: 3 });
     expect(await compactJournal(twice, made.vpg.vpgId)).toMatchObject({ lost: false, layers: 1 });
     expect(await keysOf(objects, layersPrefix(made.vpg.vpgId))).toEqual(await namedKeys(site, made));
-    await expectInstants(site, made, source, 3);
+    await expectInstants(site, made.vpg, source, 3);
   });
 
   it("deletes merged layers after a while, killed or not, and whoever still read by them goes on with the newest", async () => {
@@ -281,8 +183,8 @@ describe("compaction", () => {
         await source.write(limits.layerBatchesMin);
         // As if it were by the manifest before the merge: the last layer comes, and is merged, after these were touched.
         for (const instant of source.instants.slice(-1)) {
-          for (const from of [new TableJournal(site, made.vpg.vpgId), overHttp(site, made, instant.position)]) {
-            const views = viewsOf(from, made, instant);
+          for (const from of [new TableJournal(site, made.vpg.vpgId), overHttp(site, made.vpg, instant.position)]) {
+            const views = viewsOf(from, made.vpg, instant);
             for (const view of views) await view.isEmptyPage(0);
             opened.push({ instant, views });
           }
@@ -301,13 +203,13 @@ describe("compaction", () => {
       await dying.clock.advance(limits.replacedLayersMs);
       const outcome = await life.race(compactJournal(dying, made.vpg.vpgId));
       for (const { instant, views } of opened) await expectViews(views, instant);
-      await expectInstants(site, made, source, 2);
+      await expectInstants(site, made.vpg, source, 2);
       if (outcome === "killed") leftAtDeath = Math.max(leftAtDeath, (await keysOf(objects, prefix)).length - 1);
       const after = another(world, 99);
       await after.clock.advance(limits.replacedLayersMs);
       await compactJournal(after, made.vpg.vpgId);
       expect(await keysOf(objects, prefix)).toEqual(await namedKeys(site, made));
-      await expectInstants(site, made, source, 2);
+      await expectInstants(site, made.vpg, source, 2);
       if (outcome !== "killed") break;
     }
     expect(leftAtDeath).toBe(limits.mergeLayersMin - 1);

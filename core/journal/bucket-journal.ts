@@ -122,6 +122,8 @@ export class BucketJournal implements JournalSource {
   }
 
   /** None: every batch is read here, so that nothing rests on an index that could be damaged. */
+  readonly batchesAlone = true;
+
   async layerSections(): Promise<readonly LayerSection[]> {
     return [];
   }

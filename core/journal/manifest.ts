@@ -2,6 +2,7 @@ import { z } from "zod";
 import { Corrupt } from "#core/errors.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
 import type { Objects } from "#core/ports.ts";
+import { bytesEqual, sha256 } from "./hash.ts";
 import { manifestKey } from "./keys.ts";
 import {
   batchNumberMax,
@@ -72,6 +73,9 @@ const manifestSchema = z.strictObject({
 });
 export type ManifestFields = z.infer<typeof manifestSchema>;
 
+/** As stored: a changed digit would otherwise leave batches or parts out unseen. */
+const storedSchema = manifestSchema.extend({ sha256: z.string() });
+
 /** A manifest with what its layers come to. */
 export interface Manifest extends ManifestFields {
   /** Session to how many of its batches, from 0 on, layers stand for, and the last one's last sequence. */
@@ -97,9 +101,7 @@ export function manifestOf(fields: ManifestFields): Manifest {
     if (from !== before.batches || to <= from || lastSequence <= before.lastSequence) {
       throw new Corrupt(
         `manifest ${fields.manifest} has layers that don't follow each other at batch ${from} of session ${session}`,
-        {
-          manifest: fields.manifest,
-        },
+        { key: manifestKey(fields.vpgId, fields.manifest) },
       );
     }
     covered.set(session, { batches: to, lastSequence });
@@ -110,15 +112,24 @@ export function manifestOf(fields: ManifestFields): Manifest {
 /** The bytes of a manifest; the same layers give the same bytes. */
 export function encodeManifest(manifest: ManifestFields): Uint8Array {
   const { formatVersion, vpgId, manifest: number, createdAt, layers, replaced } = manifest;
-  const bytes = jsonBytes({ formatVersion, vpgId, manifest: number, createdAt, layers, replaced });
+  const plain = { formatVersion, vpgId, manifest: number, createdAt, layers, replaced };
+  const bytes = jsonBytes({ ...plain, sha256: Buffer.from(sha256(jsonBytes(plain))).toString("hex") });
   if (bytes.length > manifestBytesMax) throw new RangeError(`a manifest of ${bytes.length} bytes`);
   return bytes;
+}
+
+function fieldsOf(bytes: Uint8Array, key: string): ManifestFields {
+  const { sha256: _, ...fields } = parseStored(storedSchema, bytes, key);
+  return fields;
 }
 
 /** Reads the manifest of that number. Throws `Corrupt` when it isn't what its name says, `NotFound`. */
 export async function readManifest(objects: Pick<Objects, "get">, vpgId: string, number: number): Promise<Manifest> {
   const key = manifestKey(vpgId, number);
-  const fields = parseStored(manifestSchema, await objects.get(key, { offset: 0, length: manifestBytesMax }), key);
+  const bytes = await objects.get(key, { offset: 0, length: manifestBytesMax });
+  const fields = fieldsOf(bytes, key);
   if (fields.vpgId !== vpgId || fields.manifest !== number) throw new Corrupt(`${key} is another manifest`, { key });
+  if (!bytesEqual(bytes, encodeManifest(fields)))
+    throw new Corrupt(`${key} does not have the SHA-256 it says`, { key });
   return manifestOf(fields);
 }

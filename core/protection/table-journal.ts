@@ -1,4 +1,3 @@
-import { NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
 import type { LayerSection } from "#core/journal/layer.ts";
@@ -6,7 +5,7 @@ import { isCovered, type Manifest } from "#core/journal/manifest.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
 import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
-import { LayerIndex } from "#core/recovery/layer-index.ts";
+import { OptionalLayers } from "#core/recovery/optional-layers.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { Site } from "#core/site.ts";
 import type { BatchRow } from "./batch-row.ts";
@@ -29,7 +28,7 @@ export class TableJournal implements JournalSource {
   /** Session to how much of it is indexed. */
   readonly #indexed = new Map<number, RunPlace>();
   #growing: Promise<void> = Promise.resolve();
-  readonly #layers: LayerIndex;
+  readonly #layers: OptionalLayers;
   /** Only ever replaced by a later one: what `#touched` left out for one is in the layers of all that follow. */
   #manifest: Manifest | undefined;
 
@@ -37,16 +36,25 @@ export class TableJournal implements JournalSource {
     this.#site = site;
     this.#vpgId = vpgId;
     this.#stored = new StoredBatches(site.objects, vpgId);
-    this.#layers = new LayerIndex(site.objects, vpgId);
+    this.#layers = new OptionalLayers({
+      ...{ objects: site.objects, vpgId, log: site.log },
+      current: async () => this.#manifest,
+      reload: async () => {
+        await this.#advance();
+        return this.#manifest;
+      },
+    });
   }
 
   async batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]> {
-    // One after the other: two that grow the index at the same time would enter a batch twice.
-    this.#growing = this.#growing.then(
-      () => this.#grow(),
-      () => this.#grow(),
-    );
-    await this.#growing;
+    await this.#layers.orWithout(() => {
+      // One after the other: two that grow the index at the same time would enter a batch twice.
+      this.#growing = this.#growing.then(
+        () => this.#grow(),
+        () => this.#grow(),
+      );
+      return this.#growing;
+    });
     const name = `${volume}-${page}`;
     const refs = (this.#touched.get(name) ?? []).filter((ref) => !isCovered(this.#manifest, ref));
     if (refs.length > 0) this.#touched.set(name, refs);
@@ -54,26 +62,16 @@ export class TableJournal implements JournalSource {
     return refs.filter((ref) => comparePositions({ session: ref.session, sequence: ref.firstSequence }, upTo) <= 0);
   }
 
+  get batchesAlone(): boolean {
+    return this.#layers.givenUp;
+  }
+
   layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]> {
-    return this.#withLayers((manifest) => this.#layers.sections(manifest, volume, chunk));
+    return this.#layers.sections(volume, chunk);
   }
 
   layersTouch(volume: number, firstChunk: number, lastChunk: number): Promise<boolean> {
-    return this.#withLayers((manifest) => this.#layers.touches(manifest, volume, firstChunk, lastChunk));
-  }
-
-  /** Where a layer was merged and deleted since its manifest was read, the newest manifest has another for it. */
-  async #withLayers<T>(read: (manifest: Manifest | undefined) => Promise<T>): Promise<T> {
-    for (;;) {
-      const manifest = this.#manifest;
-      try {
-        return await read(manifest);
-      } catch (error) {
-        if (!(error instanceof NotFound)) throw error;
-        await this.#advance();
-        if (this.#manifest?.manifest === manifest?.manifest) throw error;
-      }
-    }
+    return this.#layers.touch(volume, firstChunk, lastChunk);
   }
 
   header(ref: BatchRef): Promise<BatchHeader> {
@@ -85,14 +83,20 @@ export class TableJournal implements JournalSource {
   }
 
   async #grow(): Promise<void> {
-    await this.#advance();
+    if (!this.#layers.givenUp) await this.#advance();
+    else if (this.#manifest !== undefined) {
+      // What was left out for layers is to be read after all.
+      this.#manifest = undefined;
+      this.#touched.clear();
+      this.#indexed.clear();
+    }
     for (const known of await progressOfSessions(this.#site, this.#vpgId)) await this.#growSession(known);
   }
 
   async #advance(): Promise<void> {
     const newest = await currentManifest(this.#site, this.#vpgId, this.#manifest);
-    // Of two that asked at the same time the older answer may come last.
-    if ((newest?.manifest ?? 0) > (this.#manifest?.manifest ?? 0)) this.#manifest = newest;
+    // Of two that asked at the same time the older answer may come last; or after layers were given up.
+    if (!this.#layers.givenUp && (newest?.manifest ?? 0) > (this.#manifest?.manifest ?? 0)) this.#manifest = newest;
   }
 
   async #growSession(known: KnownSession): Promise<void> {

@@ -22,6 +22,11 @@ export interface JournalSource {
    * sequence is at or before `upTo`; in order of position. More than needed does no harm.
    */
   batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]>;
+  /**
+   * True once layers are not relied on (`OptionalLayers`), or where there never are any: what is asked from then on is told of all
+   * batches and of no layer. Who asks both reads again when it changed in between. Never false again.
+   */
+  readonly batchesAlone: boolean;
   /** Sections of layers that may have the chunk (512 KiB, counted from the volume's start), in any order. */
   layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]>;
   /** Whether any section of a layer may reach one of these chunks, both inclusive. */

@@ -23,6 +23,7 @@ function counted(source: JournalSource): JournalSource & { headers: number; fram
       counts.lists += 1;
       return source.batchesTouching(...args);
     },
+    batchesAlone: source.batchesAlone,
     layerSections: (volume: number, chunk: number) => source.layerSections(volume, chunk),
     layersTouch: (volume: number, first: number, last: number) => source.layersTouch(volume, first, last),
     header: (...args: Parameters<JournalSource["header"]>) => {
@@ -167,6 +168,7 @@ describe("a view", () => {
     let failures = 3;
     const source: JournalSource = {
       batchesTouching: (volume, page, to) => journal.batchesTouching(volume, page, to),
+      batchesAlone: true,
       layerSections: () => journal.layerSections(),
       layersTouch: () => journal.layersTouch(),
       header: (ref) => {

@@ -118,9 +118,12 @@ export class View {
 
   /** True when no extent reaches the page, so that all its chunks may be passed over. */
   async isEmptyPage(page: number): Promise<boolean> {
-    if ((await this.#page(page)).count > 0) return false;
     const first = page * chunksPerPage;
-    return !(await this.reader.source.layersTouch(this.volume, first, first + chunksPerPage - 1));
+    return this.#look(
+      page,
+      async ({ count }) =>
+        count === 0 && !(await this.reader.source.layersTouch(this.volume, first, first + chunksPerPage - 1)),
+    );
   }
 
   /** What shows between `from` and `to`, which lie in one chunk, ascending; the rest reads as zeros. */
@@ -134,15 +137,26 @@ export class View {
    * Newest by position: no batch outside the layers is older than what they have of its volume. The page is asked for first:
    * what a layer takes in between stands in both.
    */
-  async #paint(chunk: number): Promise<ChunkRuns> {
-    const painter = new ChunkPainter();
+  #paint(chunk: number): Promise<ChunkRuns> {
     const page = Math.floor(chunk / chunksPerPage);
-    (await this.#page(page)).paint(chunk - page * chunksPerPage, painter);
-    if (!painter.done) {
-      const sections = await this.reader.source.layerSections(this.volume, chunk);
-      paintSections(sections, chunk, this.#upTo, painter, (source) => this.reader.numberOf(source));
+    return this.#look(page, async (index) => {
+      const painter = new ChunkPainter();
+      index.paint(chunk - page * chunksPerPage, painter);
+      if (!painter.done) {
+        const sections = await this.reader.source.layerSections(this.volume, chunk);
+        paintSections(sections, chunk, this.#upTo, painter, (source) => this.reader.numberOf(source));
+      }
+      return painter.runs();
+    });
+  }
+
+  /** What batches and layers have together; once more, by batches alone, when layers were given up in between. */
+  async #look<T>(page: number, look: (index: PageIndex) => Promise<T>): Promise<T> {
+    for (;;) {
+      const alone = this.reader.source.batchesAlone;
+      const found = await look(await this.#page(page, alone));
+      if (this.reader.source.batchesAlone === alone) return found;
     }
-    return painter.runs();
   }
 
   async *#dataPieces(from: number, to: number): AsyncGenerator<ByteRange> {
@@ -167,8 +181,10 @@ export class View {
     }
   }
 
-  async #page(page: number): Promise<PageIndex> {
-    return this.#pages.peek(page) ?? this.#pages.get(page, () => this.#buildPage(page));
+  /** Of all batches when `alone`, otherwise of those in no layer: two that must not be taken for each other. */
+  async #page(page: number, alone: boolean): Promise<PageIndex> {
+    const key = page * 2 + Number(alone);
+    return this.#pages.peek(key) ?? this.#pages.get(key, () => this.#buildPage(page));
   }
 
   async #buildPage(page: number): Promise<PageIndex> {

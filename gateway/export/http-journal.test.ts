@@ -10,6 +10,7 @@ import { vpgId } from "../../test/kit/batches.ts";
 import { BucketRoutes } from "../../test/kit/journal-routes.ts";
 import { randomJournal } from "../../test/kit/random-journal.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
+import { silentLog } from "../../test/kit/site.ts";
 import { VirtualClock } from "../../test/kit/virtual-clock.ts";
 import { type BatchPage, HttpJournal, type JournalRoutes } from "./http-journal.ts";
 
@@ -33,6 +34,7 @@ async function world(seed = 1) {
     upTo: made.upTo,
     clock,
     random: new SystemRandom(),
+    log: silentLog,
     signal: abort.signal,
   });
   const view = (volume: number) => new View({ reader: new JournalReader(source), volume, sizeBytes, upTo: made.upTo });
@@ -68,7 +70,8 @@ describe("journal over HTTP", () => {
         object: async () =>
           encodeManifest({ formatVersion: 1, vpgId, manifest: 7, createdAt: 0, layers: [], replaced: [] }),
       };
-      const source = new HttpJournal({ routes, vpgId: idSchema.parse(vpgId), upTo, clock, random: new SystemRandom() });
+      const random = new SystemRandom();
+      const source = new HttpJournal({ routes, vpgId: idSchema.parse(vpgId), upTo, clock, random, log: silentLog });
       expect(await source.batchesTouching(1, 0, upTo)).toEqual([]);
       return pages.map(({ manifest }) => manifest);
     };

@@ -4,15 +4,15 @@
  */
 import type { z } from "zod";
 import type { BatchSummary, batchListSchema } from "#core/api/gateway-api.ts";
-import { LimitExceeded, NotFound } from "#core/errors.ts";
+import { LimitExceeded } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
 import type { LayerSection } from "#core/journal/layer.ts";
 import { type Manifest, readManifest } from "#core/journal/manifest.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
-import type { ByteRange, Clock, Objects, Random } from "#core/ports.ts";
+import type { ByteRange, Clock, Log, Objects, Random } from "#core/ports.ts";
 import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
-import { LayerIndex } from "#core/recovery/layer-index.ts";
+import { OptionalLayers } from "#core/recovery/optional-layers.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import { retry } from "#core/retry.ts";
 import { journalRetry, summariesMax } from "./limits.ts";
@@ -51,6 +51,7 @@ export interface HttpJournalOptions {
   readonly upTo: Position;
   readonly clock: Clock;
   readonly random: Random;
+  readonly log: Pick<Log, "warn">;
   /** Aborted when nobody needs the journal any more: what waits for the site then ends. */
   readonly signal?: AbortSignal;
 }
@@ -59,15 +60,19 @@ export class HttpJournal implements JournalSource {
   readonly #options: HttpJournalOptions;
   readonly #objects: Pick<Objects, "get">;
   readonly #stored: StoredBatches;
-  readonly #layers: LayerIndex;
-  #index: Promise<LoadedIndex> | undefined;
+  readonly #layers: OptionalLayers;
+  #index: { readonly alone: boolean; readonly loading: Promise<LoadedIndex> } | undefined;
 
   constructor(options: HttpJournalOptions) {
     this.#options = options;
-    const { routes, vpgId, signal } = options;
+    const { routes, vpgId, log, signal } = options;
     this.#objects = { get: (key, range) => this.#patiently(() => routes.object(vpgId, key, range, signal)) };
     this.#stored = new StoredBatches(this.#objects, vpgId);
-    this.#layers = new LayerIndex(this.#objects, vpgId);
+    this.#layers = new OptionalLayers({
+      ...{ objects: this.#objects, vpgId, log },
+      current: async () => (await this.#loaded()).manifest,
+      reload: (stale) => this.#reload(stale),
+    });
   }
 
   /** The first call reads the summaries of all batches up to the position that are in no layer. */
@@ -75,15 +80,19 @@ export class HttpJournal implements JournalSource {
     if (comparePositions(upTo, this.#options.upTo) > 0) {
       throw new TypeError("a view reaches beyond its journal's position");
     }
-    return (await this.#loaded()).batches.touching(volume, page, upTo);
+    return this.#layers.orWithout(async () => (await this.#loaded()).batches.touching(volume, page, upTo));
+  }
+
+  get batchesAlone(): boolean {
+    return this.#layers.givenUp;
   }
 
   layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]> {
-    return this.#withLayers((manifest) => this.#layers.sections(manifest, volume, chunk));
+    return this.#layers.sections(volume, chunk);
   }
 
   layersTouch(volume: number, firstChunk: number, lastChunk: number): Promise<boolean> {
-    return this.#withLayers((manifest) => this.#layers.touches(manifest, volume, firstChunk, lastChunk));
+    return this.#layers.touch(volume, firstChunk, lastChunk);
   }
 
   header(ref: BatchRef): Promise<BatchHeader> {
@@ -94,36 +103,30 @@ export class HttpJournal implements JournalSource {
     return this.#stored.frame(ref, header, index);
   }
 
-  /** Where a layer was merged and deleted since the summaries were read, they are read again, and with them the newest manifest. */
-  async #withLayers<T>(read: (manifest: Manifest | undefined) => Promise<T>): Promise<T> {
-    for (;;) {
-      const { manifest } = await this.#loaded();
-      const index = this.#index;
-      try {
-        return await read(manifest);
-      } catch (error) {
-        if (!(error instanceof NotFound) || manifest === undefined) throw error;
-        if (this.#index === index) this.#index = undefined;
-        if ((await this.#loaded()).manifest?.manifest === manifest.manifest) throw error;
-      }
-    }
-  }
-
   async #loaded(): Promise<LoadedIndex> {
-    this.#index ??= this.#load();
+    const alone = this.#layers.givenUp;
+    if (this.#index?.alone !== alone) this.#index = { alone, loading: this.#load(alone) };
+    const index = this.#index;
     try {
-      return await this.#index;
+      return await index.loading;
     } catch (error) {
       // The next one asks again.
-      this.#index = undefined;
+      if (this.#index === index) this.#index = undefined;
       throw error;
     }
   }
 
-  async #load(): Promise<LoadedIndex> {
+  /** The summaries again, and with them the newest manifest. */
+  async #reload(stale: Manifest): Promise<Manifest | undefined> {
+    if ((await this.#loaded()).manifest === stale) this.#index = undefined;
+    return (await this.#loaded()).manifest;
+  }
+
+  /** `alone`: of all batches, without a manifest. */
+  async #load(alone: boolean): Promise<LoadedIndex> {
     const { routes, vpgId, upTo, signal } = this.#options;
     const batches = new SummaryIndex();
-    let next: BatchPage = { manifest: 0 };
+    let next: BatchPage = alone ? {} : { manifest: 0 };
     for (;;) {
       const asked = next;
       const page = await this.#patiently(() => routes.batches(vpgId, upTo, asked, signal));

@@ -45,7 +45,7 @@ export function openKit(kit: RecoveryKit): Promise<RecoveryHalf> {
     hooks,
     hookDirectory: folder,
     journal: (vpg, upTo, signal) =>
-      new HttpJournal({ routes, vpgId: vpg, upTo, clock, random: new SystemRandom(), signal }),
+      new HttpJournal({ routes, vpgId: vpg, upTo, clock, random: new SystemRandom(), log, signal }),
     clock,
     log,
   });
