@@ -62,4 +62,11 @@ describe("a manifest", () => {
       await expect(readManifest(objects, owner, number)).rejects.toMatchObject({ name: "Corrupt" });
     }
   });
+
+  it("is refused when a digit changed", async () => {
+    const objects = new MemoryObjects();
+    const text = Buffer.from(encodeManifest(fields([range(1, 0, 4)]))).toString();
+    await objects.put(manifestKey(vpgId, 7), Buffer.from(text.replace('"to":4', '"to":5')));
+    await expect(readManifest(objects, vpgId, 7)).rejects.toThrow("does not have the SHA-256");
+  });
 });

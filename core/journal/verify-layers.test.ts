@@ -72,6 +72,8 @@ describe("verifying layers", () => {
     bytes[bytes.length - 40] = (bytes[bytes.length - 40] ?? 0) ^ 1;
     await objects.put(key, bytes);
     expect((await verifyLayers(objects, vpgId)).problems).toMatchObject([{ error: "Corrupt" }]);
+    await objects.delete(key);
+    expect((await verifyLayers(objects, vpgId)).problems).toMatchObject([{ error: "NotFound" }]);
     await objects.put(
       manifestKey(vpgId, 2),
       encodeManifest({ formatVersion: 1, vpgId, manifest: 3, createdAt: 0, layers: [], replaced: [] }),

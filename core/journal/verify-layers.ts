@@ -1,4 +1,4 @@
-import { Corrupt } from "#core/errors.ts";
+import { Corrupt, NotFound } from "#core/errors.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
@@ -34,7 +34,7 @@ export async function verifyLayers(objects: Pick<Objects, "get" | "list">, vpgId
   }
   if (newest === 0) return { manifest: 0, layers: 0, batches: 0, problems };
   const note = (key: string, error: unknown): void => {
-    if (!(error instanceof Corrupt)) throw error;
+    if (!(error instanceof Corrupt || error instanceof NotFound)) throw error;
     if (problems.length < problemsMax) problems.push({ key, error: error.name, message: error.message });
   };
   let manifest: Manifest | undefined;
