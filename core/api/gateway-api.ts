@@ -98,9 +98,14 @@ export type HeartbeatReply = z.infer<typeof heartbeatReplySchema>;
 
 export const openSessionSchema = z.strictObject({
   vpgId: idSchema,
+  /**
+   * "seed": the gateway's old disks come into its own site's journal (R16). All volumes of the session are unsynced to its end, and
+   * it makes no checkpoint; its ordinals are remembered apart from those of captures. Absent: a source captures what guests write.
+   */
+  purpose: z.enum(["capture", "seed"]).exactOptional(),
   /** Durable at the gateway before it asks; the same nonce gets the same session again. */
   nonce: idSchema,
-  /** The last session ordinal this gateway's state directory knows for the VPG; 0 for none. */
+  /** The last session ordinal this gateway's state directory knows for the VPG at this site, for this purpose; 0 for none. */
   lastSession: z.int().min(0),
   /** The last acknowledged batch it knows in that session, -1 for none. A site that shows less has regressed. */
   acknowledgedBatch: z.int().min(-1),
@@ -122,7 +127,7 @@ export const openSessionReplySchema = z.object({
   continues: z.boolean(),
   /** Why a sync is needed: label of the same code path. */
   sync: z.enum(["none", "initial", "delta"]),
-  /** Everything at or before this position is what hashes are compared with. */
+  /** Everything at or before this position, whichever gateway wrote it, is what hashes are compared with; session 0: nothing is there. */
   journalEnd: positionSchema,
   configRevision: z.int(),
   checkpointIntervalMs: z.int(),

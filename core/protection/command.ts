@@ -3,12 +3,16 @@ import { idSchema } from "#core/ids.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { positionSchema } from "./term.ts";
 
-const recoveredVolume = z.strictObject({
+const namedVolume = z.strictObject({
   volume: z.int().min(1).max(65_535),
   vmName: z.string(),
   name: z.string(),
   sizeBytes: z.int(),
   sectorBytes: z.union([z.literal(512), z.literal(4096)]),
+});
+export type NamedVolume = z.infer<typeof namedVolume>;
+
+const recoveredVolume = namedVolume.extend({
   /** There with several source gateways: the position of the volume's own one in the checkpoint. */
   upTo: positionSchema.exactOptional(),
 });
@@ -49,6 +53,29 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
   }),
   /** Source side, at rollback: power on what shutdown-source of this operation stopped. */
   z.strictObject({ kind: z.literal("power-on-source"), ...operationBase, vms: z.array(z.string()) }),
+  /**
+   * Reverse protection, at the gateway with the old disks, which must be closed: brings them by the hash sync into its own site's
+   * journal, in a session of `term` that never makes a checkpoint. Volumes that it has no disk of that size for are left out.
+   * Result: {hashedBytes, differingBytes, shippedBytes}.
+   */
+  z.strictObject({
+    kind: z.literal("seed-volumes"),
+    ...operationBase,
+    term: z.int().min(1),
+    volumes: z.array(namedVolume).min(1).max(limits.volumesMax),
+  }),
+  /**
+   * Reverse protection, at the gateway with the promoted disks of operation `promotedBy`: begins to capture them, while guests use
+   * them, in a session of `term` at the site that its [source] section names. Done when that session is open; its sync goes on.
+   * Result: {session}.
+   */
+  z.strictObject({
+    kind: z.literal("protect-volumes"),
+    ...operationBase,
+    term: z.int().min(1),
+    promotedBy: idSchema,
+    volumes: z.array(namedVolume).min(1).max(limits.volumesMax),
+  }),
   /** Source side: put a tagged marker into the stream now. Result: {checkpointId}. */
   z.strictObject({
     kind: z.literal("tag-checkpoint"),

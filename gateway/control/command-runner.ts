@@ -193,6 +193,10 @@ export class CommandRunner {
         return (handlers["shutdown-source"] ?? missing)(body, context);
       case "power-on-source":
         return (handlers["power-on-source"] ?? missing)(body, context);
+      case "seed-volumes":
+        return (handlers["seed-volumes"] ?? missing)(body, context);
+      case "protect-volumes":
+        return (handlers["protect-volumes"] ?? missing)(body, context);
       case "tag-checkpoint":
         return (handlers["tag-checkpoint"] ?? missing)(body, context);
     }

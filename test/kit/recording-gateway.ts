@@ -83,6 +83,11 @@ export class Machines {
         if (this.running.has(body.operationId)) this.violations.push("source powered on beside recovered VMs");
         if (this.stoppedBy === body.operationId) this.sourceRuns = true;
         return {};
+      case "seed-volumes":
+        return { hashedBytes: 8192, differingBytes: 4096, shippedBytes: 4096 };
+      case "protect-volumes":
+        if (!this.promoted.has(body.promotedBy)) this.violations.push("captures volumes that are not promoted");
+        return { session: 1 };
       case "tag-checkpoint":
         return {};
     }
