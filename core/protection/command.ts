@@ -76,6 +76,13 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
     promotedBy: idSchema,
     volumes: z.array(namedVolume).min(1).max(limits.volumesMax),
   }),
+  /**
+   * Source side: hash the suspects of the volumes that are in a sync, page by page, and upload the hashes; `force` makes every chunk
+   * a suspect first. Result: `hashResultSchema`.
+   */
+  z.strictObject({ kind: z.literal("hash-volumes"), ...operationBase, force: z.boolean() }),
+  /** Source side: fetch the want-lists of what was hashed, drop the suspects that aren't wanted, and end the sync. Result: `shipResultSchema`. */
+  z.strictObject({ kind: z.literal("ship-wanted"), ...operationBase }),
   /** Source side: put a tagged marker into the stream now. Result: {checkpointId}. */
   z.strictObject({
     kind: z.literal("tag-checkpoint"),
@@ -84,6 +91,17 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
   }),
 ]);
 export type CommandBody = z.infer<typeof commandBodySchema>;
+
+/** What a gateway answers to `hash-volumes`: pages whose hashes are at the site now, and bytes that it read for them. */
+export const hashResultSchema = z.looseObject({ pages: z.int().min(0), hashedBytes: z.int().min(0) });
+
+/** What a gateway answers to `ship-wanted`, when the sync has ended and its end is durable at the site. */
+export const shipResultSchema = z.looseObject({
+  pages: z.int().min(0),
+  pagesAlone: z.int().min(0),
+  differingBytes: z.int().min(0),
+  shippedBytes: z.int().min(0),
+});
 
 export const commandSchema = z.strictObject({
   /** `<operationId>.<step>` or `<requestId>.tag`: the same ask has the same id, so asking twice is asking once. */

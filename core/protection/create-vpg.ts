@@ -63,6 +63,7 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     term: 1,
     role: "Journal",
     operationId: null,
+    syncOperationId: null,
     openTests: [],
     lastSession: 0,
     ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions: {} } : {}),

@@ -28,7 +28,11 @@ export type LiveOptions = z.infer<typeof liveOptionsSchema>;
 export const testOptionsSchema = z.strictObject({ checkpoint: checkpointSelectorSchema });
 export type TestOptions = z.infer<typeof testOptionsSchema>;
 
-export const operationKinds = ["failover-live", "failover-test"] as const;
+/** `force`: a person asked, and every chunk becomes a suspect; otherwise a session that has suspects brought it about. */
+export const syncOptionsSchema = z.strictObject({ force: z.boolean() });
+export type SyncOptions = z.infer<typeof syncOptionsSchema>;
+
+export const operationKinds = ["failover-live", "failover-test", "delta-sync"] as const;
 export type OperationKind = (typeof operationKinds)[number];
 
 export const phases = [
@@ -42,7 +46,11 @@ export const phases = [
   "RollingBack",
   "TestRunning",
   "TestStopping",
-  /** Ended: a live failover that was committed, or a test that was stopped. */
+  "HashingVolumes",
+  "ComparingPages",
+  "ShippingWanted",
+  "VerifyingSync",
+  /** Ended: a live failover that was committed, a test that was stopped, or a sync whose first checkpoint is listed. */
   "Completed",
   "RolledBack",
   "Failed",
@@ -83,6 +91,20 @@ export const lostTailSchema = z.strictObject({
 });
 export type LostTail = z.infer<typeof lostTailSchema>;
 
+/** What a delta-sync did, over all its source gateways. */
+export const syncFiguresSchema = z.strictObject({
+  /** Read from the source's disks and hashed for the comparison of pages. */
+  hashedBytes: z.int().min(0),
+  /** Of the chunks whose hashes differed. */
+  differingBytes: z.int().min(0),
+  /** Payload that the volumes' syncs appended. */
+  shippedBytes: z.int().min(0),
+  /** Pages that the machine compared, and those that the gateway compared by itself. */
+  pages: z.int().min(0),
+  pagesAlone: z.int().min(0),
+});
+export type SyncFigures = z.infer<typeof syncFiguresSchema>;
+
 /** The incident that started an operation. */
 export const operationIncidentSchema = z.strictObject({
   incidentId: idSchema,
@@ -100,6 +122,8 @@ export const operationSchema = z.strictObject({
   attempt: z.int().min(1),
   live: liveOptionsSchema.nullable(),
   test: testOptionsSchema.nullable(),
+  /** Of a delta-sync. */
+  sync: syncOptionsSchema.nullable().default(null),
   initiatedBy: z.string(),
   /** Null when a person started it; absent in records that are older than triggers. */
   incident: operationIncidentSchema.nullable().default(null),
@@ -116,6 +140,8 @@ export const operationSchema = z.strictObject({
   exports: z.record(z.string(), z.string()),
   bootGroupsDone: z.int().min(0),
   lostTail: lostTailSchema.nullable(),
+  /** Of a delta-sync, once the source gateways have told. */
+  syncFigures: syncFiguresSchema.nullable().default(null),
   error: z.strictObject({ name: z.string(), message: z.string() }).nullable(),
   /** Milliseconds from the start to all volumes readable and all groups booted. */
   rtoMs: z.int().nullable(),

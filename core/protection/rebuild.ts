@@ -86,6 +86,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     term: term.n,
     role,
     operationId: null,
+    syncOperationId: null,
     openTests: [],
     lastSession,
     ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions } : {}),

@@ -98,6 +98,12 @@ function operationStatus(phase: Phase): VpgStatus {
     case "TestRunning":
     case "TestStopping":
       return { status: "FailingOver", substatus: "None" };
+    case "HashingVolumes":
+    case "ComparingPages":
+    case "ShippingWanted":
+    case "VerifyingSync":
+      // A delta-sync runs beside the status: it is not the VPG's live operation.
+      return { status: "NotMeetingSLA", substatus: "DeltaSync" };
     case "Completed":
     case "RolledBack":
     case "Failed":

@@ -12,6 +12,8 @@ export const vpgFieldsSchema = z.strictObject({
   role: z.enum(["Journal", "Runs", "Dark", "Preparing", "Retired"]),
   /** A live operation; only one at a time. */
   operationId: idSchema.nullable(),
+  /** A delta-sync; only one at a time, and beside any other operation: it keeps nobody from failing over. */
+  syncOperationId: idSchema.nullable().default(null),
   openTests: z.array(idSchema).max(limits.testsMax),
   /** The newest session's ordinal, 0 before the first. */
   lastSession: z.int().min(0),
@@ -53,11 +55,11 @@ export function recordOf(item: TableItem): VpgRecord {
 }
 
 export function fieldsOf(record: VpgFields): TableFields {
-  const { definition, term, role, operationId, openTests, lastSession, opening } = record;
+  const { definition, term, role, operationId, syncOperationId, openTests, lastSession, opening } = record;
   const { paused, deleted, needsConfiguration, formatVersion, createdAt, gatewaySessions } = record;
   return tableFields({
     ...(gatewaySessions === undefined ? {} : { gatewaySessions }),
-    ...{ definition, term, role, operationId, openTests, lastSession, opening },
+    ...{ definition, term, role, operationId, syncOperationId, openTests, lastSession, opening },
     ...{ paused, deleted, needsConfiguration, formatVersion, createdAt },
   });
 }

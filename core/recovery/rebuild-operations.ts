@@ -58,12 +58,13 @@ function actionsOf(report: Report, operation: Operation): readonly TableAction[]
 
 /** Its wake-ups are not in the report, and nobody needs them any more. */
 function operationOf(report: Report): Operation {
-  const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, live, test, endedAt } = report;
-  const { checkpointId, checkpointTime, term, lostTail, error, rtoMs } = report;
+  const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, live, test, sync, endedAt } =
+    report;
+  const { checkpointId, checkpointTime, term, lostTail, syncFigures, error, rtoMs } = report;
   const steps = Object.fromEntries(report.steps.map(({ step, durationMs: _, ...record }) => [step, record]));
   return {
-    ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, live, test, endedAt },
-    ...{ checkpointId, checkpointTime, term, lostTail, error, rtoMs },
+    ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, live, test, sync, endedAt },
+    ...{ checkpointId, checkpointTime, term, lostTail, syncFigures, error, rtoMs },
     createdAt: report.startedAt,
     steps,
     tokens: {},

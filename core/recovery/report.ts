@@ -15,6 +15,8 @@ import {
   operationKinds,
   phases,
   stepSchema,
+  syncFiguresSchema,
+  syncOptionsSchema,
   testOptionsSchema,
 } from "#core/protection/operation.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
@@ -39,6 +41,7 @@ export const reportSchema = z.strictObject({
   /** What was asked of a live failover, or of a test. Like `vms` and `version`, absent in reports of before they were kept. */
   live: liveOptionsSchema.nullable().default(null),
   test: testOptionsSchema.nullable().default(null),
+  sync: syncOptionsSchema.nullable().default(null),
   startedAt: z.int(),
   endedAt: z.int(),
   checkpointId: z.string().nullable(),
@@ -50,6 +53,8 @@ export const reportSchema = z.strictObject({
   lostTail: lostTailSchema.nullable(),
   /** The same as one sentence; empty when there was nothing to lose. */
   lostTailText: z.string(),
+  /** Of a delta-sync. */
+  syncFigures: syncFiguresSchema.nullable().default(null),
   error: z.strictObject({ name: z.string(), message: z.string() }).nullable(),
   /** In the order they began. */
   steps: z.array(stepSchema.extend({ step: z.string(), durationMs: z.int().nullable() })),
@@ -108,6 +113,7 @@ export function reportOf(
     incident: operation.incident,
     live: operation.live,
     test: operation.test,
+    sync: operation.sync,
     startedAt: operation.createdAt,
     endedAt: site.clock.now(),
     checkpointId: operation.checkpointId,
@@ -117,6 +123,7 @@ export function reportOf(
     decision: decision ?? null,
     lostTail: operation.lostTail,
     lostTailText: operation.lostTail === null ? "" : lostTailText(operation.lostTail),
+    syncFigures: operation.syncFigures,
     error: outcome.error,
     steps,
     exports,

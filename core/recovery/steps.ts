@@ -17,6 +17,10 @@ export const stepNames = {
   stopVms: "stop-vms",
   detachVolumes: "detach-volumes",
   powerOnSource: "power-on-source",
+  hashVolumes: "hash-volumes",
+  comparePages: "compare-pages",
+  shipWanted: "ship-wanted",
+  verifySync: "verify-sync",
 } as const;
 
 const undoOfTest: readonly string[] = [stepNames.stopVms, stepNames.detachVolumes];
@@ -36,6 +40,10 @@ export function bootGroupOf(step: string): number | undefined {
 
 /** The phase that an operation is in while the step runs. */
 export function phaseOf(operation: Operation, step: string): Phase {
+  if (step === stepNames.hashVolumes) return "HashingVolumes";
+  if (step === stepNames.comparePages) return "ComparingPages";
+  if (step === stepNames.shipWanted) return "ShippingWanted";
+  if (step === stepNames.verifySync) return "VerifyingSync";
   if (step === stepNames.shutdownSource) return "ShuttingDownSource";
   if (bootGroupOf(step) !== undefined) return "Booting";
   if (step === stepNames.promoteVolumes) return "Promoting";
@@ -65,6 +73,11 @@ function directionOf(phase: Phase): Direction | undefined {
     case "RollingBack":
     case "TestStopping":
       return "undo";
+    case "HashingVolumes":
+    case "ComparingPages":
+    case "ShippingWanted":
+    case "VerifyingSync":
+      return "recover";
     case "Completed":
     case "RolledBack":
     case "Failed":

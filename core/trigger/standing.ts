@@ -24,6 +24,10 @@ export function standingInPhase(phase: Phase): Standing {
     case "Failed":
     case "TestRunning":
     case "TestStopping":
+    case "HashingVolumes":
+    case "ComparingPages":
+    case "ShippingWanted":
+    case "VerifyingSync":
       return "failed";
   }
 }

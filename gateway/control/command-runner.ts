@@ -197,6 +197,10 @@ export class CommandRunner {
         return (handlers["seed-volumes"] ?? missing)(body, context);
       case "protect-volumes":
         return (handlers["protect-volumes"] ?? missing)(body, context);
+      case "hash-volumes":
+        return (handlers["hash-volumes"] ?? missing)(body, context);
+      case "ship-wanted":
+        return (handlers["ship-wanted"] ?? missing)(body, context);
       case "tag-checkpoint":
         return (handlers["tag-checkpoint"] ?? missing)(body, context);
     }

@@ -88,6 +88,10 @@ export class Machines {
       case "protect-volumes":
         if (!this.promoted.has(body.promotedBy)) this.violations.push("captures volumes that are not promoted");
         return { session: 1 };
+      case "hash-volumes":
+        return { pages: 1, hashedBytes: 4096 };
+      case "ship-wanted":
+        return { pages: 1, pagesAlone: 0, differingBytes: 0, shippedBytes: 0 };
       case "tag-checkpoint":
         return {};
     }
