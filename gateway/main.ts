@@ -17,8 +17,9 @@ import { HttpJournal } from "./export/http-journal.ts";
 import { openRecoveryHalf } from "./export/recovery-half.ts";
 import { siteConnectionsMax } from "./limits.ts";
 import type { RecoveryHalf } from "./recovery-half.ts";
-import type { OpenDisk } from "./source/source-disks.ts";
+
 import { SourceHalf, type SourceStatus } from "./source/source-half.ts";
+import type { OpenDisk } from "./source/source-host.ts";
 import { StateDirectory } from "./state/state-directory.ts";
 
 export interface GatewayOptions {
@@ -134,7 +135,8 @@ class Gateway implements RunningGateway {
     let recovery: RecoveryHalf | undefined;
     try {
       if (config.source !== undefined) {
-        source = await SourceHalf.open({ ...common, config: config.source, onCrash, openDisk, wrapChannel });
+        const host = openDisk === undefined ? {} : { openDisk };
+        source = await SourceHalf.open({ ...common, config: config.source, onCrash, host, wrapChannel });
       }
       if (config.recovery !== undefined) recovery = await openRecovery(config.recovery.directory, common);
       const handlers: CommandHandlers = { ...source?.handlers, ...recovery?.handlers };

@@ -9,8 +9,9 @@ export class SystemClock implements Clock {
     return Date.now();
   }
 
+  /** The same in every thread of the process, unlike `performance.now()`. */
   monotonic(): number {
-    return performance.now();
+    return Number(process.hrtime.bigint() / 1000n) / 1000;
   }
 
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {

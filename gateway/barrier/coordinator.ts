@@ -4,7 +4,6 @@ import type { BarrierEvent } from "#core/journal/batch.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
 import type { Clock, Log } from "#core/ports.ts";
 import { ChangeSignal } from "../tap/change-signal.ts";
-import { monotonicMs } from "../tap/segment.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 import type { CoordinatorChannel } from "./channel.ts";
 import { askedAttemptsMax, askedPauseMs, heldWaitMs, releasedWaitMs, restMarginMs, restMsMin } from "./limits.ts";
@@ -202,7 +201,7 @@ export class Coordinator {
     if (late !== undefined) attempt.problem ??= `gateway ${late.name} did not hold within ${heldWaitMs} ms`;
     // From the look at what was heard to the RELEASE in one step: all hold at this instant, or say later that they didn't.
     const position = attempt.problem === undefined ? log.hold() : undefined;
-    const [time, heldAt] = [clock.now(), monotonicMs()];
+    const [time, heldAt] = [clock.now(), clock.monotonic()];
     for (const channel of attempt.channels.keys()) {
       channel.send({ kind: "release", attempt: attempt.number, tellDurable });
     }

@@ -9,7 +9,7 @@ import {
   commandSchema,
 } from "#core/protection/command.ts";
 import { busyHeartbeatMs, commandsAtOnceMax } from "../limits.ts";
-import type { StateDirectory } from "../state/state-directory.ts";
+import type { StateStore } from "../state/state-directory.ts";
 import type { CommandContext, CommandHandlers } from "./handlers.ts";
 import type { SiteClient } from "./site-client.ts";
 
@@ -47,7 +47,7 @@ interface Held {
  */
 export class CommandRunner {
   readonly #handlers: CommandHandlers;
-  readonly #state: StateDirectory;
+  readonly #state: StateStore;
   readonly #site: CommandRunnerOptions["site"];
   readonly #clock: Clock;
   readonly #log: Log;
@@ -249,7 +249,7 @@ export class CommandRunner {
 
 export interface CommandRunnerOptions {
   readonly handlers: CommandHandlers;
-  readonly state: StateDirectory;
+  readonly state: StateStore;
   readonly site: Pick<SiteClient, "reportCommand">;
   readonly clock: Clock;
   readonly log: Log;

@@ -1,4 +1,3 @@
-import { Agent, type Dispatcher, request } from "undici";
 import { z } from "zod";
 import { authorize, refusalOf, type SiteAccess } from "#adapters/site-access.ts";
 import {
@@ -19,7 +18,8 @@ import type { ByteRange } from "#core/ports.ts";
 import type { CommandReport } from "#core/protection/command.ts";
 import { definitionSchema, type VpgDefinition } from "#core/protection/definition.ts";
 import { type BatchPage, batchQuery } from "../export/http-journal.ts";
-import { hashesTimeoutMs, replyBytesMax, requestTimeoutMs, uploadTimeoutMs } from "../limits.ts";
+import { hashesTimeoutMs, requestTimeoutMs, uploadTimeoutMs } from "../limits.ts";
+import { HttpTransport, type SiteTransport, type WireReply } from "./http-transport.ts";
 
 export interface SiteAddress {
   /** `http(s)://host:port`, the site's URL. */
@@ -61,16 +61,15 @@ interface Call {
  */
 export class SiteClient {
   readonly #address: SiteAddress;
-  readonly #agent: Agent;
+  readonly #transport: SiteTransport;
 
-  constructor(address: SiteAddress, connections: number) {
+  constructor(
+    address: SiteAddress,
+    connections: number,
+    transport: SiteTransport = new HttpTransport(connections, address.ca),
+  ) {
     this.#address = address;
-    this.#agent = new Agent({
-      connections,
-      pipelining: 1,
-      connect: address.ca === undefined ? {} : { ca: address.ca },
-      keepAliveTimeout: 60_000,
-    });
+    this.#transport = transport;
   }
 
   heartbeat(heartbeat: Heartbeat, signal?: AbortSignal): Promise<HeartbeatAnswer> {
@@ -131,7 +130,7 @@ export class SiteClient {
 
   /** Ends the connections; calls under way fail as `Transient`. */
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await this.#transport.close();
   }
 
   async #json<Schema extends z.ZodType>(schema: Schema, call: Call): Promise<z.infer<Schema>> {
@@ -153,23 +152,15 @@ export class SiteClient {
   }
 
   async #octets(call: Call): Promise<Uint8Array> {
-    const timeout = AbortSignal.timeout(call.timeoutMs ?? requestTimeoutMs);
-    const signal = call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]);
     try {
       const { url, access } = this.#address;
       const { method, base = url, body, headers = {} } = call;
       const asked = new URL(`${base.replace(/\/$/, "")}/gateway/v1${call.path}`);
       const authorized = await authorize(access, { method, url: asked, headers, body });
-      const reply = await request(authorized.url, {
-        method,
-        headers: authorized.headers,
-        body: body ?? null,
-        dispatcher: this.#agent,
-        signal,
-      });
-      const bytes = await readBounded(reply.body, call);
-      if (reply.statusCode >= 200 && reply.statusCode < 300) return bytes;
-      throw errorOfReply({ ...reply, bytes }, call, access);
+      const { timeoutMs = requestTimeoutMs, signal } = call;
+      const reply = await this.#transport.send({ ...authorized, method, body: body ?? null, timeoutMs, signal });
+      if (reply.statusCode >= 200 && reply.statusCode < 300) return reply.bytes;
+      throw errorOfReply(reply, call, access);
     } catch (cause) {
       if (isNamed(cause)) throw cause;
       // The caller's own abort is not the site's trouble.
@@ -183,24 +174,7 @@ function post(path: string, body: unknown): Call {
   return { method: "POST", path, body: JSON.stringify(body), headers: { "content-type": "application/json" } };
 }
 
-async function readBounded(body: AsyncIterable<unknown>, call: Call): Promise<Uint8Array> {
-  const parts: Buffer[] = [];
-  let length = 0;
-  for await (const part of body) {
-    if (!Buffer.isBuffer(part)) throw new TypeError("a body is made of buffers");
-    length += part.length;
-    if (length > replyBytesMax) throw new Transient(`${call.method} ${call.path}: the site's answer is too long`);
-    parts.push(part);
-  }
-  const [only] = parts;
-  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, length);
-}
-
-function errorOfReply(
-  reply: Pick<Dispatcher.ResponseData, "statusCode" | "headers"> & { readonly bytes: Uint8Array },
-  call: Call,
-  access: SiteAccess,
-): FarshoreError {
+function errorOfReply(reply: WireReply, call: Call, access: SiteAccess): FarshoreError {
   const { statusCode: status, headers } = reply;
   const text = Buffer.from(reply.bytes).toString("utf8");
   const date = typeof headers["date"] === "string" ? headers["date"] : undefined;

@@ -2,7 +2,7 @@ import { FarshoreError, RecoverySiteRegressed, Transient } from "#core/errors.ts
 import { batchHash } from "#core/journal/hash.ts";
 import type { Clock, Random } from "#core/ports.ts";
 import { batchesInFlightMax, gapsMax, refusedResendMs, resendMsMax, resendMsMin } from "../limits.ts";
-import { monotonicMs, type SealedSegment, type SegmentBuffers } from "../tap/segment.ts";
+import type { SealedSegment, SegmentBuffers } from "../tap/segment.ts";
 import { ObjectMemory } from "./object-memory.ts";
 import { levelFor, pressSegment, type SessionPlace } from "./press.ts";
 import { UploadWindow } from "./upload-window.ts";
@@ -32,7 +32,7 @@ export interface ShipEvents {
 
 interface Retained {
   readonly object: Uint8Array;
-  /** `monotonicMs()` of its last record. */
+  /** Monotonic, ms, of its last record. */
   readonly lastAt: number;
   /** The site has it, though perhaps not all before it. */
   taken: boolean;
@@ -152,7 +152,7 @@ export class ShipEngine {
     }
     const { signal } = this.#stop;
     try {
-      await this.#upload(batch, retained.object, monotonicMs() - retained.lastAt, signal, turn.timeoutMs);
+      await this.#upload(batch, retained.object, now() - retained.lastAt, signal, turn.timeoutMs);
     } catch (thrown) {
       retained.failed = true;
       const error = asNamed(thrown);

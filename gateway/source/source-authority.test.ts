@@ -13,6 +13,7 @@ import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { openAsk } from "../../test/kit/site.ts";
 import { parseGatewayConfig } from "../config.ts";
 import { SiteClient } from "../control/site-client.ts";
+import { refusedOpenRetryMs } from "../limits.ts";
 import { NbdClient } from "../nbd/client.ts";
 import { StateDirectory } from "../state/state-directory.ts";
 import { SourceHalf } from "./source-half.ts";
@@ -29,10 +30,10 @@ const definition = createVpgSchema.parse({
 });
 const volumes = [{ vmName: "db", name: "data", sizeBytes, sectorBytes: 512 }];
 
-/** The system's, but for pauses between attempts, which are short. */
+/** The system's, but for pauses between attempts, which are short; the drain is longer than those. */
 class HastyClock extends SystemClock implements Clock {
   override sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return super.sleep(Math.min(ms, 20), signal);
+    return super.sleep(ms > refusedOpenRetryMs ? ms : Math.min(ms, 20), signal);
   }
 }
 
@@ -64,7 +65,7 @@ state = "state"
 [source]
 vpg = "shop"
 socket = "shop.sock"
-drain = "5s"
+drain = "30s"
 ${extra}
 [[source.volume]]
 vm = "db"

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { idSchema } from "#core/ids.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { VirtualClock } from "../../test/kit/virtual-clock.ts";
+import { runHook } from "../control/hooks.ts";
 import { StateDirectory } from "../state/state-directory.ts";
 import type { SealedSegment } from "../tap/segment.ts";
 import { SessionLog } from "../tap/session-log.ts";
@@ -36,7 +37,7 @@ it.each(["markers", "barriers"] as const)(
     const handlers = sourceHandlers({
       ...{ vpgName: "shop", vmNames: [], vpgId: () => vpgId, hooks: new Map(), directory: folder, state, sessionLog },
       ...{ barrier: { makesCheckpoints: false, asked: () => Promise.reject(new Error("nobody asks")) } },
-      ...{ clock, log: new QuietLog(), flushDisks: () => Promise.resolve() },
+      ...{ clock, log: new QuietLog(), runHook, flushDisks: () => Promise.resolve() },
       ...{ hold: () => Promise.resolve(), release: () => Promise.resolve() },
     });
     // A barrier of this interval has held; what is written afterwards stands in a segment that is open.

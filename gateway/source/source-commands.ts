@@ -6,10 +6,12 @@ import type { Clock, Log } from "#core/ports.ts";
 import type { SourceBarrier } from "../barrier/source-barrier.ts";
 import type { VmHooks } from "../config.ts";
 import type { CommandContext, CommandHandlers } from "../control/handlers.ts";
-import { hookEnvironment, hookOutcome, runHook, vmState } from "../control/hooks.ts";
+import { type HookResult, hookEnvironment, hookOutcome, vmState } from "../control/hooks.ts";
+import { withTimeout } from "../control/time-out.ts";
 import { drainMsDefault, hookStatusPollMs } from "../limits.ts";
-import type { StateDirectory } from "../state/state-directory.ts";
+import type { StateStore } from "../state/state-directory.ts";
 import type { SessionLog } from "../tap/session-log.ts";
+import type { SourceHost } from "./source-host.ts";
 
 export interface SourceCommandParts {
   readonly vpgName: string;
@@ -17,11 +19,12 @@ export interface SourceCommandParts {
   readonly vpgId: () => string | null;
   readonly hooks: ReadonlyMap<string, VmHooks>;
   readonly directory: string;
-  readonly state: StateDirectory;
+  readonly state: StateStore;
   readonly sessionLog: SessionLog;
   readonly barrier: Pick<SourceBarrier, "asked" | "makesCheckpoints">;
   readonly clock: Clock;
   readonly log: Log;
+  readonly runHook: SourceHost["runHook"];
   readonly flushDisks: () => Promise<void>;
   /** Takes write access from the exports and drops their clients. */
   readonly hold: () => Promise<void>;
@@ -40,7 +43,7 @@ type ShutdownRecord = z.infer<typeof recordSchema>;
 const recordName = (operationId: string): string => `shutdown-${operationId}`;
 
 /** True when a forced shutdown of the VPG, not undone since, took write access from its exports: a restart doesn't give it back. */
-export async function heldByShutdown(state: StateDirectory, vpgId: Id): Promise<boolean> {
+export async function heldByShutdown(state: StateStore, vpgId: Id): Promise<boolean> {
   for (const name of await state.list("shutdown-")) {
     const record = await state.read(name, recordSchema);
     if (record?.held === true && record.vpgId === vpgId) return true;
@@ -233,9 +236,10 @@ class SourceShutdown {
     sessionLog.cut();
     const position = sessionLog.lastPosition;
     if (position === undefined) return { lastPosition: null, durable: false };
-    const signal = AbortSignal.any([this.#context.signal, AbortSignal.timeout(drainMsDefault)]);
+    const { clock } = this.#parts;
     try {
-      await durable(sessionLog, position, signal);
+      const wait = (signal: AbortSignal): Promise<void> => durable(sessionLog, position, signal);
+      await withTimeout(clock, drainMsDefault, wait, this.#context.signal);
       return { lastPosition: position, durable: true };
     } catch (error) {
       this.#context.signal.throwIfAborted();
@@ -250,14 +254,14 @@ class SourceShutdown {
   }
 }
 
-type RunAction = (action: Action, timeoutMs?: number) => ReturnType<typeof runHook> | Promise<undefined>;
+type RunAction = (action: Action, timeoutMs?: number) => Promise<HookResult | undefined>;
 
 function hookRunner(parts: SourceCommandParts, vmName: string, operationId: string, signal: AbortSignal): RunAction {
   const hooks = parts.hooks.get(vmName);
   return (action, timeoutMs) => {
     const argv = hooks?.[action];
     if (hooks === undefined || argv === undefined) return Promise.resolve(undefined);
-    return runHook(argv, {
+    return parts.runHook(argv, {
       workingDirectory: parts.directory,
       environment: hookEnvironment({ vpgName: parts.vpgName, vmName, operationId, action, mode: "source" }),
       timeoutMs: Math.min(timeoutMs ?? hooks.timeoutMs, hooks.timeoutMs),

@@ -3,26 +3,22 @@ import { InvalidInput } from "#core/errors.ts";
 import type { SourceVolumeConfig } from "../config.ts";
 import type { AcknowledgementGate } from "../disk/acknowledgement-gate.ts";
 import type { BlockDevice } from "../disk/block-device.ts";
-import { lockDisk } from "../disk/disk-lock.ts";
-import { FileDevice } from "../disk/file-device.ts";
 import { TappedDevice } from "../disk/tapped-device.ts";
-import type { NbdServer } from "../nbd/server.ts";
-import { identifyDisk } from "../state/disk-identity.ts";
 import type { DiskIdentity } from "../state/source-state.ts";
 import type { Tap } from "../tap/tap.ts";
+import { type ExportServer, type SourceHost, thisMachine } from "./source-host.ts";
 
-/** Opens the backing of one volume; a test puts a faulty one in its place. */
-export type OpenDisk = (volume: SourceVolumeConfig) => BlockDevice;
-
-const openFile: OpenDisk = (volume) => FileDevice.open(volume.path, { sectorBytes: volume.sectorBytes });
+/** What disks take of the machine. */
+type DiskHost = Pick<SourceHost, "openDisk" | "identifyDisk" | "lockDisk">;
 
 /** The protected disks of a VPG: opened once, tapped, and exported by name as far as they may be. */
 export class SourceDisks {
   readonly #vpgName: string;
-  readonly #server: NbdServer;
+  readonly #server: ExportServer;
   readonly #volumes: readonly SourceVolumeConfig[];
   readonly #inner: readonly BlockDevice[];
   readonly #locks: readonly (ProcessLock | undefined)[];
+  readonly #host: DiskHost;
   #tapped: readonly TappedDevice[] = [];
   #exported: "absent" | "read-write" | "read-only" = "absent";
   /** The change of the exports that the next one waits for. */
@@ -30,16 +26,18 @@ export class SourceDisks {
 
   private constructor(
     vpgName: string,
-    server: NbdServer,
+    server: ExportServer,
     volumes: readonly SourceVolumeConfig[],
     inner: readonly BlockDevice[],
     locks: readonly (ProcessLock | undefined)[],
+    host: DiskHost,
   ) {
     this.#vpgName = vpgName;
     this.#server = server;
     this.#volumes = volumes;
     this.#inner = inner;
     this.#locks = locks;
+    this.#host = host;
   }
 
   /**
@@ -48,22 +46,22 @@ export class SourceDisks {
    */
   static async open(
     vpgName: string,
-    server: NbdServer,
+    server: ExportServer,
     volumes: readonly SourceVolumeConfig[],
-    openDisk: OpenDisk = openFile,
+    host: DiskHost = thisMachine,
   ): Promise<SourceDisks> {
     const inner: BlockDevice[] = [];
     const locks: (ProcessLock | undefined)[] = [];
     try {
-      for (const volume of volumes) inner.push(openDisk(volume));
-      await refuseAliases(volumes);
-      for (const { path } of volumes) locks.push(lockDisk(path));
+      for (const volume of volumes) inner.push(host.openDisk(volume));
+      await refuseAliases(volumes, host);
+      for (const { path } of volumes) locks.push(host.lockDisk(path));
     } catch (error) {
       for (const lock of locks) lock?.release();
       await Promise.allSettled(inner.map((disk) => disk.close()));
       throw error;
     }
-    return new SourceDisks(vpgName, server, volumes, inner, locks);
+    return new SourceDisks(vpgName, server, volumes, inner, locks, host);
   }
 
   /** Paths of the disks that nothing keeps another gateway from serving too. */
@@ -128,7 +126,7 @@ export class SourceDisks {
   identify(): Promise<DiskIdentity[]> {
     return Promise.all(
       this.#volumes.map(({ vmName, name, path }, index) =>
-        identifyDisk({ vmName, name, path, sizeBytes: this.#inner[index]?.sizeBytes ?? 0 }),
+        this.#host.identifyDisk({ vmName, name, path, sizeBytes: this.#inner[index]?.sizeBytes ?? 0 }),
       ),
     );
   }
@@ -148,10 +146,10 @@ export class SourceDisks {
 }
 
 /** Two names of one disk (links) would be written as two volumes, and neither's journal would have it all. */
-async function refuseAliases(volumes: readonly SourceVolumeConfig[]): Promise<void> {
+async function refuseAliases(volumes: readonly SourceVolumeConfig[], host: DiskHost): Promise<void> {
   const seen = new Map<string, string>();
   for (const { vmName, name, path } of volumes) {
-    const { identity } = await identifyDisk({ vmName, name, path, sizeBytes: 0 });
+    const { identity } = await host.identifyDisk({ vmName, name, path, sizeBytes: 0 });
     const other = seen.get(identity);
     if (other !== undefined) {
       throw new InvalidInput(`${other} and ${path} are the same disk; each volume of [source] needs its own`, { path });

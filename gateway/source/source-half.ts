@@ -6,16 +6,17 @@ import { SourceBarrier, type WrapPeerChannel } from "../barrier/source-barrier.t
 import type { SourceConfig, VmHooks } from "../config.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
 import type { SiteAddress, SiteClient } from "../control/site-client.ts";
+import { withTimeout } from "../control/time-out.ts";
 import { openRetryMsMax, openRetryMsMin, refusedOpenRetryMs } from "../limits.ts";
-import { NbdServer } from "../nbd/server.ts";
 import { type SourceFacts, SourceState } from "../state/source-state.ts";
-import type { StateDirectory } from "../state/state-directory.ts";
+import type { StateStore } from "../state/state-directory.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
 import type { TargetHashes } from "../sync/volume-sync.ts";
 import { SessionLog } from "../tap/session-log.ts";
 import { type OpenOutcome, SessionOpener } from "./session-opener.ts";
 import { heldByShutdown, sourceHandlers } from "./source-commands.ts";
-import { type OpenDisk, SourceDisks } from "./source-disks.ts";
+import { SourceDisks } from "./source-disks.ts";
+import { type ExportServer, type SourceHost, thisMachine } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
 
 export interface SourceOptions {
@@ -25,15 +26,18 @@ export interface SourceOptions {
   readonly directory: string;
   readonly address: SiteAddress;
   readonly site: SiteClient;
-  readonly state: StateDirectory;
+  readonly state: StateStore;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   /** The loop that opens sessions came to an end that nobody foresaw: the process must end, and its next start syncs. */
   readonly onCrash: (error: Error) => void;
-  readonly openDisk?: OpenDisk | undefined;
+  /** Parts of the machine that are not what they usually are. */
+  readonly host?: Partial<SourceHost>;
   readonly wrapChannel?: WrapPeerChannel | undefined;
 }
+
+type OpenOptions = SourceOptions & { readonly host: SourceHost };
 
 export interface SourceStatus {
   readonly vpg: string;
@@ -52,11 +56,11 @@ export class SourceHalf {
   readonly handlers: CommandHandlers;
   /** Resolves when the exports are there for the first time. */
   readonly serving: Promise<void>;
-  readonly #options: SourceOptions;
+  readonly #options: OpenOptions;
   readonly #state: SourceState;
   readonly #disks: SourceDisks;
   readonly #barrier: SourceBarrier;
-  readonly #server: NbdServer;
+  readonly #server: ExportServer;
   readonly #log: SessionLog;
   readonly #sync: SyncRunner;
   readonly #opener: SessionOpener;
@@ -75,14 +79,14 @@ export class SourceHalf {
   #heldVpgId: Id | null;
 
   private constructor(
-    options: SourceOptions,
+    options: OpenOptions,
     state: SourceState,
     disks: SourceDisks,
-    server: NbdServer,
+    server: ExportServer,
     barrier: SourceBarrier,
     heldVpgId: Id | null,
   ) {
-    const { config, clock, log } = options;
+    const { config, clock, log, host } = options;
     this.#options = options;
     this.#state = state;
     this.#disks = disks;
@@ -101,6 +105,7 @@ export class SourceHalf {
       clock,
       events: log,
       bytesPerSecond: config.syncBytesPerSecond,
+      openHasher: host.openHasher,
     });
     this.#opener = new SessionOpener({ ...options, vpgName: config.vpg, state, disks });
     this.handlers = sourceHandlers({
@@ -110,6 +115,7 @@ export class SourceHalf {
       sessionLog: this.#log,
       barrier,
       vpgId: () => state.facts.vpgId,
+      runHook: host.runHook,
       flushDisks: () => disks.flush(),
       hold: () => this.#hold(true),
       release: () => this.#hold(false),
@@ -119,18 +125,19 @@ export class SourceHalf {
   /** Opens the disks and listens; nothing is exported before a session, or the configuration, grants it (R17). */
   static async open(options: SourceOptions): Promise<SourceHalf> {
     const { config, log } = options;
+    const host = { ...thisMachine, ...options.host };
     const state = await SourceState.load(options.state, config.vpg);
     const { vpgId } = state.facts;
     const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
-    const server = new NbdServer({ log });
-    const disks = await SourceDisks.open(config.vpg, server, config.volumes, options.openDisk);
+    const server = host.openServer(log);
+    const disks = await SourceDisks.open(config.vpg, server, config.volumes, host);
     if (disks.unlocked.length > 0) log.warn("source.disks-not-locked", { paths: disks.unlocked });
     try {
       if (config.socket !== undefined) await server.listenUnix(config.socket);
       if (config.listen !== undefined) await server.listenTcp(config.listen.port, config.listen.host);
       const { clock, wrapChannel } = options;
       const barrier = await SourceBarrier.open({ config: config.barrier, clock, events: log, wrapChannel });
-      return new SourceHalf(options, state, disks, server, barrier, heldVpgId);
+      return new SourceHalf({ ...options, host }, state, disks, server, barrier, heldVpgId);
     } catch (error) {
       await server.close();
       await disks.close();
@@ -236,7 +243,8 @@ export class SourceHalf {
     const wanted = this.#log.lastPosition?.sequence ?? 0;
     const drained = (): boolean => this.#log.backlog?.acknowledgedSequence === wanted;
     const over = this.#session?.ended.then(() => false) ?? false;
-    const until = this.#log.changes.until(drained, AbortSignal.timeout(this.#options.config.drainMs)).then(
+    const { clock, config } = this.#options;
+    const until = withTimeout(clock, config.drainMs, (signal) => this.#log.changes.until(drained, signal)).then(
       () => true,
       () => false,
     );
@@ -276,7 +284,7 @@ export class SourceHalf {
   /** One session from its opening to its end; false when there is to be no other. */
   async #live(outcome: Extract<OpenOutcome, { readonly kind: "opened" }>): Promise<boolean> {
     const { reply, vpgId } = outcome;
-    const { log, address } = this.#options;
+    const { log, address, clock, host } = this.#options;
     log.info("source.session-opened", { session: reply.session, term: reply.term, sync: reply.sync });
     this.#problem = null;
     this.#untouched = false;
@@ -289,7 +297,9 @@ export class SourceHalf {
       journalVolumes: this.#numbersOf(reply.volumes),
       log: this.#log,
       state: this.#state,
+      clock,
       events: log,
+      host,
       onInterval: () => this.#barrier.tick(),
     });
     this.#barrier.opened(vpgId, reply.barrier, this.#log);

@@ -1,12 +1,12 @@
 import type { OpenSessionReply } from "#core/api/gateway-api.ts";
 import { type FarshoreError, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import type { Log } from "#core/ports.ts";
+import type { Clock, Log } from "#core/ports.ts";
 import type { SiteAddress } from "../control/site-client.ts";
 import { stateSaveMs } from "../limits.ts";
-import { Shipper } from "../ship/shipper.ts";
 import type { SourceState } from "../state/source-state.ts";
 import type { SessionLog, SessionStart } from "../tap/session-log.ts";
+import type { SegmentShipper, SourceHost } from "./source-host.ts";
 
 /** Why a session ended although the process goes on. */
 export type SessionEnd = { readonly kind: "fenced" | "lost"; readonly error: FarshoreError };
@@ -19,9 +19,9 @@ export class SourceSession {
   readonly ended: Promise<SessionEnd | undefined>;
   readonly #log: SessionLog;
   readonly #state: SourceState;
-  readonly #shipper: Shipper;
-  readonly #flushTimer: NodeJS.Timeout;
-  readonly #saveTimer: NodeJS.Timeout;
+  readonly #shipper: SegmentShipper;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
   #resolveEnded: (end: SessionEnd | undefined) => void = () => undefined;
   #over = false;
 
@@ -33,7 +33,9 @@ export class SourceSession {
     readonly journalVolumes: readonly number[];
     readonly log: SessionLog;
     readonly state: SourceState;
+    readonly clock: Clock;
     readonly events: Log;
+    readonly host: Pick<SourceHost, "openShipper">;
     /** Once a checkpoint interval, when the log was cut. */
     readonly onInterval: () => void;
   }) {
@@ -42,6 +44,7 @@ export class SourceSession {
     this.session = reply.session;
     this.#log = log;
     this.#state = options.state;
+    this.#clock = options.clock;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -51,7 +54,7 @@ export class SourceSession {
       session: reply.session,
       configRevision: reply.configRevision,
     };
-    this.#shipper = new Shipper({ ...options.address, batchesUrl: reply.batchesUrl }, place, {
+    this.#shipper = options.host.openShipper({ ...options.address, batchesUrl: reply.batchesUrl }, place, {
       encoded: (batch, storedBytes, buffers) => log.encoded(batch, storedBytes, buffers),
       acknowledged: (batch) => log.acknowledged(batch),
       troubled: (error) => events.warn("ship.troubled", { session: reply.session, error }),
@@ -72,14 +75,14 @@ export class SourceSession {
       this.#shipper,
       startOf(reply),
     );
-    this.#flushTimer = setInterval(() => {
+    void this.#every(reply.checkpointIntervalMs, () => {
       log.flush();
       options.onInterval();
-    }, reply.checkpointIntervalMs);
-    this.#saveTimer = setInterval(() => {
+    });
+    void this.#every(stateSaveMs, () => {
       // A state directory that can't be written makes the next start compare more, and loses nothing.
       this.save().catch((error: unknown) => events.warn("state.not-saved", { error }));
-    }, stateSaveMs);
+    });
   }
 
   /** The site takes nothing more of it. */
@@ -101,10 +104,20 @@ export class SourceSession {
 
   /** Ends timers and worker. What isn't acknowledged is given up, so detach or drain the log first. */
   async stop(): Promise<void> {
-    clearInterval(this.#flushTimer);
-    clearInterval(this.#saveTimer);
+    this.#stop.abort(new Error("the session ended"));
     await this.#shipper.stop();
     this.#end(undefined);
+  }
+
+  /** Until the stop. */
+  async #every(ms: number, act: () => void): Promise<void> {
+    const { signal } = this.#stop;
+    for (;;) {
+      // Only the stop rejects.
+      await this.#clock.sleep(ms, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      act();
+    }
   }
 
   #end(end: SessionEnd | undefined): void {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { idSchema } from "#core/ids.ts";
-import type { StateDirectory } from "./state-directory.ts";
+import type { StateStore } from "./state-directory.ts";
 
 const diskSchema = z.strictObject({
   vmName: z.string(),
@@ -47,17 +47,17 @@ const none: SourceFacts = {
 
 /** A source gateway's memory of one VPG, by its name (R4). */
 export class SourceState {
-  readonly #directory: StateDirectory;
+  readonly #directory: StateStore;
   readonly #name: string;
   #facts: SourceFacts;
 
-  private constructor(directory: StateDirectory, name: string, facts: SourceFacts) {
+  private constructor(directory: StateStore, name: string, facts: SourceFacts) {
     this.#directory = directory;
     this.#name = name;
     this.#facts = facts;
   }
 
-  static async load(directory: StateDirectory, vpgName: string): Promise<SourceState> {
+  static async load(directory: StateStore, vpgName: string): Promise<SourceState> {
     const name = `source-${vpgName}`;
     return new SourceState(directory, name, (await directory.read(name, schema)) ?? none);
   }

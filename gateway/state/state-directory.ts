@@ -5,6 +5,9 @@ import { FolderSync } from "#adapters/embedded/folder-sync.ts";
 import { acquireLock, type ProcessLock } from "#adapters/embedded/process-lock.ts";
 import { Corrupt } from "#core/errors.ts";
 
+/** A state directory as its users see it. */
+export type StateStore = Pick<StateDirectory, "read" | "write" | "remove" | "list">;
+
 /**
  * What a gateway must know in its next life: small JSON documents in one directory, held by one process. A document is
  * replaced whole and is durable before `write` resolves; writes of one name are done one after the other.

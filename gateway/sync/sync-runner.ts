@@ -6,7 +6,7 @@ import type { VolumeTrack } from "../tap/volume-track.ts";
 import { ChunkBuffers } from "./chunk-buffers.ts";
 import { HashPool } from "./hash-pool.ts";
 import { Throttle } from "./throttle.ts";
-import { type SyncSource, type TargetHashes, VolumeSync } from "./volume-sync.ts";
+import { type ChunkHasher, type SyncSource, type TargetHashes, VolumeSync } from "./volume-sync.ts";
 
 /** Buffers of all volumes' syncs together: two volumes' read-ahead. */
 const buffersMax = 2 * syncReadAhead;
@@ -18,10 +18,11 @@ export class SyncRunner {
   readonly #hashes: TargetHashes;
   readonly #clock: Clock;
   readonly #events: Log;
+  readonly #openHasher: () => ChunkHasher;
   readonly #throttle: Throttle;
   readonly #stop = new AbortController();
   readonly #running = new Map<VolumeTrack, Promise<void>>();
-  #work: { readonly pool: HashPool; readonly buffers: ChunkBuffers; readonly counter: SyncCounter } | undefined;
+  #work: { readonly pool: ChunkHasher; readonly buffers: ChunkBuffers; readonly counter: SyncCounter } | undefined;
   #loop: Promise<void> | undefined;
 
   /** `sources` in the order of the log's volumes. */
@@ -32,12 +33,15 @@ export class SyncRunner {
     readonly clock: Clock;
     readonly events: Log;
     readonly bytesPerSecond?: number | undefined;
+    /** Worker threads by default. */
+    readonly openHasher?: () => ChunkHasher;
   }) {
     this.#log = options.log;
     this.#sources = options.sources;
     this.#hashes = options.hashes;
     this.#clock = options.clock;
     this.#events = options.events;
+    this.#openHasher = options.openHasher ?? (() => new HashPool());
     this.#throttle = new Throttle(options.bytesPerSecond, options.clock);
   }
 
@@ -80,7 +84,7 @@ export class SyncRunner {
     if (source === undefined) throw new TypeError(`volume ${track.index} has no source`);
     if (this.#work === undefined) {
       const counter = new SyncCounter(this.#clock.monotonic());
-      this.#work = { pool: new HashPool(), buffers: new ChunkBuffers(buffersMax), counter };
+      this.#work = { pool: this.#openHasher(), buffers: new ChunkBuffers(buffersMax), counter };
       this.#events.info("sync.begins", { mode: this.#log.mode });
     }
     const parts = {

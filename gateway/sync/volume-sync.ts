@@ -38,10 +38,13 @@ export type TargetHashes = (
   signal: AbortSignal,
 ) => Promise<Uint8Array>;
 
+/** Hashes chunks away from the loop that serves guests; a `HashPool` is one. */
+export type ChunkHasher = Pick<HashPool, "hash" | "close">;
+
 export interface SyncParts {
   readonly log: SessionLog;
   readonly hashes: TargetHashes;
-  readonly pool: HashPool;
+  readonly pool: ChunkHasher;
   readonly buffers: ChunkBuffers;
   readonly throttle: Throttle;
   readonly counter: SyncCounter;

@@ -1,7 +1,6 @@
 import { encodingSegments, pooledSegmentsMax } from "../limits.ts";
 import {
   isFullSized,
-  monotonicMs,
   newSegmentBuffers,
   type SealedSegment,
   type SegmentBuffers,
@@ -10,7 +9,7 @@ import {
 
 interface PendingBatch {
   readonly lastSequence: number;
-  /** `monotonicMs()` of its first record. */
+  /** Monotonic, ms, of its first record. */
   readonly firstAt: number;
   /** Raw until it is encoded, then as encoded. */
   bytes: number;
@@ -68,7 +67,7 @@ export class Backlog {
     return this.#bytes;
   }
 
-  /** `monotonicMs()` of the oldest record that is sealed and unacknowledged. */
+  /** Monotonic, ms, of the oldest record that is sealed and unacknowledged. */
   get oldestAt(): number | undefined {
     return this.#pending.get(this.#acknowledgedBatch + 1)?.firstAt;
   }
@@ -124,9 +123,9 @@ export class Backlog {
     if (room && this.#free.length < pooledSegmentsMax) this.#free.push(buffers);
   }
 
-  /** Milliseconds since the oldest unacknowledged record, the open segment's first included; 0 without one. */
-  lagMs(openSince: number | undefined): number {
+  /** Milliseconds from the oldest unacknowledged record, the open segment's first included, to `now` (monotonic); 0 without one. */
+  lagMs(openSince: number | undefined, now: number): number {
     const oldest = this.oldestAt ?? openSince;
-    return oldest === undefined ? 0 : Math.max(0, Math.round(monotonicMs() - oldest));
+    return oldest === undefined ? 0 : Math.max(0, Math.round(now - oldest));
   }
 }

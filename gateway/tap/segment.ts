@@ -17,7 +17,7 @@ export interface SealedSegment {
   /** Source clock, ms since the epoch, of the first and the last record. */
   readonly sourceTimeFirst: number;
   readonly sourceTimeLast: number;
-  /** `monotonicMs()` of the last record. */
+  /** Monotonic, ms, of the last record. */
   readonly lastAt: number;
   readonly extents: number;
   readonly payloadBytes: number;
@@ -65,11 +65,6 @@ export function extentsOf(segment: SealedSegment): TappedExtents {
   return { count: segment.extents, ...columnsOf(segment.buffers.columns, records) };
 }
 
-/** Milliseconds of the machine's monotonic clock: the same in every thread of the process, unlike `performance.now()`. */
-export function monotonicMs(): number {
-  return Number(process.hrtime.bigint() / 1000n) / 1000;
-}
-
 /** A batch in the making. */
 export class OpenSegment {
   readonly batch: number;
@@ -84,7 +79,7 @@ export class OpenSegment {
   #payloadBytes = 0;
   #lastSequence: number;
 
-  /** `sourceTime` is the source clock, `at` is `monotonicMs()`, both of the moment its first record is taken. */
+  /** `sourceTime` is the source clock, `at` is its monotonic reading, both of the moment its first record is taken. */
   constructor(batch: number, firstSequence: number, buffers: SegmentBuffers, sourceTime: number, at: number) {
     this.batch = batch;
     this.firstSequence = firstSequence;

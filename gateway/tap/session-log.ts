@@ -7,7 +7,7 @@ import type { Piece } from "#core/sync/pieces.ts";
 import { lowWaterShare, syncQueueBytesMax, syncShare } from "../limits.ts";
 import { Backlog } from "./backlog.ts";
 import { ChangeSignal } from "./change-signal.ts";
-import { monotonicMs, OpenSegment, type SealedSegment, type SegmentBuffers } from "./segment.ts";
+import { OpenSegment, type SealedSegment, type SegmentBuffers } from "./segment.ts";
 import type { Tap } from "./tap.ts";
 import { type SyncBasis, type SyncLabel, VolumeTrack } from "./volume-track.ts";
 
@@ -188,7 +188,7 @@ export class SessionLog implements Tap {
   }
 
   get statistics(): { readonly writes: number; readonly writtenBytes: number; readonly lagMs: number } {
-    const lagMs = this.#session?.backlog.lagMs(this.#open?.firstAt) ?? 0;
+    const lagMs = this.#session?.backlog.lagMs(this.#open?.firstAt, this.#clock.monotonic()) ?? 0;
     return { writes: this.#writes, writtenBytes: this.#writtenBytes, lagMs };
   }
 
@@ -237,7 +237,7 @@ export class SessionLog implements Tap {
     return { session: this.#session.session, sequence: this.#holdSequence };
   }
 
-  /** Appends the coordinator's record of a barrier that held; `heldAt` is `monotonicMs()` of its instant, from which its age counts. */
+  /** Appends the coordinator's record of a barrier that held; `heldAt` is the monotonic clock at its instant, from which its age counts. */
   barrier(barrier: Omit<BarrierEvent, "kind" | "sequence">, heldAt: number): Position | undefined {
     const appended = this.#appendedSinceMarker;
     if (!this.journaling || !this.#event((sequence) => ({ kind: "barrier", sequence, ...barrier }))) return undefined;
@@ -248,7 +248,7 @@ export class SessionLog implements Tap {
   }
 
   /** Seals the open segment and hands it on. */
-  cut(lastAt = monotonicMs()): void {
+  cut(lastAt = this.#clock.monotonic()): void {
     const segment = this.#open;
     const session = this.#session;
     if (segment === undefined || session === undefined) return;
@@ -398,7 +398,8 @@ export class SessionLog implements Tap {
       this.changes.fire();
       return undefined;
     }
-    this.#open = new OpenSegment(this.#batches, this.#lastSequence + 1, buffers, this.#clock.now(), monotonicMs());
+    const [time, at] = [this.#clock.now(), this.#clock.monotonic()];
+    this.#open = new OpenSegment(this.#batches, this.#lastSequence + 1, buffers, time, at);
     this.#batches += 1;
     return this.#open;
   }
