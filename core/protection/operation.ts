@@ -22,6 +22,8 @@ export const liveOptionsSchema = z.strictObject({
     z.strictObject({ action: z.literal("none") }),
     z.strictObject({ action: z.enum(["commit", "rollback"]), afterMs: z.int().min(0).max(limits.commitWaitMsMax) }),
   ]),
+  /** Begin reverse protection as soon as the committed failover has ended; absent: no. */
+  reverseProtection: z.boolean().exactOptional(),
 });
 export type LiveOptions = z.infer<typeof liveOptionsSchema>;
 
@@ -32,7 +34,15 @@ export type TestOptions = z.infer<typeof testOptionsSchema>;
 export const syncOptionsSchema = z.strictObject({ force: z.boolean() });
 export type SyncOptions = z.infer<typeof syncOptionsSchema>;
 
-export const operationKinds = ["failover-live", "failover-test", "delta-sync"] as const;
+export const reverseOptionsSchema = z.strictObject({
+  /** The peer's gateway is gone: nothing is closed there, and its disks are no seed. */
+  gatewayLost: z.boolean(),
+  /** The peer is lost for good between the start of the offered term and its first checkpoint: end that term alone. */
+  force: z.boolean(),
+});
+export type ReverseOptions = z.infer<typeof reverseOptionsSchema>;
+
+export const operationKinds = ["failover-live", "failover-test", "delta-sync", "reverse-protection"] as const;
 export type OperationKind = (typeof operationKinds)[number];
 
 export const phases = [
@@ -50,6 +60,10 @@ export const phases = [
   "ComparingPages",
   "ShippingWanted",
   "VerifyingSync",
+  /** Reverse protection: until the peer's gateways are closed and the offered term begins; from then on; taking the offer back. */
+  "Offering",
+  "Protecting",
+  "Withdrawing",
   /** Ended: a live failover that was committed, a test that was stopped, or a sync whose first checkpoint is listed. */
   "Completed",
   "RolledBack",
@@ -77,6 +91,8 @@ export const decisionSchema = z.strictObject({
   /** Of a test that was stopped: did it succeed? */
   success: z.boolean().nullable(),
   notes: z.string().max(limits.notesCharactersMax),
+  /** With a commit: reverse protection begins when the operation has ended, whatever its options say. */
+  reverseProtection: z.boolean().exactOptional(),
 });
 export type Decision = z.infer<typeof decisionSchema>;
 
@@ -105,6 +121,21 @@ export const syncFiguresSchema = z.strictObject({
 });
 export type SyncFigures = z.infer<typeof syncFiguresSchema>;
 
+const syncedBytesSchema = z.strictObject({
+  /** Read from the disks and hashed. */
+  hashedBytes: z.int().min(0),
+  /** Of the chunks that differed from what the journal held. */
+  differingBytes: z.int().min(0),
+  shippedBytes: z.int().min(0),
+});
+
+/** What reverse protection read and sent: the peer's old disks into its journal, then the running disks on top. Null: not known. */
+export const reverseFiguresSchema = z.strictObject({
+  seed: syncedBytesSchema.nullable(),
+  sync: syncedBytesSchema.nullable(),
+});
+export type ReverseFigures = z.infer<typeof reverseFiguresSchema>;
+
 /** The incident that started an operation. */
 export const operationIncidentSchema = z.strictObject({
   incidentId: idSchema,
@@ -124,6 +155,7 @@ export const operationSchema = z.strictObject({
   test: testOptionsSchema.nullable(),
   /** Of a delta-sync. */
   sync: syncOptionsSchema.nullable().default(null),
+  reverse: reverseOptionsSchema.nullable().default(null),
   initiatedBy: z.string(),
   /** Null when a person started it; absent in records that are older than triggers. */
   incident: operationIncidentSchema.nullable().default(null),
@@ -142,6 +174,7 @@ export const operationSchema = z.strictObject({
   lostTail: lostTailSchema.nullable(),
   /** Of a delta-sync, once the source gateways have told. */
   syncFigures: syncFiguresSchema.nullable().default(null),
+  reverseFigures: reverseFiguresSchema.nullable().default(null),
   error: z.strictObject({ name: z.string(), message: z.string() }).nullable(),
   /** Milliseconds from the start to all volumes readable and all groups booted. */
   rtoMs: z.int().nullable(),

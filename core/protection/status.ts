@@ -104,6 +104,12 @@ function operationStatus(phase: Phase): VpgStatus {
     case "VerifyingSync":
       // A delta-sync runs beside the status: it is not the VPG's live operation.
       return { status: "NotMeetingSLA", substatus: "DeltaSync" };
+    case "Offering":
+    case "Withdrawing":
+      // It runs here and nobody has its journal yet.
+      return { status: "NotMeetingSLA", substatus: "NeedsConfiguration" };
+    case "Protecting":
+      return { status: "NotMeetingSLA", substatus: "DeltaSync" };
     case "Completed":
     case "RolledBack":
     case "Failed":

@@ -58,13 +58,14 @@ function actionsOf(report: Report, operation: Operation): readonly TableAction[]
 
 /** Its wake-ups are not in the report, and nobody needs them any more. */
 function operationOf(report: Report): Operation {
-  const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, live, test, sync, endedAt } =
-    report;
-  const { checkpointId, checkpointTime, term, lostTail, syncFigures, error, rtoMs } = report;
+  const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt } = report;
+  const { live, test, sync, reverse, syncFigures, reverseFigures } = report;
+  const { checkpointId, checkpointTime, term, lostTail, error, rtoMs } = report;
   const steps = Object.fromEntries(report.steps.map(({ step, durationMs: _, ...record }) => [step, record]));
   return {
-    ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, live, test, sync, endedAt },
-    ...{ checkpointId, checkpointTime, term, lostTail, syncFigures, error, rtoMs },
+    ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt },
+    ...{ live, test, sync, reverse, syncFigures, reverseFigures },
+    ...{ checkpointId, checkpointTime, term, lostTail, error, rtoMs },
     createdAt: report.startedAt,
     steps,
     tokens: {},

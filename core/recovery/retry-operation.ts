@@ -10,7 +10,7 @@ import { recoveryLimits } from "./limits.ts";
 import { getOperation, hasEnded, operationFields, vpgOf } from "./operation-store.ts";
 import { reconcileOperation } from "./reconcile.ts";
 import { assertRoomForTest, holdBy, inProgress, startExecution } from "./start-operation.ts";
-import { commitSteps, stepNames, stepOk, undoStepsOf } from "./steps.ts";
+import { commitStepsOf, stepNames, stepOk, undoStepsOf } from "./steps.ts";
 
 /**
  * Attempt + 1 of an operation that failed half way: a commit goes on to its end, an undo goes on undoing; what is done is not
@@ -65,7 +65,7 @@ function assertUnfinished(operation: Operation, decision: Decision | undefined):
 
 function nextAttempt(operation: Operation, decision: Decision | undefined, by: string, now: number): Operation {
   const attempt = operation.attempt + 1;
-  const again = [...commitSteps, ...undoStepsOf(operation)].filter((name) => !stepOk(operation, name));
+  const again = [...commitStepsOf(operation), ...undoStepsOf(operation)].filter((name) => !stepOk(operation, name));
   const steps = Object.fromEntries(Object.entries(operation.steps).filter(([name]) => !again.includes(name)));
   steps[`attempt-${attempt}`] = {
     state: "done",

@@ -21,16 +21,30 @@ export const stepNames = {
   comparePages: "compare-pages",
   shipWanted: "ship-wanted",
   verifySync: "verify-sync",
+  offerTerm: "offer-term",
+  startTerm: "start-term",
+  protectVolumes: "protect-volumes",
+  awaitJournal: "await-journal",
+  withdrawOffer: "withdraw-offer",
 } as const;
 
 const undoOfTest: readonly string[] = [stepNames.stopVms, stepNames.detachVolumes];
 const undoOfLive: readonly string[] = [...undoOfTest, stepNames.powerOnSource];
+const undoOfReverse: readonly string[] = [stepNames.withdrawOffer];
 
 /** What undoes a recovery, in this order: nothing is powered on at the source while recovered VMs may still run. */
-export const undoStepsOf = ({ kind }: Pick<Operation, "kind">): readonly string[] =>
-  kind === "failover-live" ? undoOfLive : undoOfTest;
+export function undoStepsOf({ kind }: Pick<Operation, "kind">): readonly string[] {
+  if (kind === "reverse-protection") return undoOfReverse;
+  return kind === "failover-live" ? undoOfLive : undoOfTest;
+}
 
-export const commitSteps: readonly string[] = [stepNames.mintTerm, stepNames.sealSessions, stepNames.promoteVolumes];
+const commitSteps: readonly string[] = [stepNames.mintTerm, stepNames.sealSessions, stepNames.promoteVolumes];
+/** From the start of the offered term on a reverse protection is only ever completed. */
+const commitOfReverse: readonly string[] = [stepNames.startTerm, stepNames.protectVolumes, stepNames.awaitJournal];
+
+/** What carries a commit out, in this order. */
+export const commitStepsOf = ({ kind }: Pick<Operation, "kind">): readonly string[] =>
+  kind === "reverse-protection" ? commitOfReverse : commitSteps;
 
 /** The number in a boot group's step name, undefined for any other step. */
 export function bootGroupOf(step: string): number | undefined {
@@ -44,6 +58,9 @@ export function phaseOf(operation: Operation, step: string): Phase {
   if (step === stepNames.comparePages) return "ComparingPages";
   if (step === stepNames.shipWanted) return "ShippingWanted";
   if (step === stepNames.verifySync) return "VerifyingSync";
+  if (step === stepNames.offerTerm) return "Offering";
+  if (commitOfReverse.includes(step)) return "Protecting";
+  if (step === stepNames.withdrawOffer) return "Withdrawing";
   if (step === stepNames.shutdownSource) return "ShuttingDownSource";
   if (bootGroupOf(step) !== undefined) return "Booting";
   if (step === stepNames.promoteVolumes) return "Promoting";
@@ -52,8 +69,10 @@ export function phaseOf(operation: Operation, step: string): Phase {
   return "AttachingVolumes";
 }
 
-export const undoPhase = (operation: Operation): Phase =>
-  operation.kind === "failover-live" ? "RollingBack" : "TestStopping";
+export function undoPhase({ kind }: Pick<Operation, "kind">): Phase {
+  if (kind === "reverse-protection") return "Withdrawing";
+  return kind === "failover-live" ? "RollingBack" : "TestStopping";
+}
 
 type Direction = "recover" | "decide" | "commit" | "undo";
 
@@ -63,15 +82,18 @@ function directionOf(phase: Phase): Direction | undefined {
     case "ShuttingDownSource":
     case "AttachingVolumes":
     case "Booting":
+    case "Offering":
       return "recover";
     case "BeforeCommit":
     case "TestRunning":
       return "decide";
     case "Committing":
     case "Promoting":
+    case "Protecting":
       return "commit";
     case "RollingBack":
     case "TestStopping":
+    case "Withdrawing":
       return "undo";
     case "HashingVolumes":
     case "ComparingPages":
@@ -90,7 +112,9 @@ function directionOf(phase: Phase): Direction | undefined {
  * must not attach or boot anything while the operation is being undone.
  */
 export function assertStepFits(operation: Operation, step: string): void {
-  const wanted = commitSteps.includes(step) ? "commit" : undoOfLive.includes(step) ? "undo" : "recover";
+  const committing = commitSteps.includes(step) || commitOfReverse.includes(step);
+  const undoing = undoOfLive.includes(step) || undoOfReverse.includes(step);
+  const wanted = committing ? "commit" : undoing ? "undo" : "recover";
   if (directionOf(operation.phase) === wanted) return;
   throw new AlreadyDecided(`operation ${operation.operationId} is ${operation.phase}: ${step} is not done any more`, {
     step,

@@ -28,6 +28,9 @@ export function standingInPhase(phase: Phase): Standing {
     case "ComparingPages":
     case "ShippingWanted":
     case "VerifyingSync":
+    case "Offering":
+    case "Protecting":
+    case "Withdrawing":
       return "failed";
   }
 }

@@ -59,7 +59,11 @@ const asks = {
  * Run as a process: `node die-in-a-failover.ts FOLDER KIND N` is a site and a gateway on real files and the real clock, which kills
  * itself with SIGKILL right after the N-th event of its life. Exits when the operation has ended; a test is stopped once it runs.
  */
-async function live(folder: string, kind: Exclude<OperationKind, "delta-sync">, eventsMax: number): Promise<void> {
+async function live(
+  folder: string,
+  kind: Extract<OperationKind, "failover-live" | "failover-test">,
+  eventsMax: number,
+): Promise<void> {
   const durable = await openFolder(folder);
   let events = 0;
   const workflows: EmbeddedWorkflows = new EmbeddedWorkflows({

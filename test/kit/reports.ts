@@ -46,8 +46,7 @@ export const liveReport: Report = {
   decision: { decision: "commit", by: "system:policy", at: noon + 603_900, success: null, notes: "" },
   lostTail: { certainty: "at-least", ms: 3100, writes: 472, bytes: 1_572_864 },
   lostTailText: "How much acknowledged work was not recovered is unknown, at least 3.1 s.",
-  sync: null,
-  syncFigures: null,
+  ...{ sync: null, syncFigures: null, reverse: null, reverseFigures: null },
   error: {
     name: "DiskFull",
     message: "no room for db/data → shop runs here but is not complete: farshore operation retry ID goes on",
@@ -77,7 +76,15 @@ export const testReport: Report = {
     ...{ decision: "stop", by: "operator:ann", at: noon + 3_599_000, success: true },
     notes: "logins work\n4957 rows, as many as < 5 minutes before",
   },
-  ...{ lostTail: null, lostTailText: "", sync: null, syncFigures: null, error: null },
+  ...{
+    lostTail: null,
+    lostTailText: "",
+    sync: null,
+    syncFigures: null,
+    reverse: null,
+    reverseFigures: null,
+    error: null,
+  },
   steps: [
     step("resolve-checkpoint", 0, 12, "Checkpoint 7-12."),
     step("attach-volumes", 12, 800, "3 volumes are served."),
