@@ -47,10 +47,22 @@ export const definitionSchema = z.strictObject({
   ),
   /** Absent in definitions that are older than triggers. */
   trigger: triggerPolicySchema.prefault({}),
+  /**
+   * The revision that last changed what its gateways work by (volumes, VMs, gateways, checkpoint interval): the one that sessions, batches and so checkpoints
+   * name. Absent where that is the first.
+   */
+  captureRevision: z.int().min(1).exactOptional(),
+  /** The highest volume number ever given; absent where no volume was removed. */
+  lastVolume: z.int().min(1).max(65_535).exactOptional(),
   /** Who asked for this revision. Absent in definitions that are older than the field. */
   initiatedBy: z.string().exactOptional(),
 });
 export type VpgDefinition = z.infer<typeof definitionSchema>;
+
+/** The revision that a session opened now works by. */
+export function captureRevisionOf({ captureRevision = 1 }: Pick<VpgDefinition, "captureRevision">): number {
+  return captureRevision;
+}
 
 /** A volume with the VM it belongs to. */
 export interface VmVolume extends Volume {
@@ -63,13 +75,20 @@ export function volumesOf({ vms }: Pick<VpgDefinition, "vms">): readonly VmVolum
 
 export type SourceGateway = Required<Vm>["sourceGateway"];
 
+type WithGateway = Pick<Vm, "sourceGateway">;
+/** What says which gateway captures what. */
+export interface SourceSide<Machine extends WithGateway = WithGateway>
+  extends Pick<VpgDefinition, "sourceGatewayId" | "sourceGatewayName"> {
+  readonly vms: readonly Machine[];
+}
+
 /** The gateway that captures a VM's disks. */
-export function gatewayOf(definition: VpgDefinition, vm: Vm): SourceGateway {
+export function gatewayOf(definition: SourceSide, vm: WithGateway): SourceGateway {
   return vm.sourceGateway ?? { gatewayId: definition.sourceGatewayId, name: definition.sourceGatewayName };
 }
 
 /** Every source gateway once, the coordinator first. */
-export function sourceGatewaysOf(definition: VpgDefinition): readonly SourceGateway[] {
+export function sourceGatewaysOf(definition: SourceSide): readonly SourceGateway[] {
   const { sourceGatewayId, sourceGatewayName, vms } = definition;
   const gateways = new Map([[sourceGatewayId, { gatewayId: sourceGatewayId, name: sourceGatewayName }]]);
   for (const { sourceGateway } of vms) {
@@ -83,6 +102,9 @@ export function isSourceGateway(definition: VpgDefinition, gatewayId: Id | null)
 }
 
 /** The VMs whose disks the gateway captures. */
-export function vmsOfGateway(definition: VpgDefinition, gatewayId: Id): readonly Vm[] {
+export function vmsOfGateway<Machine extends WithGateway>(
+  definition: SourceSide<Machine>,
+  gatewayId: Id,
+): readonly Machine[] {
   return definition.vms.filter((vm) => gatewayOf(definition, vm).gatewayId === gatewayId);
 }

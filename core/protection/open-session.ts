@@ -14,7 +14,14 @@ import type { Position } from "#core/journal/position.ts";
 import { encodeSessionClaim, type SessionClaim } from "#core/journal/session-claim.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { isSourceGateway, sourceGatewaysOf, type VmVolume, vmsOfGateway, volumesOf } from "./definition.ts";
+import {
+  captureRevisionOf,
+  isSourceGateway,
+  sourceGatewaysOf,
+  type VmVolume,
+  vmsOfGateway,
+  volumesOf,
+} from "./definition.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { runGrant } from "./run-grant.ts";
@@ -66,7 +73,7 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
     gatewayId,
     nonce: ask.nonce,
     openedAt: site.clock.now(),
-    configRevision: vpg.definition.revision,
+    configRevision: captureRevisionOf(vpg.definition),
     continues: !adopted && continues(ask, last, before, volumes),
     volumes: volumes.map(({ volume, sizeBytes, sectorBytes }) => ({ volume, sizeBytes, sectorBytes })),
     ...sharedFields(vpg, lastSession),
