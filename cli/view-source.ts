@@ -7,6 +7,7 @@ import { InvalidInput } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { parsePosition } from "#core/journal/position.ts";
 import { volumesOf } from "#core/protection/definition.ts";
+import { definitionAt } from "#core/protection/definition-at.ts";
 import { batchQuery, HttpJournal, type JournalRoutes } from "../gateway/export/http-journal.ts";
 import type { CheckpointVolume } from "../gateway/export/view-export.ts";
 import type { Context } from "./context.ts";
@@ -37,7 +38,9 @@ export function chooseView(context: Context, vpg: string, flags: ViewFlags): Pro
 async function offlineView(directory: string, ref: string, flags: ViewFlags): Promise<ChosenView> {
   const vpg = await openOfflineVpg(directory, ref);
   const checkpoint = await resolveOffline(vpg, parseSelector(flags.checkpoint));
-  const volumes = volumesOf(vpg.definition);
+  const { configRevision = 1 } =
+    vpg.journal.sessions.find(({ claim }) => claim.session === checkpoint.session)?.claim ?? {};
+  const volumes = volumesOf(await definitionAt(vpg.objects, vpg.definition, configRevision));
   const chosen = volumes.find((each) => `${each.vmName}/${each.name}` === flags.volume);
   if (chosen === undefined)
     throw noVolume(
@@ -65,7 +68,7 @@ async function onlineView(client: SiteClient, ref: string, flags: ViewFlags): Pr
     client.get(path, vpgViewSchema),
     client.get(`${path}/checkpoints/resolve?${query}`, checkpointSchema),
   ]);
-  const volumes = vpg.vms.flatMap((vm) => vm.volumes.map((each) => ({ ...each, name: `${vm.name}/${each.name}` })));
+  const volumes = (checkpoint.volumes ?? []).map((each) => ({ ...each, name: `${each.vmName}/${each.name}` }));
   const chosen = volumes.find((each) => each.name === flags.volume);
   if (chosen === undefined)
     throw noVolume(

@@ -95,6 +95,11 @@ export class NotBeforeCommit extends FarshoreError {
   readonly kind = "conflict";
   readonly status = 409;
 }
+/** A VPG was edited by somebody else since the caller read it; `details.revision` is the one that it has now. */
+export class DefinitionChanged extends FarshoreError {
+  readonly kind = "conflict";
+  readonly status = 409;
+}
 /** Commit or rollback was asked for after the other one was decided. */
 export class AlreadyDecided extends FarshoreError {
   readonly kind = "conflict";
@@ -198,6 +203,7 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   RecoverySiteRegressed,
   OperationInProgress,
   NotBeforeCommit,
+  DefinitionChanged,
   AlreadyDecided,
   ComputeNotConfigured,
   PeerHasNoJournal,

@@ -154,6 +154,8 @@ export const hashesSchema = z.strictObject({
   volume: z.int().min(1).max(65_535),
   page: z.int().min(0).max(65_535),
   upTo: positionSchema,
+  /** Of the volume in the asking session, which an edit may have left behind; absent: as it is defined today. */
+  sizeBytes: z.int().min(512).max(limits.volumeBytesMax).optional(),
   /** Chunk numbers inside the page whose sub-hashes are wanted; absent: all chunks' hashes. */
   subChunksOf: z.array(z.int().min(0).max(2047)).min(1).max(64).optional(),
 });

@@ -15,6 +15,8 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /gateways                                   [viewer] {gateways: gatewayViewSchema[]}
  *   POST   /vpgs                                       [operator] createVpgSchema → vpgViewSchema
  *   GET    /vpgs, /vpgs/REF                            [viewer] {vpgs: vpgViewSchema[]}, vpgViewSchema
+ *   GET    /vpgs/REF/definition                        [viewer] vpgDefinitionSchema
+ *   POST   /vpgs/REF/definition                        [operator] editVpgSchema → editedVpgSchema
  *   POST   /vpgs/REF/pause, /vpgs/REF/resume           [operator] → vpgViewSchema
  *   DELETE /vpgs/REF                                   [operator] → {}
  *   GET    /vpgs/REF/checkpoints?from=&to=&tagged=&nearest=&limit=&cursor=   [viewer] checkpointListSchema (newest first)
@@ -94,6 +96,20 @@ export const createVpgSchema = z.strictObject({
 });
 export type CreateVpg = z.infer<typeof createVpgSchema>;
 
+export const editVpgSchema = z.strictObject({
+  definition: createVpgSchema,
+  /** Of the definition that was edited; another one by now is `DefinitionChanged`. */
+  revision: z.int().min(1),
+  /** Only say what would change. */
+  dryRun: z.boolean(),
+});
+export type EditVpg = z.infer<typeof editVpgSchema>;
+
+export const vpgDefinitionSchema = z.object({ revision: z.int(), definition: createVpgSchema });
+
+/** `revision` is the one that now is; `changes` has a line for each difference. */
+export const editedVpgSchema = z.object({ revision: z.int(), changes: z.array(z.string()) });
+
 export const checkpointSchema = z.object({
   /** `<session>-<sequence>` of its marker. */
   id: z.string(),
@@ -105,6 +121,12 @@ export const checkpointSchema = z.object({
   pins: z.int(),
   /** When resolved, of a VPG with several source gateways: up to where the image of each one's volumes goes. */
   parts: z.array(z.object({ position: positionSchema, volumes: z.array(z.int()) })).exactOptional(),
+  /** When resolved: what it has, which an edit since may have changed. */
+  volumes: z
+    .array(
+      z.object({ vmName: z.string(), name: z.string(), volume: z.int(), sizeBytes: z.int(), sectorBytes: z.int() }),
+    )
+    .exactOptional(),
 });
 export type CheckpointView = z.infer<typeof checkpointSchema>;
 

@@ -9,6 +9,7 @@ import type { CheckpointState } from "./batch-row.ts";
 import { type ListedCheckpoint, rowOfItem } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
 import { sourceGatewaysOf, volumesOf } from "./definition.ts";
+import { definitionOfCheckpoint } from "./definition-at.ts";
 import { items } from "./items.ts";
 import type { CheckpointSelector } from "./operation.ts";
 import { getSession } from "./session-store.ts";
@@ -222,7 +223,8 @@ export interface CheckpointPart {
 export async function checkpointParts(site: Site, vpg: VpgRecord, id: string): Promise<readonly CheckpointPart[]> {
   const position = parsePosition(id);
   if (sourceGatewaysOf(vpg.definition).length === 1) {
-    return [{ position, volumes: volumesOf(vpg.definition).map(({ volume }) => volume) }];
+    const { vms } = await definitionOfCheckpoint(site, vpg.definition, id);
+    return [{ position, volumes: volumesOf({ vms }).map(({ volume }) => volume) }];
   }
   const item = await site.table.get(items.batch(vpg.vpgId, position.session, position.sequence));
   const vector = item && rowOfItem(item)?.vector;

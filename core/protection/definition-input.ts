@@ -121,3 +121,20 @@ async function gatewayNamed(site: Site, name: string): Promise<Id> {
   }
   return idSchema.parse(item.fields["gatewayId"]);
 }
+
+/** The definition as a person says it: what `definedBy` makes it of. */
+export function askedFor(definition: VpgDefinition): CreateVpg {
+  const { formatVersion: _f, vpgId: _v, revision: _r, captureRevision: _c, lastVolume: _l, ...rest } = definition;
+  const { initiatedBy: _i, sourceGatewayId: _s, recoveryGatewayId: _g, ...settings } = rest;
+  const { sourceGatewayName, recoveryGatewayName, ...own } = settings;
+  return {
+    ...own,
+    sourceGateway: sourceGatewayName,
+    recoveryGateway: recoveryGatewayName,
+    vms: definition.vms.map(({ sourceGateway, volumes, ...vm }) => ({
+      ...vm,
+      ...(sourceGateway === undefined ? {} : { sourceGateway: sourceGateway.name }),
+      volumes: volumes.map(({ name, sizeBytes, sectorBytes }) => ({ name, sizeBytes, sectorBytes })),
+    })),
+  };
+}

@@ -5,7 +5,7 @@ import { protectionLimits as limits } from "./limits.ts";
 
 export const volumeSchema = z.strictObject({
   /** Number in the journal; given at creation, never reused. */
-  volume: z.int().min(1).max(65_535),
+  volume: z.int().min(1).max(limits.volumeNumberMax),
   name: nameSchema,
   sizeBytes: z.int().min(512).max(limits.volumeBytesMax),
   sectorBytes: z.union([z.literal(512), z.literal(4096)]),
@@ -52,8 +52,8 @@ export const definitionSchema = z.strictObject({
    * name. Absent where that is the first.
    */
   captureRevision: z.int().min(1).exactOptional(),
-  /** The highest volume number ever given; absent where no volume was removed. */
-  lastVolume: z.int().min(1).max(65_535).exactOptional(),
+  /** The highest volume number ever given; absent until the first edit. */
+  lastVolume: z.int().min(1).max(limits.volumeNumberMax).exactOptional(),
   /** Who asked for this revision. Absent in definitions that are older than the field. */
   initiatedBy: z.string().exactOptional(),
 });

@@ -18,9 +18,10 @@ export function imageHashes(
 ): Promise<Uint8Array> {
   const { volume, page, upTo, subChunksOf } = ask;
   const found = volumesOf(vpg.definition).find((entry) => entry.volume === volume);
-  if (found === undefined) {
+  const sizeBytes = ask.sizeBytes ?? found?.sizeBytes;
+  if (sizeBytes === undefined) {
     throw new InvalidInput(`${vpg.definition.name} has no volume ${volume}`, { field: "volume", volume });
   }
   const reader = journalReader(site, vpg.vpgId);
-  return chunkHashes(reader, { volume, sizeBytes: found.sizeBytes, page, upTo, subChunksOf, pause });
+  return chunkHashes(reader, { volume, sizeBytes, page, upTo, subChunksOf, pause });
 }

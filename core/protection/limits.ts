@@ -8,6 +8,8 @@ export const protectionLimits = {
   hookVmsMax: 400,
   /** Volumes of one VPG; volume numbers are 16 bits, never reused. */
   volumesMax: 400,
+  /** Of the journal's 16 bits. */
+  volumeNumberMax: 65_535,
   /** One volume; keeps byte offsets far inside 2^53 and page numbers in 16 bits. */
   volumeBytesMax: 64 * 2 ** 40,
   bootGroupsMax: 50,

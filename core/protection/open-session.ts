@@ -22,6 +22,7 @@ import {
   vmsOfGateway,
   volumesOf,
 } from "./definition.ts";
+import { storeDefinition } from "./edit-vpg.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { runGrant } from "./run-grant.ts";
@@ -78,6 +79,10 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
     volumes: volumes.map(({ volume, sizeBytes, sectorBytes }) => ({ volume, sizeBytes, sectorBytes })),
     ...sharedFields(vpg, lastSession),
   };
+  // An edit that was cut off has the table only: a session names nothing that the bucket lacks.
+  if (claim.configRevision > 1 && claim.configRevision === vpg.definition.revision) {
+    await storeDefinition(site, vpg.definition);
+  }
   // The nonce is noted first: if this call is cut off, the claim in the bucket is known to be ours.
   const opening = [...current.opening, ask.nonce].slice(-limits.openingsMax);
   const noted = await updateVpg(site, current, { opening }, grant);

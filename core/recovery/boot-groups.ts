@@ -1,7 +1,7 @@
 import type { Id } from "#core/ids.ts";
 import type { VpgDefinition } from "#core/protection/definition.ts";
 import type { Site } from "#core/site.ts";
-import { getOperation, vpgOf } from "./operation-store.ts";
+import { getOperation, recoveredOf, vpgOf } from "./operation-store.ts";
 import { stepNames } from "./steps.ts";
 
 /** The numbers of the groups that have VMs, in the order they boot. */
@@ -32,8 +32,8 @@ export async function nextBootStep(
   operationId: Id,
 ): Promise<{ readonly step: string; readonly delaySeconds: number }> {
   const operation = await getOperation(site, operationId);
-  const { definition } = await vpgOf(site, operation);
-  const next = nextBootGroup(definition, operation.bootGroupsDone);
+  const recovered = await recoveredOf(site, operation, await vpgOf(site, operation));
+  const next = nextBootGroup(recovered, operation.bootGroupsDone);
   if (next === undefined) return { step: "none", delaySeconds: 0 };
   return { step: stepNames.bootGroup(next.bootGroup), delaySeconds: next.delaySeconds };
 }

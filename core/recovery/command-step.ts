@@ -10,7 +10,14 @@ import type { Operation } from "#core/protection/operation.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
-import { changeOperation, getOperation, type OperationChange, type OperationRecord, vpgOf } from "./operation-store.ts";
+import {
+  changeOperation,
+  getOperation,
+  type OperationChange,
+  type OperationRecord,
+  recoveredOf,
+  vpgOf,
+} from "./operation-store.ts";
 import {
   checkpointOf,
   commandNames,
@@ -116,8 +123,9 @@ async function planFacts(site: Site, operation: OperationRecord, vpg: VpgRecord,
   const shutdowns = await commandsOf(site, { ...operation, attempt: 1 }, vpg, stepNames.shutdownSource);
   const attaches = step === stepNames.attachVolumes && operation.checkpointId !== null;
   const parts = attaches ? await checkpointParts(site, vpg, checkpointOf(operation)) : [];
+  const recovered = await recoveredOf(site, operation, vpg);
   // After a rebuild there are no commands, and the report's word stands for them.
-  return { connected, shutdownAsked: shutdowns.size > 0 || operation.sourceWasShutDown, parts };
+  return { connected, shutdownAsked: shutdowns.size > 0 || operation.sourceWasShutDown, parts, recovered };
 }
 
 /**

@@ -1,15 +1,17 @@
 import { ConditionFailed, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { checkpointParts } from "#core/protection/checkpoints.ts";
+import type { VpgDefinition } from "#core/protection/definition.ts";
+import { storeDefinition } from "#core/protection/edit-vpg.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { sealSessionsOf } from "#core/protection/seal.ts";
 import type { Term } from "#core/protection/term.ts";
 import { highestTerm, mintTerm } from "#core/protection/terms.ts";
-import { updateVpg } from "#core/protection/vpg-store.ts";
+import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { measureLostTail } from "./lost-tail.ts";
 import { lostTailText } from "./lost-tail-text.ts";
-import { type OperationRecord, vpgOf } from "./operation-store.ts";
+import { type OperationRecord, recoveredOf, vpgOf } from "./operation-store.ts";
 import { checkpointOf } from "./plan-command.ts";
 import { runStep, stepNames } from "./steps.ts";
 
@@ -36,7 +38,8 @@ export async function ensureMinted(site: Site, operation: OperationRecord): Prom
     const term = claimed ?? (await mintTerm(site, vpg, next));
     if (vpg.term === term.n) return term;
     try {
-      await updateVpg(site, vpg, { term: term.n, role: "Runs", needsConfiguration: true });
+      const definition = await recoveredDefinition(site, vpg, operation);
+      await updateVpg(site, vpg, { term: term.n, role: "Runs", needsConfiguration: true, definition });
       site.log.info("term-minted", { vpgId: vpg.vpgId, term: term.n, operationId: operation.operationId });
       return term;
     } catch (error) {
@@ -44,6 +47,20 @@ export async function ensureMinted(site: Site, operation: OperationRecord): Prom
     }
   }
   throw new Transient(`${operation.vpgName} is being changed by others`);
+}
+
+/**
+ * The definition from the commit on. A checkpoint from before an edit brought back what was captured then, so that is what the VPG
+ * has now. The bucket comes first: nobody edits while the operation holds the VPG.
+ */
+async function recoveredDefinition(site: Site, vpg: VpgRecord, operation: OperationRecord): Promise<VpgDefinition> {
+  const today = vpg.definition;
+  const recovered = await recoveredOf(site, operation, vpg);
+  if (recovered === today) return today;
+  const revision = today.revision + 1;
+  const definition = { ...recovered, revision, captureRevision: revision, initiatedBy: operation.initiatedBy };
+  await storeDefinition(site, definition);
+  return definition;
 }
 
 /** Task seal-sessions: ends the old term's sessions for every reader of the bucket, and then measures what was left behind. */

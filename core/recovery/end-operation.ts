@@ -10,7 +10,14 @@ import { letGo } from "./begin-operation.ts";
 import { ensureMinted, sealOldSessions } from "./commit.ts";
 import { deciders, settleDecision, undoDecision } from "./decide.ts";
 import { withNext } from "./next-verb.ts";
-import { getOperation, hasEnded, type OperationRecord, operationFields, vpgOf } from "./operation-store.ts";
+import {
+  getOperation,
+  hasEnded,
+  type OperationRecord,
+  operationFields,
+  recoveredOf,
+  vpgOf,
+} from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
 import { isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
 
@@ -38,7 +45,8 @@ export async function endOperation(site: Site, operationId: Id): Promise<{ reado
     if (nothingAttached(operation)) await letGo(site, operation.vpgId, operation.checkpointId, operationId);
   }
   const vpg = await vpgOf(site, operation);
-  const report = await storeReport(site, reportOf(site, vpg, operation, decision, outcome));
+  const recovered = await recoveredOf(site, operation, vpg);
+  const report = await storeReport(site, reportOf(site, vpg, recovered, operation, decision, outcome));
   return release(site, operation, report);
 }
 

@@ -2,6 +2,8 @@ import { ConditionFailed, Corrupt, InvalidInput, NotFound, Transient } from "#co
 import type { Id } from "#core/ids.ts";
 import { checkStored, tableFields } from "#core/json.ts";
 import type { TableAction, TableFields } from "#core/ports.ts";
+import type { VpgDefinition } from "#core/protection/definition.ts";
+import { definitionOfCheckpoint } from "#core/protection/definition-at.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { endedPhases, type Operation, operationSchema } from "#core/protection/operation.ts";
@@ -76,4 +78,10 @@ export async function vpgOf(site: Site, operation: Operation): Promise<VpgRecord
   const vpg = await findVpg(site, operation.vpgId);
   if (vpg !== undefined) return vpg;
   throw new Corrupt(`operation ${operation.operationId} is of an unknown VPG`, { vpgId: operation.vpgId });
+}
+
+/** What the operation recovers: the VMs and volumes of its checkpoint, once there is one. */
+export async function recoveredOf(site: Site, operation: Operation, vpg: VpgRecord): Promise<VpgDefinition> {
+  if (operation.checkpointId === null) return vpg.definition;
+  return definitionOfCheckpoint(site, vpg.definition, operation.checkpointId);
 }

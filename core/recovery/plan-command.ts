@@ -41,6 +41,8 @@ export interface PlanFacts {
   readonly shutdownAsked: boolean;
   /** Of the operation's checkpoint; empty before it is resolved. */
   readonly parts: readonly CheckpointPart[];
+  /** What the operation's checkpoint has (`definitionAt`); the VPG's own before it is resolved. */
+  readonly recovered: VpgDefinition;
 }
 
 /** Names of the commands that a step may give: the step's own, or one for each of several source gateways. */
@@ -79,10 +81,10 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
   const { operationId, vpgId } = operation;
   const base = { operationId, vpgId, vpgName: vpg.definition.name };
   const mode = operation.kind === "failover-live" ? "live" : "test";
-  const vms = vpg.definition.vms.map((vm) => vm.name);
+  const { recovered } = facts;
   const bootGroup = bootGroupOf(step);
   if (bootGroup !== undefined) {
-    return recovery(vpg, step, { kind: "boot-vms", ...base, mode, vms: [...vmsOfGroup(vpg.definition, bootGroup)] });
+    return recovery(vpg, step, { kind: "boot-vms", ...base, mode, vms: [...vmsOfGroup(recovered, bootGroup)] });
   }
   switch (step) {
     case stepNames.shutdownSource:
@@ -90,7 +92,7 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
     case stepNames.attachVolumes: {
       const checkpointId = checkpointOf(operation);
       const { upTo, ofVolume } = positions(facts.parts, parsePosition(checkpointId));
-      const volumes = volumesOf(vpg.definition).map((entry) => ({ ...entry, ...ofVolume(entry.volume) }));
+      const volumes = volumesOf(recovered).map((entry) => ({ ...entry, ...ofVolume(entry.volume) }));
       return recovery(vpg, step, { kind: "attach-volumes", ...base, mode, upTo, checkpointId, volumes });
     }
     case stepNames.promoteVolumes:
@@ -98,6 +100,7 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
     case stepNames.stopVms: {
       const booted = Object.keys(operation.steps).some((name) => bootGroupOf(name) !== undefined);
       if (!booted) return skip("No VM had been booted.");
+      const vms = recovered.vms.map((vm) => vm.name);
       return recovery(vpg, step, { kind: "stop-vms", ...base, mode, vms });
     }
     case stepNames.detachVolumes: {

@@ -4,7 +4,7 @@ import { type Id, idSchema } from "#core/ids.ts";
 import { reportPrefix } from "#core/journal/keys.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
 import type { ObjectInfo } from "#core/ports.ts";
-import { volumesOf } from "#core/protection/definition.ts";
+import { type VpgDefinition, volumesOf } from "#core/protection/definition.ts";
 import {
   type Decision,
   decisionSchema,
@@ -64,7 +64,7 @@ export const reportSchema = z.strictObject({
   steps: z.array(stepSchema.extend({ step: z.string(), durationMs: z.int().nullable() })),
   /** Where each recovered volume was served. */
   exports: z.array(z.strictObject({ vm: z.string(), volume: z.string(), number: z.int(), uri: z.string() })),
-  /** The VPG as it was defined at the end. */
+  /** What was recovered: the VPG as its checkpoint has it, with the settings of the end. */
   vms: z
     .array(
       z.strictObject({
@@ -88,6 +88,7 @@ export interface Outcome {
 export function reportOf(
   site: Site,
   vpg: VpgRecord,
+  recovered: VpgDefinition,
   operation: Operation,
   decision: Decision | undefined,
   outcome: Outcome,
@@ -99,7 +100,7 @@ export function reportOf(
       durationMs: record.endedAt === null ? null : record.endedAt - record.startedAt,
     }))
     .sort((left, right) => left.startedAt - right.startedAt);
-  const exports = volumesOf(vpg.definition).flatMap(({ vmName, name, volume }) => {
+  const exports = volumesOf(recovered).flatMap(({ vmName, name, volume }) => {
     const uri = operation.exports[String(volume)];
     return uri === undefined ? [] : [{ vm: vmName, volume: name, number: volume, uri }];
   });
@@ -133,7 +134,7 @@ export function reportOf(
     error: outcome.error,
     steps,
     exports,
-    vms: vpg.definition.vms.map(({ name, bootGroup, volumes }) => ({
+    vms: recovered.vms.map(({ name, bootGroup, volumes }) => ({
       name,
       bootGroup,
       volumes: volumes.map((volume) => ({ name: volume.name, number: volume.volume, sizeBytes: volume.sizeBytes })),

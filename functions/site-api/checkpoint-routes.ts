@@ -10,6 +10,8 @@ import {
   resolveCheckpoint,
 } from "#core/protection/checkpoints.ts";
 import { getCommand, issueCommand } from "#core/protection/commands.ts";
+import { volumesOf } from "#core/protection/definition.ts";
+import { definitionOfCheckpoint } from "#core/protection/definition-at.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { type CheckpointSelector, checkpointSelectorSchema } from "#core/protection/operation.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
@@ -45,10 +47,12 @@ function filterOf(query: URLSearchParams): CheckpointFilter {
 }
 
 export async function getResolved({ site, param, query }: Call): Promise<HttpResult> {
-  const { vpgId } = await getVpg(site, param("ref"));
+  const { vpgId, definition } = await getVpg(site, param("ref"));
   const checkpoint = await resolveCheckpoint(site, vpgId, selectorOf(query));
-  if (checkpoint.vector === null) return json(checkpointView(checkpoint));
-  return json({ ...checkpointView(checkpoint), parts: await partsOf(site, vpgId, checkpoint.vector) });
+  const volumes = volumesOf(await definitionOfCheckpoint(site, definition, checkpoint.id));
+  const resolved = { ...checkpointView(checkpoint), volumes };
+  if (checkpoint.vector === null) return json(resolved);
+  return json({ ...resolved, parts: await partsOf(site, vpgId, checkpoint.vector) });
 }
 
 /** `kind=latest`, or `kind=id|time|tag` with its `value`. */

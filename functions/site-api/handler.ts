@@ -1,8 +1,10 @@
-import { createTokenSchema, createVpgSchema } from "#core/api/site-api.ts";
+import { createTokenSchema, createVpgSchema, editVpgSchema } from "#core/api/site-api.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { parseInput } from "#core/json.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
+import { askedFor } from "#core/protection/definition-input.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
+import { editVpg } from "#core/protection/edit-vpg.ts";
 import { failoverCheck } from "#core/protection/failover-check.ts";
 import { listGateways } from "#core/protection/gateway-store.ts";
 import { registerPrincipal } from "#core/protection/principals.ts";
@@ -49,6 +51,8 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/vpgs", role: "viewer", run: getVpgs },
   { method: "GET", path: "/vpgs/{ref}", role: "viewer", run: getOneVpg },
   { method: "DELETE", path: "/vpgs/{ref}", role: "operator", run: deleteOneVpg },
+  { method: "GET", path: "/vpgs/{ref}/definition", role: "viewer", run: getDefinition },
+  { method: "POST", path: "/vpgs/{ref}/definition", role: "operator", run: postDefinition },
   { method: "POST", path: "/vpgs/{ref}/pause", role: "operator", run: (call) => changed(call, pauseVpg) },
   { method: "POST", path: "/vpgs/{ref}/resume", role: "operator", run: (call) => changed(call, resumeVpg) },
   { method: "GET", path: "/vpgs/{ref}/failover-check", role: "viewer", run: getFailoverCheck },
@@ -90,6 +94,17 @@ async function getVpgs({ site }: Call): Promise<HttpResult> {
 
 async function getOneVpg({ site, param }: Call): Promise<HttpResult> {
   return json(await vpgView(site, await getVpg(site, param("ref"))));
+}
+
+async function getDefinition({ site, param }: Call): Promise<HttpResult> {
+  const { definition } = await getVpg(site, param("ref"));
+  return json({ revision: definition.revision, definition: askedFor(definition) });
+}
+
+async function postDefinition({ site, caller, param, event }: Call): Promise<HttpResult> {
+  const ask = parseInput(editVpgSchema, bodyJson(event, httpLimits.jsonBytesMax));
+  const { vpg, changes } = await editVpg(site, caller, param("ref"), ask);
+  return json({ revision: vpg.definition.revision, changes: [...changes] });
 }
 
 async function deleteOneVpg({ site, caller, param }: Call): Promise<HttpResult> {

@@ -251,11 +251,11 @@ export class SourceHalf {
     return await Promise.race([until, over]);
   }
 
-  readonly #hashes: TargetHashes = async ({ journalVolume, page, upTo, subChunksOf }, signal) => {
+  readonly #hashes: TargetHashes = async ({ journalVolume, page, upTo, sizeBytes, subChunksOf }, signal) => {
     const { vpgId } = this.#state.facts;
     if (vpgId === null) throw new TypeError("hashes are asked for within a session");
     const which = subChunksOf === undefined ? {} : { subChunksOf: [...subChunksOf] };
-    return await this.#options.site.hashes({ vpgId, volume: journalVolume, page, upTo, ...which }, signal);
+    return await this.#options.site.hashes({ vpgId, volume: journalVolume, page, upTo, sizeBytes, ...which }, signal);
   };
 
   /** Opens sessions one after the other until the gateway stops or is fenced off. */

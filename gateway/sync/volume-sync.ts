@@ -33,6 +33,8 @@ export type TargetHashes = (
     readonly journalVolume: number;
     readonly page: number;
     readonly upTo: Position;
+    /** Of the volume. */
+    readonly sizeBytes: number;
     readonly subChunksOf?: readonly number[];
   },
   signal: AbortSignal,
@@ -134,7 +136,8 @@ export class VolumeSync {
 
   async #compareGroup(page: number, chunks: readonly number[], revision: number, upTo: Position): Promise<void> {
     const lengths = chunks.map((chunk) => subChunkCount(this.#lengthOf(page, chunk)) * hashBytes);
-    const ask = { journalVolume: this.#track.journalVolume, page, upTo, subChunksOf: chunks };
+    const { journalVolume } = this.#track;
+    const ask = { journalVolume, page, upTo, sizeBytes: this.#source.sizeBytes, subChunksOf: chunks };
     const hashes = await this.#parts.hashes(ask, this.#signal);
     checkLength(
       hashes,
@@ -251,7 +254,9 @@ export class VolumeSync {
 
   #askPage(page: number, basis: SyncBasis): Promise<Uint8Array> {
     if (basis.kind === "empty") throw new TypeError("an empty journal has no hashes to ask for");
-    return this.#parts.hashes({ journalVolume: this.#track.journalVolume, page, upTo: basis.upTo }, this.#signal);
+    const { journalVolume } = this.#track;
+    const ask = { journalVolume, page, upTo: basis.upTo, sizeBytes: this.#source.sizeBytes };
+    return this.#parts.hashes(ask, this.#signal);
   }
 
   /** The site can only hash what it has. */

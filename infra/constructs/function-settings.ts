@@ -36,6 +36,9 @@ const task = {
 /** What checkpoints are derived from. */
 const journal = ["journal", "sessions"] as const;
 
+/** What VMs and volumes a checkpoint of before an edit has. */
+const captured = ["sessions", "vpgs"] as const;
+
 /** What views and hashes of old batches are found by. */
 const layers = ["manifests", "layers"] as const;
 
@@ -60,8 +63,8 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 1024,
     timeoutSeconds: 170,
     reservedConcurrency: 100,
-    reads: [...journal, ...layers, "terms", "deleted-vpgs"],
-    creates: ["journal", "sessions"],
+    reads: [...journal, ...layers, "terms", "vpgs", "deleted-vpgs"],
+    creates: ["journal", "sessions", "vpgs"],
     machines: ["answer"],
     url: "gateways",
     because:
@@ -81,8 +84,8 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 512,
     timeoutSeconds: 300,
     reservedConcurrency: 1,
-    reads: [...journal, "terms", "reports"],
-    creates: ["journal", "terms", "annotations", "decisions", "reports"],
+    reads: [...journal, "terms", "vpgs", "reports"],
+    creates: ["journal", "terms", "vpgs", "annotations", "decisions", "reports"],
     machines: ["start", "describe", "answer"],
     because: "one at a time: the next minute's run waits for the one before; it may walk over every VPG of the site",
   },
@@ -113,19 +116,19 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   "check-command": { ...task, machines: ["answer"], because: "reads a command's record" },
   "end-operation": {
     ...task,
-    reads: [...journal, "terms", "reports"],
-    creates: ["journal", "terms", "annotations", "decisions", "reports"],
+    reads: [...journal, "terms", "vpgs", "reports"],
+    creates: ["journal", "terms", "vpgs", "annotations", "decisions", "reports"],
     because: "writes the report, and carries a decided commit as far as the seals when the tasks before could not",
   },
-  "issue-command": { ...task, machines: ["answer"], because: "puts a command into a gateway's queue" },
-  "mint-term": { ...task, reads: ["terms", "sessions"], creates: ["terms"], because: "claims the next term" },
-  "next-boot-group": { ...task, because: "reads the operation's record" },
+  "issue-command": { ...task, reads: captured, machines: ["answer"], because: "puts a command into a gateway's queue" },
+  "mint-term": { ...task, reads: ["terms", ...captured], creates: ["terms", "vpgs"], because: "claims the next term" },
+  "next-boot-group": { ...task, reads: captured, because: "reads the operation's record" },
   "read-decision": { ...task, creates: ["decisions"], because: "decides by the policy when the time is over" },
   "record-failure": { ...task, creates: ["decisions"], because: "notes an error and decides that all is undone" },
   "resolve-checkpoint": { ...task, reads: journal, because: "looks the checkpoint up and pins it" },
   "seal-sessions": {
     ...task,
-    reads: journal,
+    reads: [...journal, "vpgs"],
     creates: ["journal"],
     because: "seals the old term's sessions and measures what was left behind",
   },
