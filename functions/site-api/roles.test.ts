@@ -61,6 +61,8 @@ const routes: readonly [string, HttpHandler, string, string, readonly Caller["ro
       ["GET", "/v1/vpgs", "read"],
       ["GET", "/v1/vpgs/shop", "read"],
       ["POST", "/v1/vpgs/shop/pause", "write"],
+      ["GET", "/v1/vpgs/shop/definition", "read"],
+      ["POST", "/v1/vpgs/shop/definition", "write"],
       ["POST", "/v1/vpgs/shop/resume", "write"],
       ["GET", "/v1/vpgs/shop/failover-check", "read"],
       ["GET", "/v1/vpgs/shop/checkpoints?limit=5", "read"],
