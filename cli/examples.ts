@@ -96,6 +96,10 @@ state = "recovery-state"
 [recovery]
 directory = "recovered"             # sockets, scratch, and the local disks that a commit fills
 
+# [source]                          # after a failover: captures the promoted disks and replicates them to the other site
+# site = "http://127.0.0.1:7701"    # [recovery] may name its own site in the same way, at the gateway that is the source now
+# token_file = "there.token"        # this gateway's token at that site
+
 # A boot hook must refuse a second start, as virsh does: after a crash of the gateway it may be run again.
 # [hooks.db]                        # FARSHORE_DISK_DATA, FARSHORE_DISK_LOG hold the NBD URIs; FARSHORE_MODE is live or test
 # boot = ["./boot-db.sh"]

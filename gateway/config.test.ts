@@ -51,21 +51,23 @@ describe("gateway configuration", () => {
     writeFileSync(join(folder, "gateway.token"), "secret\n");
     const config = loadGatewayConfig(join(folder, "gateway.toml"), undefined);
     expect(config).toMatchObject({
-      site: "http://127.0.0.1:7700",
-      access: { kind: "token", token: "secret" },
+      site: { url: "http://127.0.0.1:7700", access: { kind: "token", token: "secret" }, ca: undefined },
       stateDirectory: join(folder, "state"),
-      recovery: { directory: join(folder, "recovered") },
+      recovery: { site: config.site, directory: join(folder, "recovered") },
       source: {
-        vpg: "shop",
-        socket: join(folder, "run/shop.sock"),
-        listen: { host: "127.0.0.1", port: 10809 },
+        site: config.site,
         bufferBytes: 128 * 2 ** 20,
         startWithoutGrant: { kind: "after", ms: 600_000 },
         onFenced: "stop",
-        volumes: [
-          { vmName: "db", name: "data", path: join(folder, "disks/db-data.img"), sectorBytes: 4096 },
-          { vmName: "web", name: "root", path: "/dev/vdb", sectorBytes: 512 },
-        ],
+        vpg: {
+          name: "shop",
+          socket: join(folder, "run/shop.sock"),
+          listen: { host: "127.0.0.1", port: 10809 },
+          volumes: [
+            { vmName: "db", name: "data", path: join(folder, "disks/db-data.img"), sectorBytes: 4096 },
+            { vmName: "web", name: "root", path: "/dev/vdb", sectorBytes: 512 },
+          ],
+        },
       },
     });
     expect(config.hooks.get("db")).toEqual({ boot: ["virsh", "start", "db"], timeoutMs: 120_000 });
@@ -73,7 +75,7 @@ describe("gateway configuration", () => {
 
   it("prefers the environment's token", () => {
     writeFileSync(join(folder, "gateway.toml"), full);
-    expect(loadGatewayConfig(join(folder, "gateway.toml"), "from-environment").access).toEqual({
+    expect(loadGatewayConfig(join(folder, "gateway.toml"), "from-environment").site.access).toEqual({
       kind: "token",
       token: "from-environment",
     });
@@ -114,6 +116,37 @@ describe("gateway configuration", () => {
     expect(() => loadGatewayConfig(join(folder, "absent.toml"), "t")).toThrow("ENOENT");
   });
 
+  it("lets a section name a site of its own, with its own token", () => {
+    writeFileSync(join(folder, "far.token"), "far\n");
+    const far = full
+      .replace("[recovery]", '[recovery]\nsite = "http://127.0.0.1:7701"\ntoken_file = "far.token"')
+      .replace('token_file = "gateway.token"', "");
+    const config = parseGatewayConfig(far, { path: join(folder, "gateway.toml"), token: "from-environment" });
+    expect(config.source?.site).toEqual(config.site);
+    expect(config.recovery?.site).toEqual({
+      url: "http://127.0.0.1:7701",
+      access: { kind: "token", token: "far" },
+      ca: undefined,
+    });
+    expect(() => parseText(far.replace('token_file = "far.token"', ""))).toThrow(
+      "no token in [recovery]: set token_file",
+    );
+    expect(() => parseText(far.replace(/^site = .*7701"$/m, ""))).toThrow("token_file in [recovery] belongs to a site");
+  });
+
+  it("needs no VPG in [source] where only reverse protection brings disks to capture", () => {
+    const [head] = full.split("[source]");
+    const text = `${head}[source]\nbuffer = "128MiB"\non_fenced = "stop"\n`;
+    expect(parseText(text).source).toMatchObject({ vpg: undefined, bufferBytes: 128 * 2 ** 20, onFenced: "stop" });
+    for (const half of [
+      'vpg = "shop"',
+      'socket = "shop.sock"',
+      '[[source.volume]]\nvm = "db"\nname = "data"\npath = "d"',
+    ]) {
+      expect(() => parseText(`${text}${half}\n`)).toThrow('[source] needs vpg = "NAME" and its');
+    }
+  });
+
   const withBarrier = (lines: string): string => full.replace('buffer = "128MiB"', `buffer = "128MiB"\n${lines}`);
 
   it("reads how a gateway takes part in barriers, and its key", () => {
@@ -124,7 +157,7 @@ describe("gateway configuration", () => {
     writeFileSync(join(folder, "gateway.token"), "secret\n");
     writeFileSync(join(folder, "b.key"), `${"k".repeat(64)}\n`);
     const { source } = loadGatewayConfig(join(folder, "gateway.toml"), undefined);
-    expect(source?.barrier).toEqual({
+    expect(source?.vpg?.barrier).toEqual({
       listen: { host: "10.0.0.5", port: 7710 },
       connect: undefined,
       key: Buffer.from("k".repeat(64)),

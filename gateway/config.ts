@@ -3,12 +3,13 @@ import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { namedFileBytesMax } from "#adapters/embedded/limits.ts";
 import { readBounded } from "#adapters/embedded/read-bounded.ts";
-import { authOf, iamAccess, type SiteAccess } from "#adapters/site-access.ts";
+import { authOf, iamAccess } from "#adapters/site-access.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
 import { parseBytes, parseDuration } from "#core/units.ts";
 import { keyBytesMax, keyBytesMin } from "./barrier/limits.ts";
+import type { SiteAddress } from "./control/site-client.ts";
 import * as limits from "./limits.ts";
 
 /** When an export may be served read-write although the site could not be asked (R17). */
@@ -41,23 +42,37 @@ export interface HostAndPort {
   readonly port: number;
 }
 
-export interface SourceConfig {
-  readonly vpg: string;
-  /** Absolute path of the Unix socket. */
-  readonly socket: string | undefined;
-  readonly listen: HostAndPort | undefined;
-  /** Undefined when the VPG has one source gateway. */
-  readonly barrier: BarrierConfig | undefined;
+/** How disks are captured, whether the configuration names them or reverse protection brings them. */
+export interface CaptureSettings {
   readonly bufferBytes: number;
   readonly startWithoutGrant: StartWithoutGrant;
   readonly onFenced: OnFenced;
   /** Bytes a second that a sync may read; undefined for no limit. */
   readonly syncBytesPerSecond: number | undefined;
   readonly drainMs: number;
+}
+
+/** The VPG, or this gateway's part of it, whose disks the configuration names. */
+export interface SourceVpgConfig {
+  readonly name: string;
+  /** Absolute path of the Unix socket. */
+  readonly socket: string | undefined;
+  readonly listen: HostAndPort | undefined;
+  /** Undefined when the VPG has one source gateway. */
+  readonly barrier: BarrierConfig | undefined;
   readonly volumes: readonly SourceVolumeConfig[];
 }
 
+export interface SourceConfig extends CaptureSettings {
+  /** Whom it replicates to. */
+  readonly site: SiteAddress;
+  /** Undefined where only reverse protection brings disks to capture. */
+  readonly vpg: SourceVpgConfig | undefined;
+}
+
 export interface RecoveryConfig {
+  /** Whose journal it recovers from. */
+  readonly site: SiteAddress;
   /** Absolute: scratch and local disks. */
   readonly directory: string;
 }
@@ -75,10 +90,8 @@ export interface VmHooks {
 }
 
 export interface GatewayConfig {
-  readonly site: string;
-  readonly access: SiteAccess;
-  /** PEM of a certificate authority to trust for the site, besides the system's. */
-  readonly ca: string | undefined;
+  /** The site of the sections that name none. */
+  readonly site: SiteAddress;
   /** Absolute. */
   readonly stateDirectory: string;
   readonly source: SourceConfig | undefined;
@@ -95,16 +108,26 @@ const duration = z.string().transform((value, context) => asIssue(context, () =>
 
 const address = z.string().regex(/^[^\s]+:\d{1,5}$/, 'must be HOST:PORT, such as "127.0.0.1:10809"');
 
-const fileSchema = z.strictObject({
-  site: z.url({ protocol: /^https?$/, error: 'must be the URL of the recovery site, such as "http://127.0.0.1:7700"' }),
+const siteUrl = z.url({
+  protocol: /^https?$/,
+  error: 'must be the URL of the recovery site, such as "http://127.0.0.1:7700"',
+});
+const siteKeys = {
   auth: z.enum(["token", "iam"]).optional(),
   region: text.optional(),
   token_file: text.optional(),
   ca_file: text.optional(),
+};
+
+const fileSchema = z.strictObject({
+  site: siteUrl,
+  ...siteKeys,
   state: text,
   source: z
     .strictObject({
-      vpg: nameSchema,
+      site: siteUrl.optional(),
+      ...siteKeys,
+      vpg: nameSchema.optional(),
       socket: text.optional(),
       listen: address.optional(),
       barrier_listen: address.optional(),
@@ -129,10 +152,11 @@ const fileSchema = z.strictObject({
           }),
         )
         .min(1)
-        .max(protectionLimits.volumesMax),
+        .max(protectionLimits.volumesMax)
+        .optional(),
     })
     .optional(),
-  recovery: z.strictObject({ directory: text }).optional(),
+  recovery: z.strictObject({ site: siteUrl.optional(), ...siteKeys, directory: text }).optional(),
   hooks: z
     .record(
       nameSchema,
@@ -167,16 +191,25 @@ export function parseGatewayConfig(
   if (file.source === undefined && file.recovery === undefined) {
     throw new InvalidInput(`${options.path}: a gateway needs a [source] or a [recovery] section, or both`);
   }
+  const site = siteOf({ ...file, token: options.token }, options.path, "", absolute);
+  const ownSite = (section: SiteKeys, name: string): SiteAddress => {
+    if (section.site !== undefined)
+      return siteOf({ ...section, site: section.site }, options.path, ` in [${name}]`, absolute);
+    const key = (["auth", "region", "token_file", "ca_file"] as const).find((each) => section[each] !== undefined);
+    if (key === undefined) return site;
+    throw new InvalidInput(`${options.path}: ${key} in [${name}] belongs to a site of its own there: set site too`);
+  };
   return {
-    site: file.site,
-    access:
-      authOf(file.site, file.auth) === "iam"
-        ? iamAccess(file.site, file.region ?? process.env["AWS_REGION"])
-        : { kind: "token", token: options.token ?? tokenOfFile(file, options.path, absolute) },
-    ca: file.ca_file === undefined ? undefined : readText(absolute(file.ca_file), "ca_file"),
+    site,
     stateDirectory: absolute(file.state),
-    source: file.source === undefined ? undefined : sourceOf(file.source, options.path, absolute),
-    recovery: file.recovery === undefined ? undefined : { directory: absolute(file.recovery.directory) },
+    source:
+      file.source === undefined
+        ? undefined
+        : sourceOf(file.source, ownSite(file.source, "source"), options.path, absolute),
+    recovery:
+      file.recovery === undefined
+        ? undefined
+        : { site: ownSite(file.recovery, "recovery"), directory: absolute(file.recovery.directory) },
     hooks: new Map(
       Object.entries(file.hooks ?? {}).map(([vm, { timeout, ...hooks }]) => [
         vm,
@@ -187,20 +220,66 @@ export function parseGatewayConfig(
   };
 }
 
+type SiteKeys = Pick<NonNullable<ConfigFile["recovery"]>, "site" | keyof typeof siteKeys>;
+
+/** `where` is " in [SECTION]" of a section's own site. */
+function siteOf(
+  keys: SiteKeys & { readonly site: string; readonly token?: string | undefined },
+  path: string,
+  where: string,
+  absolute: (path: string) => string,
+): SiteAddress {
+  const { site: url, auth, region, token_file: tokenFile, ca_file: ca, token } = keys;
+  return {
+    url,
+    access:
+      authOf(url, auth) === "iam"
+        ? iamAccess(url, region ?? process.env["AWS_REGION"])
+        : { kind: "token", token: token ?? tokenOfFile(tokenFile, path, where, absolute) },
+    ca: ca === undefined ? undefined : readText(absolute(ca), "ca_file"),
+  };
+}
+
 function sourceOf(
   file: NonNullable<ConfigFile["source"]>,
+  site: SiteAddress,
   path: string,
   absolute: (path: string) => string,
 ): SourceConfig {
-  if (file.socket === undefined && file.listen === undefined) {
-    throw new InvalidInput(`${path}: [source] needs socket = "run/vpg.sock" or listen = "127.0.0.1:10809", or both`);
-  }
   const bufferBytes = file.buffer ?? limits.bufferBytesDefault;
   if (bufferBytes < limits.bufferBytesMin || bufferBytes > limits.bufferBytesMax) {
     throw new InvalidInput(`${path}: buffer in [source] must lie between 96MiB and 16GiB`);
   }
+  return {
+    site,
+    vpg: sourceVpgOf(file, path, absolute),
+    bufferBytes,
+    startWithoutGrant: grantOf(file.start_without_grant ?? "never", path),
+    onFenced: file.on_fenced ?? "read-only",
+    syncBytesPerSecond: file.sync_rate,
+    drainMs: file.drain ?? limits.drainMsDefault,
+  };
+}
+
+/** Undefined when the section names neither a VPG nor anything that belongs to one. */
+function sourceVpgOf(
+  file: NonNullable<ConfigFile["source"]>,
+  path: string,
+  absolute: (path: string) => string,
+): SourceVpgConfig | undefined {
+  const { vpg, volume: volumes, socket, listen } = file;
+  const barrier = barrierOf(file, path, absolute);
+  if ([vpg, volumes, socket, listen, barrier].every((each) => each === undefined)) return undefined;
+  if (vpg === undefined || volumes === undefined) {
+    throw new InvalidInput(
+      `${path}: [source] needs vpg = "NAME" and its [[source.volume]]s, or none of them nor a socket where only reverse protection brings disks`,
+    );
+  }
+  if (socket === undefined && listen === undefined) {
+    throw new InvalidInput(`${path}: [source] needs socket = "run/vpg.sock" or listen = "127.0.0.1:10809", or both`);
+  }
   const seen = new Set<string>();
-  for (const volume of file.volume) {
+  for (const volume of volumes) {
     for (const key of [`${volume.vm}/${volume.name}`, absolute(volume.path)]) {
       if (seen.has(key))
         throw new InvalidInput(`${path}: ${key} is given to two volumes of [source]; each needs its own`);
@@ -208,16 +287,11 @@ function sourceOf(
     }
   }
   return {
-    vpg: file.vpg,
-    socket: file.socket === undefined ? undefined : absolute(file.socket),
-    listen: file.listen === undefined ? undefined : hostAndPort(file.listen),
-    barrier: barrierOf(file, path, absolute),
-    bufferBytes,
-    startWithoutGrant: grantOf(file.start_without_grant ?? "never", path),
-    onFenced: file.on_fenced ?? "read-only",
-    syncBytesPerSecond: file.sync_rate,
-    drainMs: file.drain ?? limits.drainMsDefault,
-    volumes: file.volume.map((volume) => ({
+    name: vpg,
+    socket: socket === undefined ? undefined : absolute(socket),
+    listen: listen === undefined ? undefined : hostAndPort(listen),
+    barrier,
+    volumes: volumes.map((volume) => ({
       vmName: volume.vm,
       name: volume.name,
       path: absolute(volume.path),
@@ -274,14 +348,21 @@ function hostAndPort(value: string): HostAndPort {
   return { host: value.slice(0, colon).replace(/^\[(.*)\]$/, "$1"), port: Number(value.slice(colon + 1)) };
 }
 
-function tokenOfFile(file: ConfigFile, path: string, absolute: (path: string) => string): string {
-  if (file.token_file === undefined) {
+function tokenOfFile(
+  file: string | undefined,
+  path: string,
+  where: string,
+  absolute: (path: string) => string,
+): string {
+  if (file === undefined) {
+    // The environment has one token, which is the top level's.
+    const or = where === "" ? " or FARSHORE_TOKEN" : "";
     throw new InvalidInput(
-      `${path}: no token: set token_file = "gateway.token" or FARSHORE_TOKEN; "farshore token create --role gateway" makes one`,
+      `${path}: no token${where}: set token_file = "gateway.token"${or}; "farshore token create --role gateway" makes one`,
     );
   }
-  const token = readText(absolute(file.token_file), "token_file").trim();
-  if (token === "") throw new InvalidInput(`${absolute(file.token_file)} is empty; it must hold the gateway's token`);
+  const token = readText(absolute(file), "token_file").trim();
+  if (token === "") throw new InvalidInput(`${absolute(file)} is empty; it must hold the gateway's token`);
   return token;
 }
 

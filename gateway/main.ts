@@ -2,24 +2,21 @@ import { SystemClock } from "#adapters/embedded/clock.ts";
 import { createLog } from "#adapters/embedded/log.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { InvalidInput } from "#core/errors.ts";
-import { newId } from "#core/ids.ts";
-import type { Log } from "#core/ports.ts";
+import { type Id, newId } from "#core/ids.ts";
+import type { Clock, Log } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
 import { version } from "#core/version.ts";
 import type { WrapPeerChannel } from "./barrier/source-barrier.ts";
 import { type GatewayConfig, loadGatewayConfig } from "./config.ts";
-import { CommandRunner } from "./control/command-runner.ts";
-import type { CommandHandlers } from "./control/handlers.ts";
-import { HeartbeatLoop } from "./control/heartbeat-loop.ts";
 import { Means } from "./control/means.ts";
-import { type SiteAddress, SiteClient } from "./control/site-client.ts";
+import type { SiteAddress, SiteClient } from "./control/site-client.ts";
 import { HttpJournal } from "./export/http-journal.ts";
 import { openRecoveryHalf } from "./export/recovery-half.ts";
-import { siteConnectionsMax } from "./limits.ts";
 import type { RecoveryHalf } from "./recovery-half.ts";
-
-import { SourceHalf, type SourceStatus } from "./source/source-half.ts";
+import { SiteLink } from "./site-link.ts";
+import type { SourceStatus } from "./source/source-half.ts";
 import type { OpenDisk } from "./source/source-host.ts";
+import { Sources } from "./source/sources.ts";
 import { StateDirectory } from "./state/state-directory.ts";
 
 export interface GatewayOptions {
@@ -38,8 +35,12 @@ export interface GatewayOptions {
 }
 
 export interface GatewayStatus {
+  /** Of all sites that it talks to; undefined while one's first answer or failure is awaited. */
   readonly siteReachable: boolean | undefined;
+  /** Of the VPG that the configuration names, or else the first that reverse protection brought. */
   readonly source: SourceStatus | undefined;
+  /** One for each VPG that is captured. */
+  readonly sources: readonly SourceStatus[];
   readonly attachedOperations: readonly string[];
 }
 
@@ -56,10 +57,9 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
   const config = configOf(options);
   const log = options.log ?? createLog({ fields: { part: "gateway" } });
   const state = await StateDirectory.open(config.stateDirectory);
-  const address: SiteAddress = { url: config.site, access: config.access, ca: config.ca };
-  const site = new SiteClient(address, siteConnectionsMax);
+  const links = SiteLink.allOf(config);
   try {
-    const gateway = await Gateway.open(options, { config, log, state, address, site });
+    const gateway = await Gateway.open(options, { config, log, state, links });
     const close = (): void => {
       gateway.close().catch((error: unknown) => log.error("gateway.close-failed", { error }));
     };
@@ -67,7 +67,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     options.signal?.addEventListener("abort", close, { once: true });
     return gateway;
   } catch (error) {
-    await site.close();
+    await Promise.all(links.map((link) => link.close()));
     await state.close();
     throw error;
   }
@@ -77,87 +77,95 @@ interface Parts {
   readonly config: GatewayConfig;
   readonly log: Log;
   readonly state: StateDirectory;
-  readonly address: SiteAddress;
-  readonly site: SiteClient;
+  readonly links: readonly SiteLink[];
 }
 
 class Gateway implements RunningGateway {
   readonly ready: Promise<void>;
   readonly #parts: Parts;
-  readonly #source: SourceHalf | undefined;
+  readonly #sources: Sources | undefined;
   readonly #recovery: RecoveryHalf | undefined;
-  readonly #commands: CommandRunner;
-  readonly #heartbeats: HeartbeatLoop;
   #closing: Promise<void> | undefined;
 
-  private constructor(
-    parts: Parts,
-    source: SourceHalf | undefined,
-    recovery: RecoveryHalf | undefined,
-    commands: CommandRunner,
-  ) {
-    const clock = new SystemClock();
+  private constructor(parts: Parts, sources: Sources | undefined, recovery: RecoveryHalf | undefined) {
     this.#parts = parts;
-    this.#source = source;
+    this.#sources = sources;
     this.#recovery = recovery;
-    this.#commands = commands;
-    this.ready = source?.serving ?? Promise.resolve();
-    const processId = newId(clock, new SystemRandom());
-    const means = new Means(parts.config.hooks, parts.config.recovery?.directory);
-    void means.refresh();
-    this.#heartbeats = new HeartbeatLoop({
-      site: parts.site,
-      clock,
-      log: parts.log,
-      sample: () => ({
-        version,
-        sampledAt: clock.now(),
-        processId,
-        streams: [...(source?.streams() ?? [])],
-        attachedOperations: [...(recovery?.attachedOperations() ?? [])],
-        means: means.sample(),
-      }),
-      answered: (answer, number, sent) => {
-        source?.told(answer.streams, sent.streams);
-        commands.received(answer.commands, number);
-      },
-      busy: () => commands.busy || source?.busy === true,
-    });
+    this.ready = sources?.serving ?? Promise.resolve();
   }
 
   static async open(options: GatewayOptions, parts: Parts): Promise<Gateway> {
-    const { config, log, state } = parts;
-    const clock = new SystemClock();
-    const common = { ...parts, clock, random: new SystemRandom(), hooks: config.hooks, directory: config.directory };
+    const { config, log, state, links } = parts;
+    const linkOf = (address: SiteAddress): SiteLink => {
+      const link = links.find((each) => each.isTo(address));
+      if (link === undefined) throw new TypeError("a section's site has no link");
+      return link;
+    };
+    const common = { clock: new SystemClock(), random: new SystemRandom(), log };
     const { openDisk, wrapChannel } = options;
     const onCrash = options.onCrash ?? ((error: Error) => endProcess(log, error));
-    let source: SourceHalf | undefined;
+    let sources: Sources | undefined;
     let recovery: RecoveryHalf | undefined;
     try {
       if (config.source !== undefined) {
+        const { address, client: site } = linkOf(config.source.site);
+        const { hooks, directory } = config;
+        const own = { config: config.source, hooks, directory, address, site, state };
         const host = openDisk === undefined ? {} : { openDisk };
-        source = await SourceHalf.open({ ...common, config: config.source, onCrash, host, wrapChannel });
+        sources = await Sources.open({ ...common, ...own, onCrash, host, wrapChannel });
       }
-      if (config.recovery !== undefined) recovery = await openRecovery(config.recovery.directory, common);
-      const handlers: CommandHandlers = { ...source?.handlers, ...recovery?.handlers };
-      const commands = await CommandRunner.load({ handlers, state, site: parts.site, clock, log });
-      const gateway = new Gateway(parts, source, recovery, commands);
+      if (config.recovery !== undefined) {
+        const { site, directory } = config.recovery;
+        recovery = await openRecovery(directory, config, linkOf(site).client, common);
+      }
+      const gateway = new Gateway(parts, sources, recovery);
+      await gateway.#serveLinks(common.clock, newId(common.clock, common.random));
       // Before the first heartbeat: the site counts an operation as attached when its volumes are served again.
       await recovery?.resume();
-      source?.start();
-      gateway.#heartbeats.start();
+      sources?.start();
+      for (const link of links) link.start();
       return gateway;
     } catch (error) {
+      await sources?.close();
       await recovery?.close();
-      await source?.close();
       throw error;
     }
   }
 
+  /** Each site hears of, and commands, the halves that are its own. */
+  async #serveLinks(clock: Clock, processId: Id): Promise<void> {
+    const { config, log, state, links } = this.#parts;
+    for (const link of links) {
+      const sources = link.isTo(config.source?.site) ? this.#sources : undefined;
+      const recovery = link.isTo(config.recovery?.site) ? this.#recovery : undefined;
+      const means = new Means(config.hooks, recovery && config.recovery?.directory);
+      void means.refresh();
+      await link.load({
+        clock,
+        log,
+        state,
+        handlers: { ...sources?.handlers, ...recovery?.handlers },
+        sample: () => ({
+          version,
+          sampledAt: clock.now(),
+          processId,
+          streams: sources?.streams() ?? [],
+          attachedOperations: [...(recovery?.attachedOperations() ?? [])],
+          means: means.sample(),
+        }),
+        told: (answer, sent) => sources?.told(answer.streams, sent.streams),
+        busy: () => sources?.busy === true,
+      });
+    }
+  }
+
   status(): GatewayStatus {
+    const sources = this.#sources?.status() ?? [];
+    const reachable = this.#parts.links.map((link) => link.reachable);
     return {
-      siteReachable: this.#heartbeats.reachable,
-      source: this.#source?.status(),
+      siteReachable: reachable.includes(undefined) ? undefined : !reachable.includes(false),
+      source: sources[0],
+      sources,
       attachedOperations: this.#recovery?.attachedOperations() ?? [],
     };
   }
@@ -168,12 +176,11 @@ class Gateway implements RunningGateway {
   }
 
   async #close(): Promise<void> {
-    const { log, site, state } = this.#parts;
-    await this.#heartbeats.close();
-    await this.#commands.close();
-    const closed = await this.#source?.close();
+    const { log, links, state } = this.#parts;
+    await Promise.all(links.map((link) => link.stop()));
+    const closed = await this.#sources?.close();
     await this.#recovery?.close();
-    await site.close();
+    await Promise.all(links.map((link) => link.close()));
     await state.close();
     log.info("gateway.stopped", closed ?? {});
   }
@@ -181,14 +188,14 @@ class Gateway implements RunningGateway {
 
 function openRecovery(
   directory: string,
-  common: Parts &
-    Pick<Site, "clock" | "random"> & { readonly hooks: GatewayConfig["hooks"]; readonly directory: string },
+  config: GatewayConfig,
+  site: SiteClient,
+  { clock, random, log }: Pick<Site, "clock" | "random" | "log">,
 ): Promise<RecoveryHalf> {
-  const { clock, random, log, hooks, site } = common;
   return openRecoveryHalf({
     directory,
-    hooks,
-    hookDirectory: common.directory,
+    hooks: config.hooks,
+    hookDirectory: config.directory,
     journal: (vpgId, upTo, signal) => new HttpJournal({ routes: site, vpgId, upTo, clock, random, log, signal }),
     clock,
     log,

@@ -52,6 +52,7 @@ function load(): Promise<CommandRunner> {
   return CommandRunner.load({
     handlers: { "detach-volumes": handler, "tag-checkpoint": handler },
     state,
+    prefix: "command-",
     site: {
       reportCommand: async (_, report) => {
         const refusal = report.state === "running" ? undefined : refusals.shift();

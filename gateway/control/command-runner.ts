@@ -13,7 +13,7 @@ import type { StateStore } from "../state/state-directory.ts";
 import type { CommandContext, CommandHandlers } from "./handlers.ts";
 import type { SiteClient } from "./site-client.ts";
 
-/** `command-<id>` in the state directory: an answer is the same after a restart. */
+/** `<prefix><id>` in the state directory: an answer is the same after a restart. */
 const recordSchema = z.discriminatedUnion("state", [
   z.strictObject({ state: z.literal("started") }),
   z.strictObject({ state: z.literal("ended"), report: commandReportSchema }),
@@ -48,6 +48,7 @@ interface Held {
 export class CommandRunner {
   readonly #handlers: CommandHandlers;
   readonly #state: StateStore;
+  readonly #prefix: string;
   readonly #site: CommandRunnerOptions["site"];
   readonly #clock: Clock;
   readonly #log: Log;
@@ -59,6 +60,7 @@ export class CommandRunner {
   private constructor(options: CommandRunnerOptions) {
     this.#handlers = options.handlers;
     this.#state = options.state;
+    this.#prefix = options.prefix;
     this.#site = options.site;
     this.#clock = options.clock;
     this.#log = options.log;
@@ -67,10 +69,15 @@ export class CommandRunner {
   /** With what the last life left. */
   static async load(options: CommandRunnerOptions): Promise<CommandRunner> {
     const runner = new CommandRunner(options);
-    for (const name of await options.state.list("command-")) {
+    for (const name of await options.state.list(options.prefix)) {
       const record = await options.state.read(name, recordSchema);
       if (record === undefined) continue;
-      runner.#held.set(name.slice("command-".length), { record, running: false, takenAt: undefined, reporting: false });
+      runner.#held.set(name.slice(options.prefix.length), {
+        record,
+        running: false,
+        takenAt: undefined,
+        reporting: false,
+      });
     }
     return runner;
   }
@@ -104,7 +111,7 @@ export class CommandRunner {
       const over = held.takenAt !== undefined && held.takenAt < heartbeat && !asked.has(commandId);
       if (!over || held.running || held.reporting) continue;
       this.#held.delete(commandId);
-      this.#inBackground(() => this.#state.remove(`command-${commandId}`));
+      this.#inBackground(() => this.#state.remove(`${this.#prefix}${commandId}`));
     }
   }
 
@@ -133,12 +140,12 @@ export class CommandRunner {
     const held: Held = { record: { state: "started" }, running: true, takenAt: undefined, reporting: false };
     this.#held.set(commandId, held);
     try {
-      if (before === undefined) await this.#state.write(`command-${commandId}`, held.record);
+      if (before === undefined) await this.#state.write(`${this.#prefix}${commandId}`, held.record);
       this.#log.info("command.started", { commandId, kind: body.kind });
       const report = await this.#outcome(command, before !== undefined);
       if (report === undefined) return;
       held.record = { state: "ended", report };
-      await this.#state.write(`command-${commandId}`, held.record);
+      await this.#state.write(`${this.#prefix}${commandId}`, held.record);
       this.#log.info("command.ended", { commandId, kind: body.kind, report });
     } finally {
       held.running = false;
@@ -250,6 +257,8 @@ export class CommandRunner {
 export interface CommandRunnerOptions {
   readonly handlers: CommandHandlers;
   readonly state: StateStore;
+  /** What the names of its documents begin with. */
+  readonly prefix: string;
   readonly site: Pick<SiteClient, "reportCommand">;
   readonly clock: Clock;
   readonly log: Log;

@@ -1,5 +1,7 @@
 import type { CommandBody } from "#core/protection/command.ts";
 
+export type CommandKind = CommandBody["kind"];
+
 export interface CommandContext {
   readonly commandId: string;
   /** Aborted when the gateway stops; the command is sent again to its next life. */
@@ -9,10 +11,10 @@ export interface CommandContext {
 }
 
 /** Runs one kind of command. Safe to repeat: the same command again gives the same result. Throws a named error of core/errors.ts. */
-export type CommandHandler<K extends CommandBody["kind"]> = (
+export type CommandHandler<K extends CommandKind> = (
   body: Extract<CommandBody, { kind: K }>,
   context: CommandContext,
 ) => Promise<Record<string, unknown>>;
 
 /** The kinds a gateway can serve; the recovery half and the source half each bring theirs. */
-export type CommandHandlers = { readonly [K in CommandBody["kind"]]?: CommandHandler<K> };
+export type CommandHandlers = { readonly [K in CommandKind]?: CommandHandler<K> };

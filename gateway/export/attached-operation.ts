@@ -6,7 +6,7 @@ import type { JournalSource } from "#core/recovery/journal-source.ts";
 import { View } from "#core/recovery/view.ts";
 import type { BlockDevice } from "../disk/block-device.ts";
 import { NbdServer } from "../nbd/server.ts";
-import { formatNbdUri } from "../nbd/uri.ts";
+import { exportNameOf, formatNbdUri } from "../nbd/uri.ts";
 import { hydrate } from "./hydrate.ts";
 import { type Image, imageOf } from "./image.ts";
 import { viewIndexBytesMin, viewIndexBytesTotal } from "./limits.ts";
@@ -92,7 +92,7 @@ export class AttachedOperation {
     for (const { volume, vmName, name, sizeBytes, sectorBytes, upTo = body.upTo } of body.volumes) {
       const image = imageOf(new View({ reader, volume, sizeBytes, upTo, pageCacheBytes }));
       const device = await open({ folder: this.#folder.volumeFolder(volume), image, sectorBytes });
-      const exportName = `${body.vpgName}/${vmName}/${name}`;
+      const exportName = exportNameOf(body.vpgName, vmName, name);
       this.#volumes.set(volume, { image, device, uri: formatNbdUri({ socketPath }, exportName) });
       this.#server.addExport(exportName, device, { description: `${body.vpgName} at ${body.checkpointId}` });
     }

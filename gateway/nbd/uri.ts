@@ -14,7 +14,12 @@ export function formatNbdUri(address: NbdAddress, exportName: string): string {
   return `nbd://${address.host ?? "127.0.0.1"}:${address.port}/${path}`;
 }
 
-/** The other way round. Throws `InvalidInput` for any other scheme, since TLS is not spoken here. */
+/** The name under which a VPG's volume is exported, at its source and where it is recovered. */
+export function exportNameOf(vpgName: string, vmName: string, volume: string): string {
+  return `${vpgName}/${vmName}/${volume}`;
+}
+
+/** Takes a URI apart. Throws `InvalidInput` for any other scheme, since TLS is not spoken here. */
 export function parseNbdUri(uri: string): { readonly address: NbdAddress; readonly exportName: string } {
   const url = URL.canParse(uri) ? new URL(uri) : undefined;
   const exportName = decodeURIComponent(url?.pathname.slice(1) ?? "");

@@ -16,7 +16,6 @@ export type OpenOutcome =
   | { readonly kind: "unreachable"; readonly error: FarshoreError };
 
 export interface SessionOpenerOptions {
-  readonly vpgName: string;
   readonly site: SiteClient;
   readonly state: SourceState;
   readonly disks: SourceDisks;
@@ -55,12 +54,13 @@ export class SessionOpener {
       signal.throwIfAborted();
       if (error instanceof Transient) return { kind: "unreachable", error };
       // The state directory's trouble (a full disk) is told as such, and tried again; nothing is served on its account.
-      return { kind: "refused", error: fileTrouble(error, `State directory of ${this.#options.vpgName}`) };
+      return { kind: "refused", error: fileTrouble(error, `State directory of ${this.#options.disks.vpgName}`) };
     }
   }
 
   async #vpgId(signal: AbortSignal): Promise<Id> {
-    const { vpgName, site, state, log } = this.#options;
+    const { disks, site, state, log } = this.#options;
+    const { vpgName } = disks;
     const { vpgId } = await site.definition(vpgName, signal);
     const known = state.facts.vpgId;
     if (known !== null && known !== vpgId) {

@@ -15,8 +15,11 @@ import { parseGatewayConfig } from "../config.ts";
 import { SiteClient } from "../control/site-client.ts";
 import { refusedOpenRetryMs } from "../limits.ts";
 import { NbdClient } from "../nbd/client.ts";
+import { NbdServer } from "../nbd/server.ts";
 import { StateDirectory } from "../state/state-directory.ts";
+import { SourceDisks } from "./source-disks.ts";
 import { SourceHalf } from "./source-half.ts";
+import { thisMachine } from "./source-host.ts";
 
 const sizeBytes = 4 * 2 ** 20;
 const definition = createVpgSchema.parse({
@@ -73,12 +76,20 @@ name = "data"
 path = "data.img"
 `;
     const config = parseGatewayConfig(text, { path: join(folder, "gateway.toml"), token: "token" });
-    if (config.source === undefined) throw new Error("no source");
-    const address = { url: config.site, access: config.access };
+    if (config.source?.vpg === undefined) throw new Error("no source");
+    const { name, socket, volumes } = config.source.vpg;
+    if (socket === undefined) throw new Error("no socket");
+    const address = config.site;
     const client = new Client(address, 4);
     const state = await StateDirectory.open(config.stateDirectory);
+    const server = new NbdServer({ log: new QuietLog() });
+    const disks = await SourceDisks.open(name, server, volumes);
+    await server.listenUnix(socket);
     const half = await SourceHalf.open({
-      config: config.source,
+      disks,
+      capture: config.source,
+      barrier: undefined,
+      host: thisMachine,
       hooks: config.hooks,
       directory: config.directory,
       address,

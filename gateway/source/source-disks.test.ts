@@ -7,6 +7,7 @@ import { RecordingTap } from "../../test/kit/recording-tap.ts";
 import { NbdClient } from "../nbd/client.ts";
 import { NbdServer } from "../nbd/server.ts";
 import { SourceDisks } from "./source-disks.ts";
+import { thisMachine } from "./source-host.ts";
 
 it("changes its exports one after the other, the last word standing", async () => {
   const folder = mkdtempSync(join(tmpdir(), "farshore-disks-"));
@@ -55,11 +56,15 @@ it("refuses a disk that another gateway serves, under whatever link, until that 
   writeFileSync(path, Buffer.alloc(2 ** 20));
   symlinkSync(path, alias);
   const server = new NbdServer({ log: new QuietLog() });
+  const log = new QuietLog();
   const open = (name: string) =>
-    SourceDisks.open("shop", server, [{ vmName: "db", name: "data", path: name, sectorBytes: 512 }]);
+    SourceDisks.open("shop", server, [{ vmName: "db", name: "data", path: name, sectorBytes: 512 }], {
+      ...thisMachine,
+      log,
+    });
   try {
     const first = await open(path);
-    expect(first.unlocked).toEqual([]);
+    expect(log.entries).toEqual([]);
     await expect(open(alias)).rejects.toMatchObject({
       name: "DirectoryInUse",
       message: expect.stringContaining(`data.img is in use by farshore gateway (process ${process.pid})`),

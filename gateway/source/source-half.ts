@@ -3,7 +3,7 @@ import { type FarshoreError, Fenced, InvalidInput } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
 import { SourceBarrier, type WrapPeerChannel } from "../barrier/source-barrier.ts";
-import type { SourceConfig, VmHooks } from "../config.ts";
+import type { BarrierConfig, CaptureSettings, VmHooks } from "../config.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
 import type { SiteAddress, SiteClient } from "../control/site-client.ts";
 import { withTimeout } from "../control/time-out.ts";
@@ -15,12 +15,16 @@ import type { TargetHashes } from "../sync/volume-sync.ts";
 import { SessionLog } from "../tap/session-log.ts";
 import { type OpenOutcome, SessionOpener } from "./session-opener.ts";
 import { heldByShutdown, sourceHandlers } from "./source-commands.ts";
-import { SourceDisks } from "./source-disks.ts";
-import { type ExportServer, type SourceHost, thisMachine } from "./source-host.ts";
+import type { ExportMode, SourceDisks } from "./source-disks.ts";
+import type { SourceHost } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
 
 export interface SourceOptions {
-  readonly config: SourceConfig;
+  /** The half's own to close, also when it can't be opened. */
+  readonly disks: SourceDisks;
+  readonly capture: CaptureSettings;
+  /** Undefined when the VPG has one source gateway. */
+  readonly barrier: BarrierConfig | undefined;
   readonly hooks: ReadonlyMap<string, VmHooks>;
   /** Working directory of hooks. */
   readonly directory: string;
@@ -32,16 +36,13 @@ export interface SourceOptions {
   readonly log: Log;
   /** The loop that opens sessions came to an end that nobody foresaw: the process must end, and its next start syncs. */
   readonly onCrash: (error: Error) => void;
-  /** Parts of the machine that are not what they usually are. */
-  readonly host?: Partial<SourceHost>;
+  readonly host: SourceHost;
   readonly wrapChannel?: WrapPeerChannel | undefined;
 }
 
-type OpenOptions = SourceOptions & { readonly host: SourceHost };
-
 export interface SourceStatus {
   readonly vpg: string;
-  readonly exports: "absent" | "read-write" | "read-only";
+  readonly exports: ExportMode;
   /** Null before the site was asked the first time, or while no session is open. */
   readonly stream: StreamState | null;
   /** Why there is no session, or why it ended. */
@@ -51,16 +52,15 @@ export interface SourceStatus {
 /** Names of refusals after which somebody else may be running the VMs. */
 const someoneElse: ReadonlySet<string> = new Set(["Fenced", "RunGrantRefused", "DuplicateGateway"]);
 
-/** The capture half of a gateway: the protected disks, their exports, and their one stream to the recovery site. */
+/** A VPG that this gateway captures, or its part of one: the protected disks, their exports, and their one stream to the recovery site. */
 export class SourceHalf {
   readonly handlers: CommandHandlers;
   /** Resolves when the exports are there for the first time. */
   readonly serving: Promise<void>;
-  readonly #options: OpenOptions;
+  readonly #options: SourceOptions;
   readonly #state: SourceState;
   readonly #disks: SourceDisks;
   readonly #barrier: SourceBarrier;
-  readonly #server: ExportServer;
   readonly #log: SessionLog;
   readonly #sync: SyncRunner;
   readonly #opener: SessionOpener;
@@ -78,25 +78,17 @@ export class SourceHalf {
   /** The VPG that a forced shutdown holds: no write access until its source is powered on again. */
   #heldVpgId: Id | null;
 
-  private constructor(
-    options: OpenOptions,
-    state: SourceState,
-    disks: SourceDisks,
-    server: ExportServer,
-    barrier: SourceBarrier,
-    heldVpgId: Id | null,
-  ) {
-    const { config, clock, log, host } = options;
+  private constructor(options: SourceOptions, state: SourceState, barrier: SourceBarrier, heldVpgId: Id | null) {
+    const { disks, capture, clock, log, host } = options;
     this.#options = options;
     this.#state = state;
     this.#disks = disks;
-    this.#server = server;
     this.#barrier = barrier;
     this.#heldVpgId = heldVpgId;
     this.serving = new Promise((resolve) => {
       this.#served = resolve;
     });
-    this.#log = new SessionLog({ sizes: disks.sizes, bufferBytes: config.bufferBytes, clock });
+    this.#log = new SessionLog({ sizes: disks.sizes, bufferBytes: capture.bufferBytes, clock });
     disks.tapWith(this.#log, (error) => log.error("tap.fault", { error }), barrier.gate);
     this.#sync = new SyncRunner({
       log: this.#log,
@@ -104,14 +96,14 @@ export class SourceHalf {
       hashes: this.#hashes,
       clock,
       events: log,
-      bytesPerSecond: config.syncBytesPerSecond,
+      bytesPerSecond: capture.syncBytesPerSecond,
       openHasher: host.openHasher,
     });
-    this.#opener = new SessionOpener({ ...options, vpgName: config.vpg, state, disks });
+    this.#opener = new SessionOpener({ ...options, state });
     this.handlers = sourceHandlers({
       ...options,
-      vpgName: config.vpg,
-      vmNames: [...new Set(config.volumes.map((volume) => volume.vmName))],
+      vpgName: disks.vpgName,
+      vmNames: disks.vmNames,
       sessionLog: this.#log,
       barrier,
       vpgId: () => state.facts.vpgId,
@@ -122,24 +114,16 @@ export class SourceHalf {
     });
   }
 
-  /** Opens the disks and listens; nothing is exported before a session, or the configuration, grants it (R17). */
+  /** Nothing is exported before a session, or the configuration, grants it (R17). */
   static async open(options: SourceOptions): Promise<SourceHalf> {
-    const { config, log } = options;
-    const host = { ...thisMachine, ...options.host };
-    const state = await SourceState.load(options.state, config.vpg);
-    const { vpgId } = state.facts;
-    const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
-    const server = host.openServer(log);
-    const disks = await SourceDisks.open(config.vpg, server, config.volumes, host);
-    if (disks.unlocked.length > 0) log.warn("source.disks-not-locked", { paths: disks.unlocked });
+    const { disks, clock, log, wrapChannel } = options;
     try {
-      if (config.socket !== undefined) await server.listenUnix(config.socket);
-      if (config.listen !== undefined) await server.listenTcp(config.listen.port, config.listen.host);
-      const { clock, wrapChannel } = options;
-      const barrier = await SourceBarrier.open({ config: config.barrier, clock, events: log, wrapChannel });
-      return new SourceHalf({ ...options, host }, state, disks, server, barrier, heldVpgId);
+      const state = await SourceState.load(options.state, disks.vpgName);
+      const { vpgId } = state.facts;
+      const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
+      const barrier = await SourceBarrier.open({ config: options.barrier, clock, events: log, wrapChannel });
+      return new SourceHalf(options, state, barrier, heldVpgId);
     } catch (error) {
-      await server.close();
       await disks.close();
       throw error;
     }
@@ -148,6 +132,11 @@ export class SourceHalf {
   start(): void {
     this.#sync.start();
     this.#loop ??= this.#run().catch(this.#options.onCrash);
+  }
+
+  /** Null before its site was first asked. */
+  get vpgId(): Id | null {
+    return this.#state.facts.vpgId;
   }
 
   /** For heartbeats. */
@@ -186,7 +175,7 @@ export class SourceHalf {
       const about = sent.find((stream) => stream.vpgId === vpgId)?.session;
       if (about !== this.#session?.session) return;
       const why = ours.deleted ? "was deleted" : `is in term ${ours.term} now, or another session of it was opened`;
-      this.#session?.fence(new Fenced(`VPG ${this.#options.config.vpg} ${why}`, { deleted: ours.deleted }));
+      this.#session?.fence(new Fenced(`VPG ${this.#disks.vpgName} ${why}`, { deleted: ours.deleted }));
       return;
     }
     this.#log.setPaused(ours.paused);
@@ -198,7 +187,7 @@ export class SourceHalf {
 
   status(): SourceStatus {
     return {
-      vpg: this.#options.config.vpg,
+      vpg: this.#disks.vpgName,
       exports: this.#disks.exported,
       stream: this.streams()[0] ?? null,
       problem: this.#problem,
@@ -211,7 +200,6 @@ export class SourceHalf {
     await this.#loop;
     // What it holds back is let go: the guests' last writes are waited for.
     await this.#barrier.close();
-    await this.#server.close();
     await this.#disks.exportAs("absent");
     await this.#sync.stop();
     const clean = await this.#closeSession();
@@ -243,8 +231,8 @@ export class SourceHalf {
     const wanted = this.#log.lastPosition?.sequence ?? 0;
     const drained = (): boolean => this.#log.backlog?.acknowledgedSequence === wanted;
     const over = this.#session?.ended.then(() => false) ?? false;
-    const { clock, config } = this.#options;
-    const until = withTimeout(clock, config.drainMs, (signal) => this.#log.changes.until(drained, signal)).then(
+    const { clock, capture } = this.#options;
+    const until = withTimeout(clock, capture.drainMs, (signal) => this.#log.changes.until(drained, signal)).then(
       () => true,
       () => false,
     );
@@ -323,7 +311,7 @@ export class SourceHalf {
     outcome: Exclude<OpenOutcome, { readonly kind: "opened" }>,
     startedAt: number,
   ): Promise<boolean> {
-    const { log, config, clock } = this.#options;
+    const { log, capture, clock } = this.#options;
     const { error } = outcome;
     if (this.#problem?.message !== error.message) log.warn("source.no-session", { kind: outcome.kind, error });
     this.#problem = error;
@@ -341,7 +329,7 @@ export class SourceHalf {
       return false;
     }
     if (this.#refused || this.#state.facts.fenced !== null) return true;
-    const grant = config.startWithoutGrant;
+    const grant = capture.startWithoutGrant;
     const waited = clock.monotonic() - startedAt;
     const granted = grant.kind === "always" || (grant.kind === "after" && waited >= grant.ms);
     if (this.#disks.exported !== "absent" || !granted) return true;
@@ -355,10 +343,10 @@ export class SourceHalf {
 
   /** Somebody else has the VPG. A deleted VPG's guests are left in peace: nobody else runs them. */
   async #fenced(error: FarshoreError): Promise<void> {
-    const { log, config } = this.#options;
+    const { log, capture } = this.#options;
     this.#log.fence();
     const deleted = error.details["deleted"] === true;
-    const action = deleted ? "continue" : config.onFenced;
+    const action = deleted ? "continue" : capture.onFenced;
     log.error("source.fenced", { on_fenced: action, error });
     const noted = this.#remember({ fenced: deleted ? null : error.message, clean: false });
     if (action === "read-only") await this.#disks.exportAs("read-only");
@@ -390,7 +378,7 @@ export class SourceHalf {
   #numbersOf(
     volumes: readonly { readonly vmName: string; readonly name: string; readonly volume: number }[],
   ): number[] {
-    return this.#options.config.volumes.map(({ vmName, name }) => {
+    return this.#disks.offered.map(({ vmName, name }) => {
       const found = volumes.find((volume) => volume.vmName === vmName && volume.name === name);
       if (found === undefined) throw new InvalidInput(`the site's answer lacks the volume ${vmName}/${name}`);
       return found.volume;
