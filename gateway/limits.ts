@@ -66,6 +66,10 @@ export const syncRetryMs = 2000;
 
 /** How often the acknowledged position goes into the state directory while it moves. */
 export const stateSaveMs = 2000;
+/** A move waits so long for what is dirty or under way: its VMs are down meanwhile, so a longer backlog is better shipped before. */
+export const finalWaitMs = 300_000;
+/** After volumes were opened again, their session is waited for so long before the command says that it is not there. */
+export const openWaitMs = 60_000;
 /** A clean stop waits so long for the last acknowledgements. */
 export const drainMsDefault = 30_000;
 /** Pauses between attempts to open a session. */

@@ -40,7 +40,17 @@ export const streamStateSchema = z.strictObject({
   lastSequence: z.int().min(0),
   /** Every record up to here is acknowledged by the site. */
   acknowledgedSequence: z.int().min(0),
-  mode: z.enum(["replicating", "initial-sync", "delta-sync", "bitmap-sync", "paused", "dirty", "fenced", "no-session"]),
+  mode: z.enum([
+    "replicating",
+    "initial-sync",
+    "delta-sync",
+    "bitmap-sync",
+    "paused",
+    "dirty",
+    "closed",
+    "fenced",
+    "no-session",
+  ]),
   /** Nothing appended but unacknowledged and nothing in flight on the disks: extends the newest checkpoint (design 6). */
   idle: z.boolean(),
   backlogBytes: z.int().min(0),

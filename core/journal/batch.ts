@@ -49,7 +49,7 @@ export interface ResizeEvent {
   readonly sizeBytes: number;
 }
 
-/** The last record before a move: the source is closed for good. Always the last record of its batch. */
+/** The end of a session by a move: the source is closed, and nothing was written that isn't before it. Always the last record of its batch and of its session. */
 export interface FinalEvent {
   readonly kind: "final";
   readonly sequence: number;
@@ -89,6 +89,9 @@ export interface BarrierEvent {
 }
 
 export type BatchEvent = MarkerEvent | SyncEvent | ResizeEvent | FinalEvent | CloseEvent | HoldEvent | BarrierEvent;
+
+/** Whether nothing follows in the session, and the disks were as the journal has them. */
+export const endsSession = ({ kind }: { readonly kind: string }): boolean => kind === "close" || kind === "final";
 
 /** What a batch with such an event asks of its reader. */
 export const needsBarrier = (events: readonly BatchEvent[]): boolean =>

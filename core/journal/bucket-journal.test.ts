@@ -3,6 +3,7 @@ import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { Corrupt } from "#core/errors.ts";
 import { operationId, patterned, type SampleBatch, siteId, tampered, vpgId } from "../../test/kit/batches.ts";
 import { JournalWriter } from "../../test/kit/journal.ts";
+import type { BatchEvent } from "./batch.ts";
 import { BucketJournal } from "./bucket-journal.ts";
 import { batchKey, sessionClaimKey } from "./keys.ts";
 import { at } from "./layout.ts";
@@ -222,9 +223,13 @@ describe("a batch that doesn't go on from the one before it", () => {
     expect(await endsBefore(next.key, "starts at sequence 9, not 8")).toEqual(["1-4", "1-7"]);
   });
 
-  it("ends the run when it stands behind the close", async () => {
-    await writer.append({ events: [{ kind: "close", sequence: 8 }] });
+  const hash = new Uint8Array(32);
+  it.each<BatchEvent>([
+    { kind: "close", sequence: 8 },
+    { kind: "final", sequence: 8, operationId, hash },
+  ])("ends the run when it stands behind the $kind", async (last) => {
+    await writer.append({ events: [last] });
     const key = await writer.append({ events: [{ kind: "marker", sequence: 9, time: 1, tag: "" }] });
-    expect(await endsBefore(key, "follows the close of its session")).toEqual(["1-4", "1-7"]);
+    expect(await endsBefore(key, "follows the close or final of its session")).toEqual(["1-4", "1-7"]);
   });
 });

@@ -38,6 +38,7 @@ export class JournalFacts {
         break;
       case "final":
         this.finals.push({ ...event, session });
+        this.syncFacts.push({ session, sequence, kind: "close", volume: null });
         break;
     }
   }

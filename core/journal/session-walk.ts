@@ -1,7 +1,7 @@
 import { Corrupt } from "#core/errors.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
-import type { BatchHeader } from "./batch.ts";
+import { type BatchHeader, endsSession } from "./batch.ts";
 import { bytesEqual } from "./hash.ts";
 import { parseBatchKey, parseSessionClaimKey, sessionClaimPrefix, sessionPrefix } from "./keys.ts";
 import { decodeSessionClaim, type SessionClaim } from "./session-claim.ts";
@@ -86,7 +86,7 @@ export class SessionChain {
     const problem = this.#problem(header);
     this.sequence = header.lastSequence;
     this.#hash = hash;
-    this.#closed = header.events.some((event) => event.kind === "close");
+    this.#closed = header.events.some(endsSession);
     return problem;
   }
 
@@ -97,7 +97,7 @@ export class SessionChain {
   }
 
   #problem(header: BatchHeader): string | undefined {
-    if (this.#closed) return "follows the close of its session";
+    if (this.#closed) return "follows the close or final of its session";
     if (this.sequence >= 0 && header.firstSequence !== this.sequence + 1) {
       return `starts at sequence ${header.firstSequence}, not ${this.sequence + 1}`;
     }

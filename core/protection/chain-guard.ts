@@ -29,7 +29,7 @@ export class ChainGuard {
   #problem(link: Link, progress: SessionProgress): string | undefined {
     const { batch } = link;
     const before = batch === progress.batches ? endOf(progress) : this.#links.get(batch - 1);
-    if (batch === progress.batches && progress.closed) return "comes after the close of its session";
+    if (batch === progress.batches && progress.closed) return "comes after the close or final of its session";
     if (before !== undefined && link.previous !== before.sha256) return "doesn't name the hash of the batch before it";
     if (before !== undefined && link.firstSequence !== before.lastSequence + 1) {
       return `starts at sequence ${link.firstSequence}, not ${before.lastSequence + 1}`;

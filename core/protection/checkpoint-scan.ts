@@ -136,7 +136,8 @@ export class CheckpointScan {
         const { batch, session, events } = checkStored(eventsRowSchema, item.fields, "an event's item");
         if (batch >= (this.#sessions.get(session)?.progress.batches ?? 0)) continue;
         for (const { kind, sequence, volume } of events) {
-          if (kind !== "final") facts.push({ kind, session, sequence, volume: kind === "close" ? null : volume });
+          const closes = kind === "close" || kind === "final";
+          facts.push(closes ? { kind: "close", session, sequence, volume: null } : { kind, session, sequence, volume });
         }
       }
       cursor = page.cursor;

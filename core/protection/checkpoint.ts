@@ -33,7 +33,7 @@ export function sharedOf({ gatewayId, gateways, configRevision, previous }: Sess
 /** The records that change whether volumes are synced. */
 export interface SyncFact extends Position {
   readonly kind: "sync-begin" | "sync-end" | "close";
-  /** Of sync-begin and sync-end; a close concerns all. */
+  /** Of sync-begin and sync-end; a close, which a final is too, concerns all. */
   readonly volume: number | null;
 }
 

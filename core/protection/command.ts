@@ -83,6 +83,20 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("hash-volumes"), ...operationBase, force: z.boolean() }),
   /** Source side: fetch the want-lists of what was hashed, drop the suspects that aren't wanted, and end the sync. Result: `shipResultSchema`. */
   z.strictObject({ kind: z.literal("ship-wanted"), ...operationBase }),
+  /**
+   * Source side: no write is taken any more, also after a restart. `final`: then everything written is shipped and a FINAL ends the
+   * session. `others`: FINALs of the VPG's other source gateways, which the coordinator names in a last barrier. `term`: closed for
+   * good, until a later term opens it. Result: closedResultSchema.
+   */
+  z.strictObject({
+    kind: z.literal("close-volumes"),
+    ...operationBase,
+    term: z.int().min(1).nullable(),
+    final: z.boolean(),
+    others: z.array(positionSchema).max(limits.sourceGatewaysMax).exactOptional(),
+  }),
+  /** Source side, at rollback: undo this operation's close. Done once writes are taken again, in a new session. */
+  z.strictObject({ kind: z.literal("open-volumes"), ...operationBase }),
   /** Source side: put a tagged marker into the stream now. Result: {checkpointId}. */
   z.strictObject({
     kind: z.literal("tag-checkpoint"),
@@ -102,6 +116,21 @@ export const shipResultSchema = z.looseObject({
   differingBytes: z.int().min(0),
   shippedBytes: z.int().min(0),
 });
+/** How a source gateway's session ended in a move. */
+export const finalSchema = z.strictObject({
+  session: z.int().min(1),
+  /** Of the FINAL record, the last of its session. */
+  sequence: z.int().min(1),
+  /** The batch that ends with it, and that batch's hash in hex: the head of the session's chain. */
+  batch: z.int().min(0),
+  hash: z.string().regex(/^[0-9a-f]{64}$/),
+  /** The checkpoint directly before it; null where another gateway's barrier is the VPG's. */
+  checkpoint: positionSchema.nullable(),
+});
+export type Final = z.infer<typeof finalSchema>;
+
+/** Result of close-volumes; `final` is null where none was asked for. */
+export const closedResultSchema = z.strictObject({ final: finalSchema.nullable() });
 
 export const commandSchema = z.strictObject({
   /** `<operationId>.<step>` or `<requestId>.tag`: the same ask has the same id, so asking twice is asking once. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { endsSession } from "#core/journal/batch.ts";
 import type { SessionClaim } from "#core/journal/session-claim.ts";
 import type { BatchRow } from "./batch-row.ts";
 
@@ -17,7 +18,7 @@ export const progressSchema = z.object({
   bytes: z.int().min(0),
   /** Volumes whose image is a mixture now (R12). */
   syncing: z.array(z.int()),
-  /** Ended by a close record. */
+  /** Ended by a close or a final record. */
   closed: z.boolean(),
   /** `sealed`: a SEAL stands behind the last batch. `broken`: what stands there doesn't go on from it. Both final. */
   end: z.enum(["open", "sealed", "broken"]),
@@ -66,7 +67,7 @@ export function advance(progress: SessionProgress, row: BatchRow): SessionProgre
     hash: row.sha256,
     bytes: progress.bytes + row.bytes,
     syncing: [...syncing].sort((left, right) => left - right),
-    closed: row.events.some((event) => event.kind === "close"),
+    closed: row.events.some(endsSession),
     end: "open",
     checkpoints: progress.checkpoints + (listed === null ? 0 : 1),
     oldest: progress.oldest ?? newest,

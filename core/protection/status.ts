@@ -145,6 +145,8 @@ function protectedStatus(facts: StatusFacts, rpoMs: number): VpgStatus {
     case "no-session":
       return { status, substatus: "RecoveryPossible" };
     case "fenced":
+    // A move that failed could not open them again: its retry does.
+    case "closed":
       return { status: "NotMeetingSLA", substatus: "Error" };
   }
 }

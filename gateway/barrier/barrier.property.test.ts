@@ -168,7 +168,7 @@ class World {
   /** The recovery site has the first batch of every gateway but the coordinator. */
   othersDurable(): void {
     for (const log of this.logs.slice(1)) {
-      log.encoded(0, 100, { payload: new ArrayBuffer(0), columns: new ArrayBuffer(0) });
+      log.encoded(0, 100, { payload: new ArrayBuffer(0), columns: new ArrayBuffer(0) }, new Uint8Array(32));
       log.acknowledged(0);
     }
   }

@@ -208,6 +208,10 @@ export class CommandRunner {
         return (handlers["hash-volumes"] ?? missing)(body, context);
       case "ship-wanted":
         return (handlers["ship-wanted"] ?? missing)(body, context);
+      case "close-volumes":
+        return (handlers["close-volumes"] ?? missing)(body, context);
+      case "open-volumes":
+        return (handlers["open-volumes"] ?? missing)(body, context);
       case "tag-checkpoint":
         return (handlers["tag-checkpoint"] ?? missing)(body, context);
     }

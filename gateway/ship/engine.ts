@@ -20,8 +20,8 @@ export type Upload = (
 ) => Promise<void>;
 
 export interface ShipEvents {
-  /** The segment is a batch of `storedBytes` now; its buffers are free. */
-  encoded(batch: number, storedBytes: number, buffers: SegmentBuffers): void;
+  /** The segment is a batch of `storedBytes` now, with this hash; its buffers are free. */
+  encoded(batch: number, storedBytes: number, buffers: SegmentBuffers, hash: Uint8Array): void;
   /** Every batch up to this one is durable at the site. */
   acknowledged(batch: number): void;
   /** The site will not take this session's batches any more. */
@@ -122,7 +122,7 @@ export class ShipEngine {
     // A copy: the chain outlives the batch.
     this.#previousHash = batchHash(object).slice();
     this.#retained.set(segment.batch, { object, lastAt: segment.lastAt, taken: false, failed: false });
-    this.#events.encoded(segment.batch, object.length, segment.buffers);
+    this.#events.encoded(segment.batch, object.length, segment.buffers, this.#previousHash);
   }
 
   #sendMore(): void {

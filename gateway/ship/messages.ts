@@ -20,7 +20,13 @@ interface ErrorMessage {
 
 /** Worker to main thread; the buffers are transferred back. */
 export type FromShipWorker =
-  | { readonly kind: "encoded"; readonly batch: number; readonly storedBytes: number; readonly buffers: SegmentBuffers }
+  | {
+      readonly kind: "encoded";
+      readonly batch: number;
+      readonly storedBytes: number;
+      readonly buffers: SegmentBuffers;
+      readonly hash: Uint8Array;
+    }
   | { readonly kind: "acknowledged"; readonly batch: number }
   | { readonly kind: "stopped"; readonly error: ErrorMessage }
   | { readonly kind: "troubled"; readonly error: ErrorMessage };

@@ -24,8 +24,8 @@ const engine = new ShipEngine({
     await client.putBatch({ ...place, batch }, object, ageMs, signal, timeoutMs);
   },
   events: {
-    encoded: (batch, storedBytes, buffers) =>
-      tell({ kind: "encoded", batch, storedBytes, buffers }, [buffers.payload, buffers.columns]),
+    encoded: (batch, storedBytes, buffers, hash) =>
+      tell({ kind: "encoded", batch, storedBytes, buffers, hash }, [buffers.payload, buffers.columns]),
     acknowledged: (batch) => tell({ kind: "acknowledged", batch }),
     stopped: (error) => tell({ kind: "stopped", error: plain(error) }),
     troubled: (error) => tell({ kind: "troubled", error: plain(error) }),

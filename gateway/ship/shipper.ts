@@ -55,7 +55,7 @@ export class Shipper implements SegmentSink {
     if (this.#stopping) return;
     switch (message.kind) {
       case "encoded":
-        this.#events.encoded(message.batch, message.storedBytes, message.buffers);
+        this.#events.encoded(message.batch, message.storedBytes, message.buffers, message.hash);
         return;
       case "acknowledged":
         this.#events.acknowledged(message.batch);

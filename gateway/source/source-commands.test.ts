@@ -30,7 +30,7 @@ it.each(["markers", "barriers"] as const)(
     const sessionLog = new SessionLog({ sizes: [2 ** 20], bufferBytes: 48 * 2 ** 20, clock });
     const push = ({ batch, buffers }: SealedSegment): void =>
       queueMicrotask(() => {
-        sessionLog.encoded(batch, 100, buffers);
+        sessionLog.encoded(batch, 100, buffers, new Uint8Array(32));
         sessionLog.acknowledged(batch);
       });
     sessionLog.attach({ term: 1, session: 1, journalVolumes: [1], checkpoints }, { push }, { kind: "continues" });
@@ -38,7 +38,8 @@ it.each(["markers", "barriers"] as const)(
       ...{ vpgName: "shop", vmNames: [], vpgId: () => vpgId, hooks: new Map(), directory: folder, state, sessionLog },
       ...{ barrier: { makesCheckpoints: false, asked: () => Promise.reject(new Error("nobody asks")) } },
       ...{ clock, log: new QuietLog(), runHook, flushDisks: () => Promise.resolve() },
-      ...{ hold: () => Promise.resolve(), release: () => Promise.resolve() },
+      ...{ hold: () => Promise.resolve(), release: () => Promise.resolve(), isClosed: () => false },
+      closing: { close: () => Promise.resolve({ final: null }), open: () => Promise.resolve({}) },
     });
     // A barrier of this interval has held; what is written afterwards stands in a segment that is open.
     sessionLog.hold();

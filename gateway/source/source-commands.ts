@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { CommandFailed, type FarshoreError, InvalidInput, NoCheckpoint, SourceShutdownFailed } from "#core/errors.ts";
+import { CommandFailed, InvalidInput, SourceShutdownFailed } from "#core/errors.ts";
 import { type Id, idSchema } from "#core/ids.ts";
-import { formatPosition, type Position } from "#core/journal/position.ts";
+import { formatPosition } from "#core/journal/position.ts";
 import type { Clock, Log } from "#core/ports.ts";
 import type { SourceBarrier } from "../barrier/source-barrier.ts";
 import type { VmHooks } from "../config.ts";
@@ -11,6 +11,8 @@ import { withTimeout } from "../control/time-out.ts";
 import { drainMsDefault, hookStatusPollMs } from "../limits.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import type { SessionLog } from "../tap/session-log.ts";
+import type { Closing } from "./closing.ts";
+import { durable } from "./durable.ts";
 import type { SourceHost } from "./source-host.ts";
 
 export interface SourceCommandParts {
@@ -29,6 +31,8 @@ export interface SourceCommandParts {
   /** Takes write access from the exports and drops their clients. */
   readonly hold: () => Promise<void>;
   readonly release: () => Promise<void>;
+  readonly closing: Pick<Closing, "close" | "open">;
+  readonly isClosed: () => boolean;
 }
 
 /** What a shutdown did, for the power-on of a rollback: `shutdown-<operation>` in the state directory. */
@@ -76,6 +80,14 @@ export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
       checkVpg(parts, body.vpgId);
       return await inTurn(() => new SourceShutdown(parts, body, context).run());
     },
+    "close-volumes": async (body, context) => {
+      checkVpg(parts, body.vpgId);
+      return await inTurn(() => parts.closing.close(body, context));
+    },
+    "open-volumes": async (body, context) => {
+      checkVpg(parts, body.vpgId);
+      return await inTurn(() => parts.closing.open(body, context));
+    },
     "power-on-source": async (body, context) => {
       checkVpg(parts, body.vpgId);
       return await inTurn(() => powerOnSource(parts, body, context.signal));
@@ -91,6 +103,7 @@ async function powerOnSource(
   const name = recordName(body.operationId);
   const record = await parts.state.read(name, recordSchema);
   if (record === undefined) return { poweredOn: [] };
+  if (parts.isClosed()) throw new CommandFailed(`the volumes of ${parts.vpgName} are closed: its VMs could not write`);
   if (record.held) {
     await parts.state.write(name, { ...record, held: false });
     await parts.release();
@@ -272,15 +285,4 @@ function hookRunner(parts: SourceCommandParts, vmName: string, operationId: stri
 
 function checkVpg(parts: SourceCommandParts, vpgId: string): void {
   if (parts.vpgId() !== vpgId) throw new InvalidInput(`this gateway captures ${parts.vpgName}, not VPG ${vpgId}`);
-}
-
-/** Resolves when the site has everything up to the position. Throws `NoCheckpoint` when the session ends first. */
-async function durable(log: SessionLog, position: Position, signal: AbortSignal): Promise<void> {
-  const same = (): boolean => log.session?.session === position.session;
-  await log.changes.until(() => !same() || (log.backlog?.acknowledgedSequence ?? 0) >= position.sequence, signal);
-  if (same()) return;
-  const error: FarshoreError = new NoCheckpoint(
-    "the session ended before the checkpoint was durable at the recovery site",
-  );
-  throw error;
 }

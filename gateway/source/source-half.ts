@@ -1,5 +1,5 @@
 import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
-import { type FarshoreError, Fenced, InvalidInput } from "#core/errors.ts";
+import { CommandFailed, type FarshoreError, Fenced, InvalidInput, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
 import { SourceBarrier, type WrapPeerChannel } from "../barrier/source-barrier.ts";
@@ -7,12 +7,14 @@ import type { BarrierConfig, CaptureSettings, VmHooks } from "../config.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
 import type { SiteAddress, SiteClient } from "../control/site-client.ts";
 import { withTimeout } from "../control/time-out.ts";
-import { openRetryMsMax, openRetryMsMin, refusedOpenRetryMs } from "../limits.ts";
+import { openRetryMsMax, openRetryMsMin, openWaitMs, refusedOpenRetryMs } from "../limits.ts";
 import { type SourceFacts, SourceState } from "../state/source-state.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
 import type { TargetHashes } from "../sync/volume-sync.ts";
+import { ChangeSignal } from "../tap/change-signal.ts";
 import { SessionLog } from "../tap/session-log.ts";
+import { Closing } from "./closing.ts";
 import { type OpenOutcome, SessionOpener } from "./session-opener.ts";
 import { heldByShutdown, sourceHandlers } from "./source-commands.ts";
 import type { ExportMode, SourceDisks } from "./source-disks.ts";
@@ -77,6 +79,10 @@ export class SourceHalf {
   #refused = false;
   /** The VPG that a forced shutdown holds: no write access until its source is powered on again. */
   #heldVpgId: Id | null;
+  /** Fired when the exports, the closed mark or the problem have changed. */
+  readonly #changes = new ChangeSignal();
+  /** Ends the wait for the session's end, so that the next one is opened. */
+  #endSession: () => void = () => undefined;
 
   private constructor(options: SourceOptions, state: SourceState, barrier: SourceBarrier, heldVpgId: Id | null) {
     const { disks, capture, clock, log, host } = options;
@@ -111,6 +117,17 @@ export class SourceHalf {
       flushDisks: () => disks.flush(),
       hold: () => this.#hold(true),
       release: () => this.#hold(false),
+      closing: new Closing({
+        vpgName: config.vpg,
+        state,
+        sessionLog: this.#log,
+        clock,
+        flushDisks: () => disks.flush(),
+        identifyDisks: () => disks.identify(),
+        dropClients: () => (disks.exported === "absent" ? Promise.resolve() : this.#serve()),
+        serveAgain: (signal) => this.#serveAgain(signal),
+      }),
+      isClosed: () => this.#closed,
     });
   }
 
@@ -152,7 +169,7 @@ export class SourceHalf {
         session: log.session?.session ?? 0,
         lastSequence: log.lastPosition?.sequence ?? 0,
         acknowledgedSequence: log.backlog?.acknowledgedSequence ?? 0,
-        mode: log.mode,
+        mode: this.#closed && log.mode !== "fenced" ? "closed" : log.mode,
         idle: log.idle,
         backlogBytes: log.backlog?.unacknowledgedBytes ?? 0,
         lagMs,
@@ -211,6 +228,8 @@ export class SourceHalf {
   async #closeSession(): Promise<boolean> {
     const { log } = this.#options;
     if (this.#session === undefined) return this.#untouched && this.#state.facts.clean;
+    // It ended before, by a FINAL that the site has.
+    if (this.#state.facts.closed?.final != null) return true;
     try {
       await this.#disks.flush();
     } catch (error) {
@@ -252,11 +271,13 @@ export class SourceHalf {
     const startedAt = this.#options.clock.monotonic();
     try {
       for (let pause = openRetryMsMin; ; pause = Math.min(openRetryMsMax, pause * 2)) {
+        await this.#untilOpen(signal);
         const outcome = await this.#opener.attempt(this.#untouched, signal);
         let refused = outcome.kind === "refused";
         if (outcome.kind === "opened") {
-          const goesOn = await this.#live(outcome);
-          if (!goesOn) return;
+          const next = await this.#live(outcome);
+          if (next === "none") return;
+          if (next === "at-once") continue;
           pause = openRetryMsMin;
           refused = true;
         } else if (!(await this.#withoutSession(outcome, startedAt))) {
@@ -269,8 +290,15 @@ export class SourceHalf {
     }
   }
 
-  /** One session from its opening to its end; false when there is to be no other. */
-  async #live(outcome: Extract<OpenOutcome, { readonly kind: "opened" }>): Promise<boolean> {
+  /** While the volumes are closed no session is asked for, and nobody grants them write access. */
+  async #untilOpen(signal: AbortSignal): Promise<void> {
+    if (!this.#closed) return;
+    await this.#serve();
+    await this.#changes.until(() => !this.#closed, signal);
+  }
+
+  /** One session from its opening to its end, and when another one is to be asked for. */
+  async #live(outcome: Extract<OpenOutcome, { readonly kind: "opened" }>): Promise<"none" | "later" | "at-once"> {
     const { reply, vpgId } = outcome;
     const { log, address, clock, host } = this.#options;
     log.info("source.session-opened", { session: reply.session, term: reply.term, sync: reply.sync });
@@ -292,18 +320,26 @@ export class SourceHalf {
     });
     this.#barrier.opened(vpgId, reply.barrier, this.#log);
     this.#session = session;
-    await this.#disks.exportAs(this.#held ? "read-only" : "read-write");
-    this.#served();
-    const end = await Promise.race([session.ended, aborted(this.#stop.signal)]);
-    if (end === undefined) return false;
+    const reopened = new Promise<"reopened">((resolve) => {
+      this.#endSession = () => resolve("reopened");
+    });
+    await this.#serve();
+    const end = await Promise.race([session.ended, reopened, aborted(this.#stop.signal)]);
+    if (end === undefined) return "none";
+    if (end === "reopened") {
+      await session.stop();
+      this.#session = undefined;
+      this.#log.leave();
+      return "at-once";
+    }
     this.#problem = end.error;
     if (end.kind === "fenced") await this.#fenced(end.error);
     await session.stop();
     this.#session = undefined;
-    if (end.kind === "fenced") return false;
+    if (end.kind === "fenced") return "none";
     log.error("source.session-lost", { session: reply.session, error: end.error });
     this.#log.detach();
-    return true;
+    return "later";
   }
 
   /** Another try follows unless it answers false. */
@@ -317,6 +353,7 @@ export class SourceHalf {
     this.#problem = error;
     if (outcome.kind === "refused") {
       this.#refused = true;
+      this.#changes.fire();
       if (!someoneElse.has(error.name)) return true;
       if (this.#disks.exported !== "read-write") {
         if (this.#state.facts.fenced !== error.message) await this.#remember({ fenced: error.message });
@@ -336,8 +373,7 @@ export class SourceHalf {
     log.warn("source.serves-without-grant", { start_without_grant: grant.kind });
     await this.#state.save({ clean: false });
     this.#untouched = false;
-    await this.#disks.exportAs(this.#held ? "read-only" : "read-write");
-    this.#served();
+    await this.#serve();
     return true;
   }
 
@@ -367,12 +403,42 @@ export class SourceHalf {
     return this.#heldVpgId !== null && this.#heldVpgId === this.#state.facts.vpgId;
   }
 
+  get #closed(): boolean {
+    return this.#state.facts.closed !== null;
+  }
+
+  /** Exports for reading and, unless a shutdown holds the VPG or it is closed, writing. */
+  async #serve(): Promise<void> {
+    await this.#disks.exportAs(this.#held || this.#closed ? "read-only" : "read-write");
+    this.#served();
+    this.#changes.fire();
+  }
+
   async #hold(held: boolean): Promise<void> {
     this.#heldVpgId = held ? this.#state.facts.vpgId : null;
-    const wanted = held ? "read-only" : "read-write";
-    const now = this.#disks.exported;
-    if (now === "absent" || (!held && this.#log.mode === "fenced")) return;
-    await this.#disks.exportAs(wanted);
+    if (this.#disks.exported === "absent" || (!held && this.#log.mode === "fenced")) return;
+    await this.#serve();
+  }
+
+  /** The closed mark is gone: the session goes on if it hasn't ended, or another one is opened. */
+  async #serveAgain(signal: AbortSignal): Promise<void> {
+    this.#untouched = this.#state.facts.clean;
+    this.#refused = false;
+    if (this.#log.mode === "closed") this.#endSession();
+    else if (this.#session !== undefined) await this.#serve();
+    this.#changes.fire();
+    const served = (): boolean => this.#disks.exported === "read-write" || (this.#held && this.#session !== undefined);
+    const { clock } = this.#options;
+    try {
+      const changed = (either: AbortSignal) => this.#changes.until(() => served() || this.#refused, either);
+      await withTimeout(clock, openWaitMs, changed, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof Transient)) throw error;
+    }
+    if (served()) return;
+    const { vpg } = this.#options.config;
+    throw new CommandFailed(`${vpg} is open and has no session yet: ${this.#problem?.message ?? "no answer"}`);
   }
 
   #numbersOf(

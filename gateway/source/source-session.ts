@@ -55,7 +55,7 @@ export class SourceSession {
       configRevision: reply.configRevision,
     };
     this.#shipper = options.host.openShipper({ ...options.address, batchesUrl: reply.batchesUrl }, place, {
-      encoded: (batch, storedBytes, buffers) => log.encoded(batch, storedBytes, buffers),
+      encoded: (batch, storedBytes, buffers, hash) => log.encoded(batch, storedBytes, buffers, hash),
       acknowledged: (batch) => log.acknowledged(batch),
       troubled: (error) => events.warn("ship.troubled", { session: reply.session, error }),
       stopped: (error) => this.#end({ kind: error.name === "Fenced" ? "fenced" : "lost", error }),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { idSchema } from "#core/ids.ts";
+import { finalSchema } from "#core/protection/command.ts";
 import type { StateStore } from "./state-directory.ts";
 
 const diskSchema = z.strictObject({
@@ -28,6 +29,19 @@ const schema = z.strictObject({
   clean: z.boolean(),
   /** Why write access was denied last, by a fence or by the site when asked; null since a session was opened. */
   fenced: z.string().nullable(),
+  /** By a move or a reverse protection: no write is taken until it is opened, whatever the configuration says of grants. */
+  closed: z
+    .strictObject({
+      operationId: idSchema,
+      /** Of a reverse protection: closed for good, until a later term. */
+      term: z.int().nullable(),
+      /** Once the site has all of the session. */
+      final: finalSchema.nullable(),
+    })
+    .nullable()
+    .default(null),
+  /** The operation whose close was undone last: what still comes of it is late. */
+  opened: idSchema.nullable().default(null),
   /** The disks as they were at the clean end. */
   disks: z.array(diskSchema),
 });
@@ -42,6 +56,8 @@ const none: SourceFacts = {
   pendingNonce: null,
   clean: false,
   fenced: null,
+  closed: null,
+  opened: null,
   disks: [],
 };
 

@@ -25,7 +25,7 @@ describe("session log", () => {
   const acknowledgeAll = (): void => {
     for (const segment of sealed) {
       if (segment.batch <= (log.backlog?.acknowledgedBatch ?? -1)) continue;
-      log.encoded(segment.batch, 100, segment.buffers);
+      log.encoded(segment.batch, 100, segment.buffers, new Uint8Array(32).fill(segment.batch));
       log.acknowledged(segment.batch);
     }
   };
@@ -183,6 +183,61 @@ describe("session log", () => {
     log.write(0, 0, Buffer.alloc(512, 1));
     expect(log.close()).toBe(false);
     expect(events()).toEqual(["sync-begin", "sync-begin"]);
+  });
+
+  describe("final", () => {
+    const operationId = "01k3zper4t0000000000000001";
+    const place = { term: 2, session: 5, journalVolumes: [11, 12] };
+    const sink = { push: (segment: SealedSegment) => sealed.push(segment) };
+
+    it("ends the session with a checkpoint and FINAL, and the next one goes on from there", () => {
+      attach();
+      log.write(0, 0, Buffer.alloc(512, 1));
+      expect(log.final(operationId)).toEqual({ session: 5, sequence: 4 });
+      expect(events()).toEqual(["marker", "marker", "final"]);
+      expect(log.mode).toBe("closed");
+      expect(log.final(operationId)).toBeUndefined();
+      acknowledgeAll();
+      expect(log.head).toEqual({ batch: 2, hash: new Uint8Array(32).fill(2) });
+      log.leave();
+      sealed = [];
+      log.attach({ ...place, session: 6 }, sink, { kind: "continues" });
+      expect(events()).toEqual(["marker"]);
+      expect(log.whole).toBe(true);
+    });
+
+    it("is none while something is missing, and what the site never got is suspect afterwards", () => {
+      attach({ kind: "sync", label: "initial-sync", basis: { kind: "empty" } });
+      expect(log.final(operationId)).toBeUndefined();
+      expect(log.mode).toBe("initial-sync");
+      log.detach();
+      sealed = [];
+      log = new SessionLog({ sizes, bufferBytes: 48 * MiB, clock });
+      attach();
+      log.final(operationId);
+      log.leave();
+      log.attach({ ...place, session: 6 }, sink, { kind: "continues" });
+      expect(log.syncing).toBe(true);
+    });
+
+    it("of a coordinator stands behind a barrier that names the others' FINALs; theirs have no checkpoint", () => {
+      log.attach({ ...place, checkpoints: "barriers" }, sink, { kind: "continues" });
+      log.write(0, 0, Buffer.alloc(512, 1));
+      log.final(operationId, [{ session: 7, sequence: 9 }]);
+      expect(events()).toEqual(["hold", "barrier", "final"]);
+      const barrier = sealed.flatMap((segment) => segment.events).find((event) => event.kind === "barrier");
+      expect(barrier).toMatchObject({
+        vector: [
+          { session: 5, sequence: 2 },
+          { session: 7, sequence: 9 },
+        ],
+      });
+      log = new SessionLog({ sizes, bufferBytes: 48 * MiB, clock });
+      sealed = [];
+      log.attach({ ...place, checkpoints: "barriers" }, sink, { kind: "continues" });
+      log.final(operationId);
+      expect(events()).toEqual(["final"]);
+    });
   });
 
   it("tells how old the oldest unacknowledged record is", () => {

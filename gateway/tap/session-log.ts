@@ -1,7 +1,7 @@
 import { NoCheckpoint } from "#core/errors.ts";
 import type { BarrierEvent, BatchEvent } from "#core/journal/batch.ts";
 import { writeBytesMax, zeroBytesMax } from "#core/journal/limits.ts";
-import type { Position } from "#core/journal/position.ts";
+import { comparePositions, type Position } from "#core/journal/position.ts";
 import type { Clock } from "#core/ports.ts";
 import type { Piece } from "#core/sync/pieces.ts";
 import { lowWaterShare, syncQueueBytesMax, syncShare } from "../limits.ts";
@@ -31,11 +31,17 @@ export type SessionStart =
   | { readonly kind: "continues" }
   | { readonly kind: "sync"; readonly label: SyncLabel; readonly basis: SyncBasis };
 
-export type LogMode = SyncLabel | "replicating" | "paused" | "dirty" | "fenced" | "no-session";
+export type LogMode = SyncLabel | "replicating" | "paused" | "dirty" | "closed" | "fenced" | "no-session";
 
 interface CurrentSession extends LogSession {
   readonly sink: SegmentSink;
   readonly backlog: Backlog;
+}
+
+/** The batch that ends a session's chain so far, with its hash. */
+export interface ChainHead {
+  readonly batch: number;
+  readonly hash: Uint8Array;
 }
 
 /**
@@ -60,6 +66,7 @@ export class SessionLog implements Tap {
   #overflowed = false;
   #fenced = false;
   #closed = false;
+  #head: ChainHead | undefined;
   #writes = 0;
   #writtenBytes = 0;
 
@@ -100,6 +107,8 @@ export class SessionLog implements Tap {
     this.#lastSequence = 0;
     this.#holdSequence = 0;
     this.#overflowed = false;
+    this.#closed = false;
+    this.#head = undefined;
     this.#writes = 0;
     this.#writtenBytes = 0;
     for (const track of this.tracks) {
@@ -125,6 +134,17 @@ export class SessionLog implements Tap {
       track.suspectAll();
       track.syncing = false;
     }
+    this.changes.fire();
+  }
+
+  /**
+   * Takes leave of a session that `final` or `close` ended. When the site has all of it nothing becomes suspect: the session that
+   * follows goes on from there.
+   */
+  leave(): void {
+    const whole = this.#closed && this.#session?.backlog.acknowledgedSequence === this.#lastSequence;
+    if (!whole) this.detach();
+    this.#session = undefined;
     this.changes.fire();
   }
 
@@ -167,6 +187,7 @@ export class SessionLog implements Tap {
   get mode(): LogMode {
     if (this.#fenced) return "fenced";
     if (this.#session === undefined) return "no-session";
+    if (this.#closed) return "closed";
     if (this.#paused) return "paused";
     if (this.#overflowed) return "dirty";
     return this.tracks.find((track) => track.syncing)?.label ?? "replicating";
@@ -273,10 +294,41 @@ export class SessionLog implements Tap {
     return closed;
   }
 
+  /**
+   * The end that a move asks for: a checkpoint of all that was written, then FINAL as the session's last record; its position, or
+   * undefined when the journal lacks something. Where barriers make the checkpoints the coordinator's names the FINALs of the
+   * others, and theirs have none before them. The guests must be gone before, of all gateways.
+   */
+  final(operationId: string, others: readonly Position[] = []): Position | undefined {
+    if (!this.whole) return undefined;
+    const tag = `Final of ${operationId}`;
+    const marks = this.#session?.checkpoints !== "barriers";
+    const marked = marks ? this.#mark(tag) : others.length === 0 || this.#lastBarrier(tag, others);
+    const hash = new Uint8Array(32);
+    if (!marked || !this.#event((sequence) => ({ kind: "final", sequence, operationId, hash }))) return undefined;
+    this.cut();
+    this.#closed = true;
+    this.changes.fire();
+    return this.lastPosition;
+  }
+
+  #lastBarrier(tag: string, others: readonly Position[]): boolean {
+    const held = this.hold();
+    if (held === undefined) return false;
+    const vector = [...others, held].sort(comparePositions);
+    return this.barrier({ time: this.#clock.now(), tag, vector }, this.#clock.monotonic()) !== undefined;
+  }
+
+  /** Of the newest batch that was encoded. */
+  get head(): ChainHead | undefined {
+    return this.#head;
+  }
+
   // --- what the shipper tells ---
 
-  encoded(batch: number, storedBytes: number, buffers: SegmentBuffers): void {
+  encoded(batch: number, storedBytes: number, buffers: SegmentBuffers, hash: Uint8Array): void {
     this.#session?.backlog.encoded(batch, storedBytes, buffers);
+    this.#head = { batch, hash };
     this.#roomCame();
   }
 

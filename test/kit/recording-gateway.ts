@@ -1,5 +1,5 @@
 import type { Id } from "#core/ids.ts";
-import type { Command, CommandBody, CommandReport } from "#core/protection/command.ts";
+import type { Command, CommandBody, CommandReport, Final } from "#core/protection/command.ts";
 
 export type Kind = CommandBody["kind"];
 
@@ -47,6 +47,12 @@ export class Machines {
   readonly violations: string[] = [];
   sourceRuns = true;
   stoppedBy: Id | undefined;
+  /** Whose close took write access from the source's volumes. */
+  closedBy: Id | undefined;
+  /** What a close answers; the test's site knows its sessions. */
+  finalOf: (body: Extract<Command["body"], { kind: "close-volumes" }>) => Final = () => {
+    throw new Error("no session to end");
+  };
 
   do({ commandId, body }: Command): Record<string, unknown> {
     this.effects.set(commandId, (this.effects.get(commandId) ?? 0) + 1);
@@ -81,6 +87,7 @@ export class Machines {
         return {};
       case "power-on-source":
         if (this.running.has(body.operationId)) this.violations.push("source powered on beside recovered VMs");
+        if (this.closedBy !== undefined) this.violations.push("source powered on with closed volumes");
         if (this.stoppedBy === body.operationId) this.sourceRuns = true;
         return {};
       case "seed-volumes":
@@ -92,6 +99,14 @@ export class Machines {
         return { pages: 1, hashedBytes: 4096 };
       case "ship-wanted":
         return { pages: 1, pagesAlone: 0, differingBytes: 0, shippedBytes: 0 };
+      case "close-volumes":
+        if (this.sourceRuns) this.violations.push("closed under running VMs");
+        this.closedBy = body.operationId;
+        return { final: body.final ? this.finalOf(body) : null };
+      case "open-volumes":
+        if (this.running.has(body.operationId)) this.violations.push("source opened beside recovered VMs");
+        if (this.closedBy === body.operationId) this.closedBy = undefined;
+        return {};
       case "tag-checkpoint":
         return {};
     }

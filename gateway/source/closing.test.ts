@@ -1,0 +1,207 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createVpgSchema } from "#core/api/site-api.ts";
+import { BucketJournal } from "#core/journal/bucket-journal.ts";
+import { type CommandBody, closedResultSchema, type Final } from "#core/protection/command.ts";
+import { type CommandRecord, getCommand, issueCommand } from "#core/protection/commands.ts";
+import { progressOfSessions } from "#core/protection/session-list.ts";
+import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { QuietLog } from "../../test/kit/quiet-log.ts";
+import { SeededRandom } from "../../test/kit/seeded-random.ts";
+import { parseGatewayConfig } from "../config.ts";
+import { type RunningGateway, runGateway } from "../main.ts";
+import { NbdClient } from "../nbd/client.ts";
+
+const MiB = 2 ** 20;
+const sizeBytes = 8 * MiB;
+const move = "01k3zper4t0000000000000001";
+const definition = createVpgSchema.parse({
+  ...{ name: "shop", protectedSite: "berlin", sourceGateway: "gw-berlin", recoveryGateway: null, compute: "none" },
+  checkpointIntervalMs: 1000,
+  vms: [{ name: "db", volumes: [{ name: "data", sizeBytes }] }],
+});
+
+describe("closing volumes", () => {
+  const random = new SeededRandom(7);
+  let folder = "";
+  let site: GatewaySite;
+  let gateway: RunningGateway;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), "farshore-closing-"));
+    mkdirSync(join(folder, "run"));
+    writeFileSync(join(folder, "data.img"), Buffer.alloc(sizeBytes));
+    site = await GatewaySite.start(definition);
+    await start();
+    await until(() => stream()?.mode === "replicating", "replicating");
+  });
+  afterEach(async () => {
+    await gateway.close();
+    await site.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  // A gateway that serves without a grant is the one that a closed mark must stop.
+  const configText = (): string => `site = "${site.url}"
+token_file = "token"
+state = "state"
+[source]
+vpg = "shop"
+socket = "run/shop.sock"
+start_without_grant = "always"
+[[source.volume]]
+vm = "db"
+name = "data"
+path = "data.img"
+`;
+  const start = async (): Promise<void> => {
+    const config = parseGatewayConfig(configText(), { path: join(folder, "gateway.toml"), token: "token" });
+    gateway = await runGateway({ config, log: new QuietLog() });
+    await gateway.ready;
+  };
+  const connect = (): Promise<NbdClient> =>
+    NbdClient.connect({ socketPath: join(folder, "run/shop.sock") }, "shop/db/data");
+  const stream = () => gateway.status().source?.stream;
+  const until = async (met: () => boolean | Promise<boolean>, what: string): Promise<void> => {
+    for (let tries = 0; tries < 1000; tries += 1) {
+      if (await met()) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error(`never: ${what}: ${JSON.stringify(gateway.status())}`);
+  };
+  let asked = 0;
+  const ask = async (body: Record<string, unknown>): Promise<CommandRecord> => {
+    const { gatewayId } = site.protectedVpg.source;
+    if (gatewayId === null) throw new Error("no gateway");
+    asked += 1;
+    const commandId = `op.${asked}`;
+    const whole = { operationId: move, vpgId: site.vpgId, vpgName: "shop", ...body } as CommandBody;
+    await issueCommand(site.site, gatewayId, { commandId, body: whole });
+    await until(async () => ["done", "failed"].includes((await getCommand(site.site, commandId)).state), commandId);
+    return await getCommand(site.site, commandId);
+  };
+  const close = (more: Record<string, unknown> = {}) =>
+    ask({ kind: "close-volumes", term: null, final: true, ...more });
+  const open = () => ask({ kind: "open-volumes" });
+  const finalOf = ({ result }: CommandRecord): Final => {
+    const { final } = closedResultSchema.parse(result);
+    if (final === null) throw new Error("no FINAL");
+    return final;
+  };
+
+  /** Writes from many connections until they are dropped; answers what was acknowledged last at each place. */
+  const writeUntilDropped = async (): Promise<{
+    readonly wrote: Map<number, Buffer>;
+    readonly done: Promise<void>;
+  }> => {
+    const wrote = new Map<number, Buffer>();
+    const writers = Array.from({ length: 4 }, async (_, writer) => {
+      const client = await connect();
+      try {
+        for (let count = 0; ; count += 1) {
+          const place = (writer * 256 + (count % 256)) * 4096;
+          const bytes = Buffer.from(random.bytes(4096));
+          await client.write(place, bytes);
+          wrote.set(place, bytes);
+        }
+      } catch {
+        // Dropped.
+      } finally {
+        await client.disconnect().catch(() => undefined);
+      }
+    });
+    await until(() => wrote.size > 500, "writes");
+    return { wrote, done: Promise.all(writers).then(() => undefined) };
+  };
+
+  it("loses no acknowledged write of clients that go on until they are dropped", async () => {
+    const { wrote, done } = await writeUntilDropped();
+    const closed = await close();
+    await done;
+    const final = finalOf(closed);
+    const [known] = await progressOfSessions(site.site, site.vpgId);
+    expect(known?.progress).toMatchObject({
+      ...{ lastSequence: final.sequence, hash: final.hash, batches: final.batch + 1, closed: true, end: "open" },
+    });
+    const newest = (await site.checkpoints())[0];
+    expect(newest).toMatchObject({ position: final.checkpoint, tags: [`Final of ${move}`] });
+    const image = await site.image(1, final.checkpoint ?? undefined);
+    for (const [place, bytes] of wrote) expect(image.subarray(place, place + 4096).equals(bytes)).toBe(true);
+    expect(image.equals(readFileSync(join(folder, "data.img")))).toBe(true);
+    expect(await close()).toMatchObject({ state: "done", result: { final } });
+  });
+
+  it("lets no writer in again, also after a restart, whatever the configuration grants", async () => {
+    const final = finalOf(await close());
+    const denied = async (): Promise<void> => {
+      const client = await connect();
+      expect(client.readOnly).toBe(true);
+      await expect(client.write(0, Buffer.alloc(4096, 1))).rejects.toThrow();
+      await client.disconnect();
+    };
+    await denied();
+    await gateway.close();
+    await start();
+    await denied();
+    expect(finalOf(await close())).toEqual(final);
+    expect(await progressOfSessions(site.site, site.vpgId)).toHaveLength(1);
+  });
+
+  it.each([false, true])(
+    "opens again into a session that needs no hashes (restarted before: %s)",
+    async (restarted) => {
+      const client = await connect();
+      await client.write(MiB, random.bytes(64 * 1024));
+      await client.disconnect();
+      finalOf(await close());
+      const before = (await site.checkpoints()).length;
+      if (restarted) {
+        await gateway.close();
+        await start();
+      }
+      site.requests.length = 0;
+      expect((await open()).state).toBe("done");
+      expect(gateway.status().source?.exports).toBe("read-write");
+      const again = await connect();
+      await again.write(2 * MiB, random.bytes(64 * 1024));
+      await again.disconnect();
+      await until(() => stream()?.idle === true, "idle");
+      expect(stream()).toMatchObject({ session: 2, mode: "replicating" });
+      expect(site.requests.filter((request) => request.includes("hashes"))).toEqual([]);
+      expect((await site.image(1)).equals(readFileSync(join(folder, "data.img")))).toBe(true);
+      const listed = (await site.checkpoints()).map(({ id }) => id);
+      expect(listed.length).toBeGreaterThan(before);
+      const offline = await BucketJournal.open(site.site.objects, site.vpgId);
+      expect(offline.checkpoints().map(({ id }) => id)).toEqual(listed.toReversed());
+      expect(await open()).toMatchObject({ state: "done" });
+      expect(await close()).toMatchObject({ state: "failed", error: { name: "CommandFailed" } });
+      expect(gateway.status().source?.exports).toBe("read-write");
+    },
+  );
+
+  it("goes on in its session when it was closed without a FINAL", async () => {
+    expect(await close({ final: false })).toMatchObject({ result: { final: null } });
+    expect(gateway.status().source?.exports).toBe("read-only");
+    await open();
+    expect(gateway.status().source?.exports).toBe("read-write");
+    expect(stream()).toMatchObject({ session: 1, mode: "replicating" });
+  });
+
+  it("gives no FINAL of a session that it lost by a restart, and opens with a comparison", async () => {
+    await close({ final: false });
+    await gateway.close();
+    await start();
+    expect(await close()).toMatchObject({ state: "failed", error: { name: "CommandFailed" } });
+    await open();
+    await until(() => stream()?.mode === "replicating", "replicating");
+  });
+
+  it("stays closed by a term, which no operation's undo opens", async () => {
+    await close({ term: 3, final: false });
+    expect((await open()).state).toBe("done");
+    expect(gateway.status().source?.exports).toBe("read-only");
+    expect(await close({ operationId: "01k3zper4t0000000000000002" })).toMatchObject({ state: "failed" });
+  });
+});
