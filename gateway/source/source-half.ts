@@ -118,7 +118,7 @@ export class SourceHalf {
       hold: () => this.#hold(true),
       release: () => this.#hold(false),
       closing: new Closing({
-        vpgName: config.vpg,
+        vpgName: disks.vpgName,
         state,
         sessionLog: this.#log,
         clock,
@@ -437,8 +437,9 @@ export class SourceHalf {
       if (!(error instanceof Transient)) throw error;
     }
     if (served()) return;
-    const { vpg } = this.#options.config;
-    throw new CommandFailed(`${vpg} is open and has no session yet: ${this.#problem?.message ?? "no answer"}`);
+    throw new CommandFailed(
+      `${this.#disks.vpgName} is open and has no session yet: ${this.#problem?.message ?? "no answer"}`,
+    );
   }
 
   #numbersOf(
