@@ -179,7 +179,7 @@ describe("areas of the bucket", () => {
     layerPartKey: keys.layerPartKey({ vpgId: id, layerId: id, part: 0 }),
     annotationKey: keys.annotationKey(id, { session: 1, sequence: 1 }, id),
     decisionKey: keys.decisionKey(id, id),
-    reportKey: keys.reportKey(id, id),
+    reportKey: keys.reportKey(id, id, 1, "json"),
     deletedVpg: bucketKeys.deletedVpg(idSchema.parse(id)),
     token: bucketKeys.token("ann"),
     peer: bucketKeys.peer("paris", 1),

@@ -2,14 +2,16 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { FileObjects } from "#adapters/embedded/objects.ts";
+import { siteKey } from "#core/journal/keys.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { rebuildOperations } from "#core/recovery/rebuild-operations.ts";
 import { storeReport } from "#core/recovery/report.ts";
 import { reportHtml } from "#core/recovery/report-html.ts";
 import { handler } from "../../functions/site-api/handler.ts";
 import { httpCall } from "../../test/kit/http-call.ts";
-import { testReport } from "../../test/kit/reports.ts";
+import { liveReport, testReport } from "../../test/kit/reports.ts";
 import { makeSite, operator } from "../../test/kit/site.ts";
 import { type HttpServer, startHttpServer } from "../site/http-server.ts";
 import { registerReport } from "./report.ts";
@@ -55,6 +57,23 @@ it("is written into a new file, and over none", async () => {
   expect(readFileSync(file, "utf8")).toBe(reportHtml(report));
   const again = farshore("report", "show", id, "--html", "--output", file);
   await expect(again).rejects.toMatchObject({ name: "InvalidInput", message: expect.stringContaining("EEXIST") });
+});
+
+it("is read of a bucket alone, the last attempt's, in both forms", async () => {
+  const bucket = join(directory, "site");
+  const objects = await FileObjects.open(join(bucket, "objects"));
+  await objects.put(siteKey, new Uint8Array(1), { ifAbsent: true });
+  await storeReport({ ...makeSite(), objects }, { ...liveReport, attempt: 1 });
+  await storeReport({ ...makeSite(), objects }, report);
+  const file = join(directory, "offline.html");
+  await farshore("report", "show", id, "--offline", bucket, "--html", "--output", file);
+  expect(readFileSync(file, "utf8")).toBe(reportHtml(report));
+  const lines: string[] = [];
+  const written = vi.spyOn(process.stdout, "write").mockImplementation((text) => lines.push(String(text)) > 0);
+  await farshore("--json", "report", "show", id, "--offline", bucket).finally(() => written.mockRestore());
+  expect(JSON.parse(lines.join(""))).toEqual(JSON.parse(JSON.stringify(report)));
+  const none = farshore("report", "show", "01k3s1te0000000000000000yy", "--offline", bucket);
+  await expect(none).rejects.toMatchObject({ name: "NotFound" });
 });
 
 it.each([

@@ -1,9 +1,12 @@
 import { writeFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { InvalidInput } from "#core/errors.ts";
-import { type Report, reportSchema } from "#core/recovery/report.ts";
-import { formatDuration } from "#core/units.ts";
+import { idSchema } from "#core/ids.ts";
+import { parseInput } from "#core/json.ts";
+import { type Report, readReport, readReportHtml, reportSchema, vpgOfReport } from "#core/recovery/report.ts";
+import { formatBytes, formatDuration } from "#core/units.ts";
 import { type Context, contextOf } from "../context.ts";
+import { openBucket } from "../offline.ts";
 import { columns, fields, type Output, result, timeText } from "../output.ts";
 
 function print(output: Output, report: Report): void {
@@ -15,14 +18,18 @@ function print(output: Output, report: Report): void {
     ["Outcome", report.phase],
     ["By", report.initiatedBy],
     ["Because", report.incident === null ? "-" : report.incident.reason],
+    ["Approved", approvalText(report)],
     ["From / to", `${timeText(report.startedAt)} / ${timeText(report.endedAt)}`],
     ["Checkpoint", report.checkpointId === null ? "-" : `${report.checkpointId} ${timeText(report.checkpointTime)}`],
+    ["Tags", report.checkpointTags === null ? "-" : report.checkpointTags.join(", ") || "-"],
     ["RTO", report.rtoMs === null ? "-" : formatDuration(report.rtoMs)],
     ["Lost tail", report.lostTailText === "" ? "-" : report.lostTailText],
+    ["Sync", syncText(report)],
     ["Decision", report.decision === null ? "-" : `${report.decision.decision} by ${report.decision.by}`],
     ["Notes", report.decision?.notes === undefined || report.decision.notes === "" ? "-" : report.decision.notes],
     ["Error", report.error === null ? "-" : `${report.error.name}: ${report.error.message}`],
   ]);
+  for (const { name, ok, text } of report.verdicts) output.line(`${ok ? "Proved" : "Not proved"}: ${name}: ${text}`);
   for (const line of report.incident?.evidence ?? []) output.line(`Evidence: ${line}`);
   output.line("");
   columns(
@@ -38,19 +45,52 @@ function print(output: Output, report: Report): void {
   );
 }
 
+function approvalText({ incident }: Report): string {
+  const approval = incident?.approval ?? null;
+  return approval === null ? "-" : `by ${approval.by} at ${timeText(approval.at)}`;
+}
+
+function syncText({ syncFigures }: Report): string {
+  if (syncFigures === null) return "-";
+  const { hashedBytes, differingBytes, shippedBytes } = syncFigures;
+  return `${formatBytes(hashedBytes)} hashed, ${formatBytes(differingBytes)} differing, ${formatBytes(shippedBytes)} shipped`;
+}
+
 interface ShowFlags {
   readonly html?: true;
   readonly output?: string;
+  readonly offline?: string;
+}
+
+/** Where a report is read from: a site, or a bucket without one. */
+interface ReportSource {
+  readonly report: () => Promise<Report>;
+  readonly page: () => Promise<Uint8Array>;
+}
+
+function atSite({ client }: Context, id: string): ReportSource {
+  const path = `/v1/reports/${encodeURIComponent(id)}`;
+  return { report: () => client().get(path, reportSchema), page: () => client().octets(`${path}/html`) };
+}
+
+async function inBucket(directory: string, id: string): Promise<ReportSource> {
+  const operationId = parseInput(idSchema, id);
+  const bucket = { objects: await openBucket(directory) };
+  const vpgId = await vpgOfReport(bucket, operationId);
+  return {
+    report: () => readReport(bucket, vpgId, operationId),
+    page: async () => new TextEncoder().encode(await readReportHtml(bucket, vpgId, operationId)),
+  };
 }
 
 /** The report as a page: on standard output, or into a new file. */
-async function showPage({ client, output }: Context, path: string, file: string | undefined): Promise<void> {
+async function showPage({ output }: Context, source: ReportSource, file: string | undefined): Promise<void> {
   if (file === undefined) {
     if (output.json) throw new InvalidInput("a page is no JSON: leave --json or --html out, or give --output");
-    output.line(new TextDecoder().decode(await client().octets(path)).trimEnd());
+    output.line(new TextDecoder().decode(await source.page()).trimEnd());
     return;
   }
-  const page = await client().octets(path);
+  const page = await source.page();
   await writeFile(file, page, { flag: "wx" }).catch((cause: Error) => {
     throw new InvalidInput(`the page can't be written: ${cause.message}`, { field: "output" }, { cause });
   });
@@ -68,13 +108,17 @@ export function registerReport(program: Command): void {
     )
     .option("--html", "as a page to read in a browser or to print; it needs nothing else")
     .option("--output <file>", "where to write the page; must not exist (default: standard output)")
-    .addHelpText("after", "\nExample:\n  farshore report show ID --html --output report.html\n")
-    .action(async (id: string, { html, output: file }: ShowFlags, command: Command) => {
+    .option("--offline <dir>", "read a site's data directory instead of asking the site: needs nothing but its bucket")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  farshore report show ID --html --output report.html\n  farshore report show ID --offline /srv/farshore/berlin\n",
+    )
+    .action(async (id: string, { html, output: file, offline }: ShowFlags, command: Command) => {
       const context = contextOf(command);
-      const path = `/v1/reports/${encodeURIComponent(id)}`;
-      if (html === true) return showPage(context, `${path}/html`, file);
+      const source = offline === undefined ? atSite(context, id) : await inBucket(offline, id);
+      if (html === true) return showPage(context, source, file);
       if (file !== undefined) throw new InvalidInput("--output is for a page: add --html", { field: "output" });
-      const report = await context.client().get(path, reportSchema);
+      const report = await source.report();
       result(context.output, report, () => print(context.output, report));
     });
 }

@@ -28,6 +28,15 @@ describe("keys", () => {
     );
   });
 
+  it("of reports are read as they are written", () => {
+    const place = { vpgId, operationId, attempt: 12, form: "html" } as const;
+    const key = keys.reportKey(vpgId, operationId, 12, "html");
+    expect(keys.parseReportKey(key)).toEqual(place);
+    expect(key.startsWith(keys.reportPrefix(vpgId, operationId))).toBe(true);
+    for (const other of [`${key}x`, key.replace("0012", "12"), key.replace(vpgId, "shop")])
+      expect(keys.parseReportKey(other), other).toBeUndefined();
+  });
+
   it("sort as their numbers do, and are allowed by the Objects port", () => {
     fc.assert(
       fc.property(u32, u32, (a, b) => {
@@ -40,7 +49,7 @@ describe("keys", () => {
       keys.batchKey({ vpgId, term: 1, session: 2, batch: 3 }),
       keys.termKey(vpgId, 1, siteId),
       keys.decisionKey(vpgId, operationId),
-      keys.reportKey(vpgId, operationId),
+      keys.reportKey(vpgId, operationId, 1, "json"),
       keys.annotationKey(vpgId, { session: 1, sequence: 2 }, operationId),
     ];
     for (const key of all) expect(key).toMatch(/^[a-z0-9._/-]{1,512}$/);

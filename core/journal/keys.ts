@@ -142,12 +142,26 @@ export function decisionKey(vpgId: string, operationId: string): string {
   return `decisions/${id(vpgId)}/${id(operationId)}.json`;
 }
 
-export function reportPrefix(vpgId: string): string {
-  return `reports/${id(vpgId)}/`;
+/** Every report of every VPG. */
+export const allReportsPrefix = "reports/";
+
+/** Of every attempt of an operation. */
+export function reportPrefix(vpgId: string, operationId: string): string {
+  return `${allReportsPrefix}${id(vpgId)}/${id(operationId)}.`;
 }
 
-export function reportKey(vpgId: string, operationId: string): string {
-  return `${reportPrefix(vpgId)}${id(operationId)}.json`;
+/** The report of one attempt, so that what was reported is never written over; and the same as a page beside it. */
+export function reportKey(vpgId: string, operationId: string, attempt: number, form: "json" | "html"): string {
+  return `${reportPrefix(vpgId, operationId)}${padded(attempt, 4, 1, 9999)}.${form}`;
+}
+
+export function parseReportKey(
+  key: string,
+): { vpgId: string; operationId: string; attempt: number; form: "json" | "html" } | undefined {
+  const [, vpgId = "", operationId = "", attempt, form] =
+    /^reports\/([^/]+)\/([^/.]+)\.(\d{4})\.(json|html)$/.exec(key) ?? [];
+  if (!isUlid(vpgId) || !isUlid(operationId)) return undefined;
+  return { vpgId, operationId, attempt: Number(attempt), form: form === "html" ? "html" : "json" };
 }
 
 function parseNumbered(

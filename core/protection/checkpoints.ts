@@ -6,7 +6,7 @@ import { jsonBytes, tableFields } from "#core/json.ts";
 import type { Site } from "#core/site.ts";
 import type { Annotation } from "./annotation.ts";
 import type { CheckpointState } from "./batch-row.ts";
-import { type ListedCheckpoint, rowOfItem } from "./checkpoint-row.ts";
+import { type ListedCheckpoint, rowOfItem, tagsOf } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
 import { sourceGatewaysOf, volumesOf } from "./definition.ts";
 import { definitionOfCheckpoint } from "./definition-at.ts";
@@ -180,6 +180,14 @@ export async function annotate(site: Site, vpgId: Id, id: string, operationId: I
       ? undefined
       : { ...row, notes: [...row.notes, { operationId, tag }] },
   );
+}
+
+/** The checkpoint's tags, or undefined when the table has no such checkpoint (any more). */
+export async function findTags(site: Site, vpgId: Id, id: string): Promise<readonly string[] | undefined> {
+  const { session, sequence } = parsePosition(id);
+  const item = await site.table.get(items.batch(vpgId, session, sequence));
+  const row = item && rowOfItem(item);
+  return row && tagsOf(row);
 }
 
 /** Known to equal the source until then; never moves back. */

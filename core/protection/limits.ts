@@ -27,6 +27,10 @@ export const protectionLimits = {
   commitWaitMsMax: 30 * 86_400_000,
   /** How long a detached scratch is kept after a rollback. */
   scratchKeptMs: 86_400_000,
+  /** After a commit, how long what the source had acknowledged beyond the recovered checkpoint stays readable at least. */
+  lostTailKeptMs: 86_400_000,
+  /** Things that one operation proves: one a volume and some more. */
+  verdictsMax: 500,
   tagBytesMax: 128,
   notesCharactersMax: 4000,
   /** A gateway that was silent this long counts as disconnected: three heartbeats of 5 s. */

@@ -107,7 +107,7 @@ export const lostTailSchema = z.strictObject({
 });
 export type LostTail = z.infer<typeof lostTailSchema>;
 
-/** What a delta-sync did, over all its source gateways. */
+/** What an operation's sync did, over all gateways that took part. */
 export const syncFiguresSchema = z.strictObject({
   /** Read from the source's disks and hashed for the comparison of pages. */
   hashedBytes: z.int().min(0),
@@ -141,7 +141,13 @@ export const operationIncidentSchema = z.strictObject({
   incidentId: idSchema,
   reason: z.string(),
   evidence: z.array(z.string()),
+  /** Who approved it; null when nobody had to, absent in records that are older than the field. */
+  approval: z.strictObject({ by: z.string(), at: z.int(), notes: z.string() }).nullable().default(null),
 });
+
+/** Something that an operation had to prove, and whether it did: `text` is the sentence that an auditor reads. */
+export const verdictSchema = z.strictObject({ name: z.string(), ok: z.boolean(), text: z.string() });
+export type Verdict = z.infer<typeof verdictSchema>;
 
 /** One run of a workflow: the table item `operation#<id>`. Steps are the workflow's idempotency record and the report's body. */
 export const operationSchema = z.strictObject({
@@ -172,9 +178,11 @@ export const operationSchema = z.strictObject({
   exports: z.record(z.string(), z.string()),
   bootGroupsDone: z.int().min(0),
   lostTail: lostTailSchema.nullable(),
-  /** Of a delta-sync, once the source gateways have told. */
+  /** Of an operation that syncs; null before it has, and of any other. */
   syncFigures: syncFiguresSchema.nullable().default(null),
   reverseFigures: reverseFiguresSchema.nullable().default(null),
+  /** In the order they were proved. */
+  verdicts: z.array(verdictSchema).max(limits.verdictsMax).default([]),
   error: z.strictObject({ name: z.string(), message: z.string() }).nullable(),
   /** Milliseconds from the start to all volumes readable and all groups booted. */
   rtoMs: z.int().nullable(),

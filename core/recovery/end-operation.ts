@@ -1,6 +1,6 @@
 import { ConditionFailed, FarshoreError, isRetryable, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import { annotate } from "#core/protection/checkpoints.ts";
+import { annotate, findTags } from "#core/protection/checkpoints.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Decision, Operation, Phase } from "#core/protection/operation.ts";
@@ -45,8 +45,13 @@ export async function endOperation(site: Site, operationId: Id): Promise<{ reado
     if (nothingAttached(operation)) await letGo(site, operation.vpgId, operation.checkpointId, operationId);
   }
   const vpg = await vpgOf(site, operation);
-  const recovered = await recoveredOf(site, operation, vpg);
-  const report = await storeReport(site, reportOf(site, vpg, recovered, operation, decision, outcome));
+  const { vpgId, checkpointId } = operation;
+  const facts = {
+    decision,
+    recovered: await recoveredOf(site, operation, vpg),
+    checkpointTags: checkpointId === null ? undefined : await findTags(site, vpgId, checkpointId),
+  };
+  const report = await storeReport(site, reportOf(site, vpg, operation, outcome, facts));
   return release(site, operation, report);
 }
 

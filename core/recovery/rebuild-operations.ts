@@ -1,5 +1,6 @@
 import { Corrupt, NoCheckpoint } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import { allReportsPrefix, parseReportKey } from "#core/journal/keys.ts";
 import { parseStored, tableFields } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { TableAction } from "#core/ports.ts";
@@ -11,8 +12,6 @@ import { nothingAttached } from "./end-operation.ts";
 import { type Report, reportSchema } from "./report.ts";
 import { stepNames } from "./steps.ts";
 
-const allReports = "reports/";
-
 /**
  * Operations that have ended, from their reports, so that they are still listed after a rebuild, with the pins of those that
  * left something attached. One that was under way is not there, nor is its pin: it stood in the table alone, and its term in
@@ -20,10 +19,11 @@ const allReports = "reports/";
  */
 export async function rebuildOperations(site: BareSite): Promise<number> {
   const last = new Map<Id, Report>();
-  for await (const { key } of listAll(site.objects, allReports)) {
+  for await (const { key } of listAll(site.objects, allReportsPrefix)) {
+    const place = parseReportKey(key);
     // The page beside a report is made of it.
-    if (key.endsWith(".html")) continue;
-    if (!key.endsWith(".json")) throw new Corrupt(`${key} is not the name of a report`, { key });
+    if (place?.form === "html") continue;
+    if (place === undefined) throw new Corrupt(`${key} is not the name of a report`, { key });
     const report = parseStored(reportSchema, await site.objects.get(key), key);
     if (report.attempt >= (last.get(report.operationId)?.attempt ?? 0)) last.set(report.operationId, report);
   }
@@ -60,12 +60,12 @@ function actionsOf(report: Report, operation: Operation): readonly TableAction[]
 function operationOf(report: Report): Operation {
   const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt } = report;
   const { live, test, sync, reverse, syncFigures, reverseFigures } = report;
-  const { checkpointId, checkpointTime, term, lostTail, error, rtoMs } = report;
+  const { checkpointId, checkpointTime, term, lostTail, verdicts, error, rtoMs } = report;
   const steps = Object.fromEntries(report.steps.map(({ step, durationMs: _, ...record }) => [step, record]));
   return {
     ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt },
     ...{ live, test, sync, reverse, syncFigures, reverseFigures },
-    ...{ checkpointId, checkpointTime, term, lostTail, error, rtoMs },
+    ...{ checkpointId, checkpointTime, term, lostTail, verdicts, error, rtoMs },
     createdAt: report.startedAt,
     steps,
     tokens: {},

@@ -70,7 +70,10 @@ function reportOf(shape: Shape, next: () => string): Report {
     ...{ ...liveReport, kind, phase, attempt: number(1), vpgName: next(), protectedSite: next(), recoverySite: next() },
     initiatedBy: next(),
     incident: shape.incident
-      ? { incidentId: liveReport.vpgId, reason: next(), evidence: list(shape.evidence, next) }
+      ? {
+          ...{ incidentId: liveReport.vpgId, reason: next(), evidence: list(shape.evidence, next) },
+          approval: nulls ? null : { by: next(), at: number(0), notes: next() },
+        }
       : null,
     live:
       shape.options === "live"
@@ -91,6 +94,11 @@ function reportOf(shape: Shape, next: () => string): Report {
     lostTail: shape.lost ? { certainty: shape.certainty, ms: number(2), writes: number(1), bytes: number(0) } : null,
     lostTailText: next(),
     error: shape.error ? error() : null,
+    checkpointTags: nulls ? null : list(shape.steps, next),
+    syncFigures: nulls
+      ? null
+      : { hashedBytes: number(0), differingBytes: number(1), shippedBytes: number(2), pages: 1, pagesAlone: 0 },
+    verdicts: list(shape.evidence, (index) => ({ name: next(), ok: index % 2 === 0, text: next() })),
     steps: list(shape.steps, () => ({
       ...{ step: next(), state: shape.state, startedAt: number(3), endedAt: number(4), durationMs: number(4) },
       ...{ result: next(), error: shape.state === "failed" ? error() : null },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { liveReport, testReport } from "../../test/kit/reports.ts";
+import { liveReport, provedReport, testReport } from "../../test/kit/reports.ts";
 import { elementsOf, parseStrict, textsOf } from "../../test/kit/strict-markup.ts";
 import { recoveryLimits as limits } from "./limits.ts";
 import type { Report } from "./report.ts";
@@ -24,6 +24,7 @@ function row(report: Report, heading: string): string | undefined {
 describe.each([
   ["live", liveReport],
   ["test", testReport],
+  ["proved", provedReport],
 ])("the page of a %s report", (name, report) => {
   // Written anew by `vitest run --project unit --update core/recovery/report-html.test.ts`; look at it in a browser then.
   it("is what was looked at", async () => {
@@ -77,6 +78,24 @@ describe("what the page says", () => {
     expect(words({ ...liveReport, decision: null })).toContain("None was recorded.");
   });
 
+  it("is who approved it, and when", () => {
+    expect(row(liveReport, "Approved by")).toBe("approver:ada");
+    expect(row(liveReport, "Notes of the approval")).toBe('the "west" power is out');
+    expect(row(provedReport, "Approved by")).toBeUndefined();
+  });
+
+  it("is the checkpoint's tags", () => {
+    expect(row(testReport, "Tags")).toBe("before-upgrade, Tested at 2030-01-01T12:00:00.000Z");
+    expect(row(liveReport, "Tags")).toBe("none");
+    expect(row({ ...liveReport, checkpointTags: null }, "Tags")).toBe("not recorded");
+  });
+
+  it("is what was hashed, differed and was shipped, and each verdict", () => {
+    expect(row(provedReport, "Differing")).toBe("1572864 bytes (1.50 MiB)");
+    expect(row(provedReport, "web/root")).toBe("not provedChunk 12 differs.");
+    expect(words(liveReport)).not.toMatch(/Verdicts|Hashed/);
+  });
+
   it("is unknown where the source didn't say its last write", () => {
     const lostTail = { certainty: "exact", ms: 3100, writes: 472, bytes: 1_572_864 } as const;
     expect(row(liveReport, "RPO")).toBe("unknown, at least 3.1 s");
@@ -124,10 +143,12 @@ it("is bounded, and says what stands in the JSON alone", () => {
     ...{ vpgName: long, protectedSite: long, recoverySite: long, initiatedBy: long, checkpointId: long, version: long },
     ...{ lostTailText: long, error: { name: long, message: `${long} → ${long}` }, steps },
     incident: {
-      ...(liveReport.incident ?? { incidentId: liveReport.vpgId }),
-      reason: long,
+      ...{ incidentId: liveReport.vpgId, reason: long },
+      approval: { by: long, at: 0, notes: long },
       evidence: steps.map(() => long),
     },
+    checkpointTags: steps.map(() => long),
+    verdicts: steps.map(() => ({ name: long, ok: false, text: long })),
     decision: { decision: "commit", by: long, at: 0, success: null, notes: long },
     vms: [{ name: long, bootGroup: 1, volumes }],
     exports: volumes.map(({ number }) => ({ vm: long, volume: long, number, uri: long })),

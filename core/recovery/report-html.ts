@@ -1,3 +1,4 @@
+import type { SyncFigures } from "#core/protection/operation.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
 import { deciders } from "./decide.ts";
 import { recoveryLimits as limits } from "./limits.ts";
@@ -67,6 +68,8 @@ function sectionsOf(report: Report, cut: Cut): readonly Markup[] {
     section("What was asked", factTable(askedRows(report, cut))),
     section("Checkpoint", factTable(checkpointRows(report, cut))),
     section("What was reached", factTable(reachedRows(report, cut))),
+    ...(report.syncFigures === null ? [] : [section("Sync", factTable(syncRows(report.syncFigures)))]),
+    ...(report.verdicts.length === 0 ? [] : [section("Verdicts", verdictTable(report, cut))]),
     ...(error === null ? [] : [section("Error", factTable(errorRows(error, cut)))]),
     section("Decision", decision === null ? markup`<p>None was recorded.</p>` : factTable(decisionRows(decision, cut))),
     section("Steps", stepTable(report, cut)),
@@ -121,12 +124,22 @@ const operationRows = (report: Report, cut: Cut): readonly Row[] => [
 function whoRows({ initiatedBy, incident }: Report, cut: Cut): readonly Row[] {
   const who: Row = ["Initiated by", cut(initiatedBy)];
   if (incident === null) return [who];
-  return [who, ["Incident", incident.incidentId], ["Because", cut(incident.reason)]];
+  return [who, ["Incident", incident.incidentId], ["Because", cut(incident.reason)], ...approvalRows(incident, cut)];
 }
 
-const checkpointRows = ({ checkpointId, checkpointTime }: Report, cut: Cut): readonly Row[] => [
+function approvalRows({ approval }: NonNullable<Report["incident"]>, cut: Cut): readonly Row[] {
+  if (approval === null) return [];
+  const notes: Row = ["Notes of the approval", approval.notes === "" ? "none" : cut(approval.notes)];
+  return [["Approved by", cut(approval.by)], ["Approved at", clock(approval.at)], notes];
+}
+
+const checkpointRows = ({ checkpointId, checkpointTime, checkpointTags }: Report, cut: Cut): readonly Row[] => [
   ["Checkpoint", checkpointId === null ? "none was chosen" : cut(checkpointId)],
   ["Time at the source", checkpointTime === null ? "not recorded" : clock(checkpointTime)],
+  [
+    "Tags",
+    checkpointTags === null ? "not recorded" : checkpointTags.length === 0 ? "none" : cut(checkpointTags.join(", ")),
+  ],
 ];
 
 function reachedRows({ rtoMs, kind, lostTail, lostTailText }: Report, cut: Cut): readonly Row[] {
@@ -144,6 +157,26 @@ function reachedRows({ rtoMs, kind, lostTail, lostTailText }: Report, cut: Cut):
     ["In words", cut(lostTailText)],
   ];
 }
+
+function syncRows({ hashedBytes, differingBytes, shippedBytes, pages, pagesAlone }: SyncFigures): readonly Row[] {
+  const bytes = (count: number): string => `${count} bytes (${formatBytes(count)})`;
+  return [
+    ["Hashed", bytes(hashedBytes)],
+    ["Differing", bytes(differingBytes)],
+    ["Shipped", bytes(shippedBytes)],
+    ["Pages compared", `${pages} by the site, ${pagesAlone} by gateways alone`],
+  ];
+}
+
+const verdictTable = ({ verdicts }: Report, cut: Cut): Markup =>
+  table(
+    ["What", "Verdict", "In words"],
+    rowsOf(verdicts, ({ name, ok, text }) => [
+      cut(name),
+      ok ? markup`<span class="good">proved</span>` : markup`<span class="bad">not proved</span>`,
+      cut(text),
+    ]),
+  );
 
 function errorRows(error: NonNullable<Report["error"]>, cut: Cut): readonly Row[] {
   const { message, next } = messageAndNext(error.message);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { Transient } from "#core/errors.ts";
-import { reportPrefix } from "#core/journal/keys.ts";
+import { reportKey, reportPrefix } from "#core/journal/keys.ts";
 import { jsonBytes } from "#core/json.ts";
 import type { Objects } from "#core/ports.ts";
 import { protectShop } from "../../test/kit/failover-site.ts";
@@ -15,7 +15,7 @@ import { readReport, readReportHtml, storeReport } from "./report.ts";
 import { reportHtml } from "./report-html.ts";
 
 const { vpgId } = liveReport;
-const prefix = `${reportPrefix(vpgId)}${liveReport.operationId}`;
+const keyOf = (attempt: number, form: "json" | "html") => reportKey(vpgId, liveReport.operationId, attempt, form);
 const textOf = async (objects: Objects, key: string) => new TextDecoder().decode(await objects.get(key));
 
 describe("storeReport", () => {
@@ -23,17 +23,17 @@ describe("storeReport", () => {
     const site = makeSite();
     await storeReport(site, liveReport);
     expect(await storeReport(site, { ...liveReport, endedAt: 1 })).toEqual(liveReport);
-    const keys = (await site.objects.list(prefix)).map(({ key }) => key);
-    expect(keys).toEqual([`${prefix}.0001.html`, `${prefix}.0001.json`]);
-    expect(await textOf(site.objects, `${prefix}.0001.html`)).toBe(reportHtml(liveReport));
+    const keys = (await site.objects.list(reportPrefix(vpgId, liveReport.operationId))).map(({ key }) => key);
+    expect(keys).toEqual([keyOf(1, "html"), keyOf(1, "json")]);
+    expect(await textOf(site.objects, keyOf(1, "html"))).toBe(reportHtml(liveReport));
     expect(await readReport(site, vpgId, liveReport.operationId)).toEqual(liveReport);
   });
 
   it("makes the page of the report that stands, when its first maker was killed in between", async () => {
     const site = makeSite();
-    await site.objects.put(`${prefix}.0001.json`, jsonBytes(liveReport), { ifAbsent: true });
+    await site.objects.put(keyOf(1, "json"), jsonBytes(liveReport), { ifAbsent: true });
     await storeReport(site, { ...liveReport, endedAt: 1 });
-    expect(await textOf(site.objects, `${prefix}.0001.html`)).toBe(reportHtml(liveReport));
+    expect(await textOf(site.objects, keyOf(1, "html"))).toBe(reportHtml(liveReport));
   });
 });
 
@@ -48,7 +48,7 @@ describe("readReportHtml", () => {
   it("is made of a report that has no page of its own, not taken from another attempt's", async () => {
     const site = makeSite();
     await storeReport(site, liveReport);
-    await site.objects.put(`${prefix}.0002.json`, jsonBytes(testReport), { ifAbsent: true });
+    await site.objects.put(keyOf(2, "json"), jsonBytes(testReport), { ifAbsent: true });
     expect(await readReportHtml(site, vpgId, liveReport.operationId)).toBe(reportHtml(testReport));
   });
 
@@ -90,8 +90,9 @@ it("is whole before the operation ends: who ends it again makes the page of the 
   objects.broken = false;
   await world.shop.clock.advance(60_000);
   await endOperation(half, operationId);
-  const page = await textOf(objects, `${reportPrefix(vpg.vpgId)}${operationId}.0001.html`);
+  const page = await textOf(objects, reportKey(vpg.vpgId, operationId, 1, "html"));
   expect(page).toBe(reportHtml(first));
   expect(page).toContain("by its tag, before");
+  expect(first.checkpointTags).toEqual(["before"]);
   expect(first.vms?.map(({ name }) => name)).toEqual(["db", "web"]);
 });

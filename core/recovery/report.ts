@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { NotFound } from "#core/errors.ts";
 import { type Id, idSchema } from "#core/ids.ts";
-import { reportPrefix } from "#core/journal/keys.ts";
+import { allReportsPrefix, parseReportKey, reportKey, reportPrefix } from "#core/journal/keys.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
+import { listAll } from "#core/list-all.ts";
 import type { ObjectInfo } from "#core/ports.ts";
 import { type VpgDefinition, volumesOf } from "#core/protection/definition.ts";
 import {
@@ -20,6 +21,7 @@ import {
   syncFiguresSchema,
   syncOptionsSchema,
   testOptionsSchema,
+  verdictSchema,
 } from "#core/protection/operation.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
@@ -50,15 +52,17 @@ export const reportSchema = z.strictObject({
   checkpointId: z.string().nullable(),
   /** Source time of the recovered instant. */
   checkpointTime: z.int().nullable(),
+  /** The tags it had at the end, those of tests included; null when it is unknown or was no longer listed. */
+  checkpointTags: z.array(z.string()).nullable().default(null),
   rtoMs: z.int().nullable(),
   term: z.int(),
   decision: decisionSchema.nullable(),
   lostTail: lostTailSchema.nullable(),
   /** The same as one sentence; empty when there was nothing to lose. */
   lostTailText: z.string(),
-  /** Of a delta-sync. */
   syncFigures: syncFiguresSchema.nullable().default(null),
   reverseFigures: reverseFiguresSchema.nullable().default(null),
+  verdicts: z.array(verdictSchema).default([]),
   error: z.strictObject({ name: z.string(), message: z.string() }).nullable(),
   /** In the order they began. */
   steps: z.array(stepSchema.extend({ step: z.string(), durationMs: z.int().nullable() })),
@@ -85,13 +89,20 @@ export interface Outcome {
   readonly error: Operation["error"];
 }
 
+/** What a report says beside the records of the operation and its VPG. */
+export interface ReportFacts {
+  readonly decision: Decision | undefined;
+  /** The VPG as the checkpoint has it. */
+  readonly recovered: VpgDefinition;
+  readonly checkpointTags: readonly string[] | undefined;
+}
+
 export function reportOf(
   site: Site,
   vpg: VpgRecord,
-  recovered: VpgDefinition,
   operation: Operation,
-  decision: Decision | undefined,
   outcome: Outcome,
+  { decision, recovered, checkpointTags }: ReportFacts,
 ): Report {
   const steps = Object.entries(operation.steps)
     .map(([step, record]) => ({
@@ -124,6 +135,7 @@ export function reportOf(
     endedAt: site.clock.now(),
     checkpointId: operation.checkpointId,
     checkpointTime: operation.checkpointTime,
+    checkpointTags: checkpointTags === undefined ? null : [...checkpointTags],
     rtoMs: operation.rtoMs,
     term: vpg.term,
     decision: decision ?? null,
@@ -131,6 +143,7 @@ export function reportOf(
     lostTailText: operation.lostTail === null ? "" : lostTailText(operation.lostTail),
     syncFigures: operation.syncFigures,
     reverseFigures: operation.reverseFigures,
+    verdicts: operation.verdicts,
     error: outcome.error,
     steps,
     exports,
@@ -143,10 +156,6 @@ export function reportOf(
   };
 }
 
-/** One report per attempt, so that what was reported is never written over: `reports/<vpg>/<operation>.<attempt>.json`, and the same as a page beside it. */
-const attemptKey = (vpgId: Id, operationId: Id, attempt: number, form: "json" | "html"): string =>
-  `${reportPrefix(vpgId)}${operationId}.${String(attempt).padStart(4, "0")}.${form}`;
-
 /**
  * Stores the attempt's report, or answers with the one that stands: whoever ends an attempt again ends it the same way. The
  * page is made of the report that stands, after it, so who was killed in between makes the same page again.
@@ -155,34 +164,46 @@ export async function storeReport(site: Site, report: Report): Promise<Report> {
   const standing = await storeJson(site, report);
   const { vpgId, operationId, attempt } = standing;
   const page = new TextEncoder().encode(reportHtml(standing));
-  await site.objects.put(attemptKey(vpgId, operationId, attempt, "html"), page, { ifAbsent: true });
+  await site.objects.put(reportKey(vpgId, operationId, attempt, "html"), page, { ifAbsent: true });
   return standing;
 }
 
 async function storeJson(site: Site, report: Report): Promise<Report> {
-  const key = attemptKey(report.vpgId, report.operationId, report.attempt, "json");
+  const key = reportKey(report.vpgId, report.operationId, report.attempt, "json");
   if ((await site.objects.put(key, jsonBytes(report), { ifAbsent: true })) === "created") return report;
   return parseStored(reportSchema, await site.objects.get(key), key);
 }
 
+/** What reading a report needs of a site: also its bucket alone. */
+type Bucket = Pick<Site, "objects">;
+
 /** The report of the operation's last attempt that ended. Throws `NotFound` while there is none. */
-export async function readReport(site: Site, vpgId: Id, operationId: Id): Promise<Report> {
+export async function readReport(site: Bucket, vpgId: Id, operationId: Id): Promise<Report> {
   return reportIn(site, operationId, await storedOf(site, vpgId, operationId));
 }
 
 /** The same as a page (core/recovery/report-html.ts): the stored one, or one made now of a report that has none beside it. */
-export async function readReportHtml(site: Site, vpgId: Id, operationId: Id): Promise<string> {
+export async function readReportHtml(site: Bucket, vpgId: Id, operationId: Id): Promise<string> {
   const stored = await storedOf(site, vpgId, operationId);
   const report = await reportIn(site, operationId, stored);
-  const key = attemptKey(vpgId, operationId, report.attempt, "html");
+  const key = reportKey(vpgId, operationId, report.attempt, "html");
   if (!stored.some((object) => object.key === key)) return reportHtml(report);
   return new TextDecoder().decode(await site.objects.get(key));
 }
 
-const storedOf = (site: Site, vpgId: Id, operationId: Id): Promise<readonly ObjectInfo[]> =>
-  site.objects.list(`${reportPrefix(vpgId)}${operationId}.`);
+/** Whose report it is, found by the operation's id in a bucket alone. Throws `NotFound`. */
+export async function vpgOfReport(bucket: Bucket, operationId: Id): Promise<Id> {
+  for await (const { key } of listAll(bucket.objects, allReportsPrefix)) {
+    const place = parseReportKey(key);
+    if (place?.operationId === operationId) return idSchema.parse(place.vpgId);
+  }
+  throw new NotFound(`this bucket holds no report of operation ${operationId}`, { operationId });
+}
 
-async function reportIn(site: Site, operationId: Id, stored: readonly ObjectInfo[]): Promise<Report> {
+const storedOf = (site: Bucket, vpgId: Id, operationId: Id): Promise<readonly ObjectInfo[]> =>
+  site.objects.list(reportPrefix(vpgId, operationId));
+
+async function reportIn(site: Bucket, operationId: Id, stored: readonly ObjectInfo[]): Promise<Report> {
   const last = stored.findLast(({ key }) => key.endsWith(".json"));
   if (last !== undefined) return parseStored(reportSchema, await site.objects.get(last.key), last.key);
   throw new NotFound(

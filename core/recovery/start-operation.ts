@@ -170,6 +170,7 @@ function newOperation(
     lostTail: null,
     syncFigures: null,
     reverseFigures: null,
+    verdicts: [],
     error: null,
     rtoMs: null,
     sourceWasShutDown: false,

@@ -241,6 +241,7 @@ describe("approve", () => {
     expect(await world.operations()).toEqual([incidentId]);
     const { incident } = await getOperation(world.site, incidentId);
     expect(incident?.evidence.at(-1)).toBe("approved by approver:ada: the rack burns");
+    expect(incident?.approval).toMatchObject({ by: "approver:ada", notes: "the rack burns" });
     await expect(answer("rejected")).rejects.toMatchObject({ name: "AlreadyDecided" });
   });
 

@@ -1,4 +1,5 @@
 import { ConditionFailed, FarshoreError, isRetryable, OperationInProgress } from "#core/errors.ts";
+import type { Operation } from "#core/protection/operation.ts";
 import { tryAgain } from "#core/protection/try-again.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
@@ -27,6 +28,7 @@ export async function startIncident(site: Site, supervised: Supervised): Promise
       incidentId,
       reason,
       evidence: [...evidence, ...sight.seen.map((line) => `at the start: ${line}`), ...approved],
+      approval: approvalOf(incident),
     },
     actions: [...putIncident(started(found.value), found), ...sight.stillSilent],
   };
@@ -40,6 +42,11 @@ export async function startIncident(site: Site, supervised: Supervised): Promise
     if (!(error instanceof FarshoreError) || isRetryable(error)) throw error;
     await refuse(site, incident, supervised.vpg.definition.trigger.coolDownMs, error);
   }
+}
+
+function approvalOf({ approval }: Incident): NonNullable<Operation["incident"]>["approval"] {
+  if (approval === null || approval.by === null || approval.at === null) return null;
+  return { by: approval.by, at: approval.at, notes: approval.notes };
 }
 
 function started(incident: Incident): Incident {

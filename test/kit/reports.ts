@@ -35,6 +35,7 @@ export const liveReport: Report = {
     incidentId: idSchema.parse("01k3s1te000000000000000002"),
     reason: "the source gateway paris-gw was silent for 45 s",
     evidence: ["3 looks in a row found no heartbeat of paris-gw", 'approved by approver:ada: the "west" power is out'],
+    approval: { by: "approver:ada", at: noon - 20_000, notes: 'the "west" power is out' },
   },
   live: {
     checkpoint: { kind: "latest" },
@@ -43,10 +44,12 @@ export const liveReport: Report = {
   },
   test: null,
   ...{ startedAt: noon, endedAt: noon + 700_000, checkpointId: "7-4021", checkpointTime: noon - 4200, rtoMs: 3900 },
+  checkpointTags: [],
   decision: { decision: "commit", by: "system:policy", at: noon + 603_900, success: null, notes: "" },
   lostTail: { certainty: "at-least", ms: 3100, writes: 472, bytes: 1_572_864 },
+  ...{ syncFigures: null, verdicts: [] },
   lostTailText: "How much acknowledged work was not recovered is unknown, at least 3.1 s.",
-  ...{ sync: null, syncFigures: null, reverse: null, reverseFigures: null },
+  ...{ sync: null, reverse: null, reverseFigures: null },
   error: {
     name: "DiskFull",
     message: "no room for db/data → shop runs here but is not complete: farshore operation retry ID goes on",
@@ -72,22 +75,35 @@ export const testReport: Report = {
   ...{ attempt: 2, kind: "failover-test", phase: "Completed", initiatedBy: "operator:ann", incident: null },
   ...{ live: null, test: { checkpoint: { kind: "tag", tag: "before-upgrade" } } },
   ...{ startedAt: noon, endedAt: noon + 3_600_000, checkpointId: "7-12", checkpointTime: noon - 60_000, rtoMs: 5300 },
+  checkpointTags: ["before-upgrade", "Tested at 2030-01-01T12:00:00.000Z"],
   decision: {
     ...{ decision: "stop", by: "operator:ann", at: noon + 3_599_000, success: true },
     notes: "logins work\n4957 rows, as many as < 5 minutes before",
   },
-  ...{
-    lostTail: null,
-    lostTailText: "",
-    sync: null,
-    syncFigures: null,
-    reverse: null,
-    reverseFigures: null,
-    error: null,
-  },
+  ...{ lostTail: null, lostTailText: "", sync: null, syncFigures: null, reverse: null, reverseFigures: null },
+  ...{ verdicts: [], error: null },
   steps: [
     step("resolve-checkpoint", 0, 12, "Checkpoint 7-12."),
     step("attach-volumes", 12, 800, "3 volumes are served."),
   ],
   exports: [],
+};
+
+/** Of an operation that proved what it had to by a sync. */
+export const provedReport: Report = {
+  ...liveReport,
+  ...{ phase: "Completed", incident: null, initiatedBy: "operator:ann", error: null },
+  lostTail: { certainty: "exact", ms: 0, writes: 0, bytes: 0 },
+  lostTailText: "No acknowledged write was lost.",
+  syncFigures: {
+    hashedBytes: 100_663_296,
+    differingBytes: 1_572_864,
+    shippedBytes: 1_572_864,
+    pages: 1,
+    pagesAlone: 0,
+  },
+  verdicts: [
+    { name: "db/data", ok: true, text: "Every chunk was hashed again and equals the image." },
+    { name: "web/root", ok: false, text: "Chunk 12 differs." },
+  ],
 };
