@@ -19,6 +19,8 @@ export class Sources {
     "tag-checkpoint": this.#forward("tag-checkpoint"),
     "shutdown-source": this.#forward("shutdown-source"),
     "power-on-source": this.#forward("power-on-source"),
+    "close-volumes": this.#forward("close-volumes"),
+    "open-volumes": this.#forward("open-volumes"),
     "hash-volumes": this.#forward("hash-volumes"),
     "ship-wanted": this.#forward("ship-wanted"),
   };
