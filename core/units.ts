@@ -22,7 +22,7 @@ export function parseDuration(text: string): number {
 
 /** "512B", "64KiB", "10GiB", "2TiB" in bytes. Throws `InvalidInput`. */
 export function parseBytes(text: string): number {
-  const [, digits, unit] = /^(\d{1,12})(B|KiB|MiB|GiB|TiB)$/.exec(text) ?? [];
+  const [, digits, unit] = /^(\d{1,15})(B|KiB|MiB|GiB|TiB)$/.exec(text) ?? [];
   const factor = unit === undefined ? undefined : byteUnits[unit];
   const bytes = Number(digits) * (factor ?? Number.NaN);
   if (!Number.isSafeInteger(bytes)) {

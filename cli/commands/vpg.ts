@@ -7,6 +7,7 @@ import { contextOf } from "../context.ts";
 import { columns, fields, type Output, result, timeText } from "../output.ts";
 import { readVpgFile } from "../vpg-file.ts";
 import { rpoText } from "./status.ts";
+import { registerVpgEdit } from "./vpg-edit.ts";
 
 const listSchema = z.object({ vpgs: z.array(vpgViewSchema) });
 
@@ -151,6 +152,8 @@ export function registerVpg(program: Command): void {
         result(output, view, () => output.line(`${view.name}: ${view.status} / ${view.substatus}`));
       });
   }
+
+  registerVpgEdit(vpg);
 
   vpg
     .command("delete")
