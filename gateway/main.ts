@@ -12,7 +12,7 @@ import { Means } from "./control/means.ts";
 import type { SiteAddress, SiteClient } from "./control/site-client.ts";
 import { HttpJournal } from "./export/http-journal.ts";
 import { openRecoveryHalf } from "./export/recovery-half.ts";
-import type { RecoveryHalf } from "./recovery-half.ts";
+import type { CapturedOperation, RecoveryHalf } from "./recovery-half.ts";
 import { SiteLink } from "./site-link.ts";
 import type { SourceStatus } from "./source/source-half.ts";
 import type { OpenDisk } from "./source/source-host.ts";
@@ -107,21 +107,25 @@ class Gateway implements RunningGateway {
     let sources: Sources | undefined;
     let recovery: RecoveryHalf | undefined;
     try {
+      if (config.recovery !== undefined) {
+        const { site, directory } = config.recovery;
+        recovery = await openRecovery(directory, config, linkOf(site).client, common);
+      }
+      const captured = (await recovery?.captured()) ?? [];
       if (config.source !== undefined) {
         const { address, client: site } = linkOf(config.source.site);
         const { hooks, directory } = config;
         const own = { config: config.source, hooks, directory, address, site, state };
         const host = openDisk === undefined ? {} : { openDisk };
-        sources = await Sources.open({ ...common, ...own, onCrash, host, wrapChannel });
+        sources = await Sources.open({ ...common, ...own, onCrash, host, wrapChannel, captured });
       }
-      if (config.recovery !== undefined) {
-        const { site, directory } = config.recovery;
-        recovery = await openRecovery(directory, config, linkOf(site).client, common);
+      // Before the first heartbeat: the site counts an operation as attached when its volumes are served again.
+      await recovery?.resume();
+      for (const operation of captured) {
+        await resumeCapture(operation, sources, recovery, log);
       }
       const gateway = new Gateway(parts, sources, recovery);
       await gateway.#serveLinks(common.clock, newId(common.clock, common.random));
-      // Before the first heartbeat: the site counts an operation as attached when its volumes are served again.
-      await recovery?.resume();
       sources?.start();
       for (const link of links) link.start();
       return gateway;
@@ -138,13 +142,14 @@ class Gateway implements RunningGateway {
     for (const link of links) {
       const sources = link.isTo(config.source?.site) ? this.#sources : undefined;
       const recovery = link.isTo(config.recovery?.site) ? this.#recovery : undefined;
+      const reverse = recovery && this.#sources?.reverseHandlers(recovery, link);
       const means = new Means(config.hooks, recovery && config.recovery?.directory);
       void means.refresh();
       await link.load({
         clock,
         log,
         state,
-        handlers: { ...sources?.handlers, ...recovery?.handlers },
+        handlers: { ...sources?.handlers, ...recovery?.handlers, ...reverse },
         sample: () => ({
           version,
           sampledAt: clock.now(),
@@ -183,6 +188,24 @@ class Gateway implements RunningGateway {
     await Promise.all(links.map((link) => link.close()));
     await state.close();
     log.info("gateway.stopped", closed ?? {});
+  }
+}
+
+/** What can't be captured again is not exported, and logged; the others are served. */
+async function resumeCapture(
+  operation: CapturedOperation,
+  sources: Sources | undefined,
+  recovery: RecoveryHalf | undefined,
+  log: Log,
+): Promise<void> {
+  if (sources === undefined || recovery === undefined) {
+    log.error("source.section-missing", { ...operation });
+    return;
+  }
+  try {
+    await sources.resume(operation, recovery);
+  } catch (error) {
+    log.error("source.resume-failed", { ...operation, error });
   }
 }
 

@@ -5,13 +5,17 @@ import { JournalReader } from "#core/recovery/journal-reader.ts";
 import type { JournalSource } from "#core/recovery/journal-source.ts";
 import { View } from "#core/recovery/view.ts";
 import type { BlockDevice } from "../disk/block-device.ts";
+import { TappedDevice } from "../disk/tapped-device.ts";
 import { NbdServer } from "../nbd/server.ts";
 import { exportNameOf, formatNbdUri } from "../nbd/uri.ts";
+import { type ExportMode, type SourceDisk, SourceDisks } from "../source/source-disks.ts";
+import { identifyDisk } from "../state/disk-identity.ts";
+import { RelayTap } from "../tap/relay-tap.ts";
 import { hydrate } from "./hydrate.ts";
 import { type Image, imageOf } from "./image.ts";
 import { viewIndexBytesMin, viewIndexBytesTotal } from "./limits.ts";
 import type { AttachBody, OperationFolder } from "./operation-folder.ts";
-import { createScratch, openScratch } from "./scratch.ts";
+import { createScratch, dataFileOf, openScratch } from "./scratch.ts";
 import { ScratchDevice } from "./scratch-device.ts";
 
 export interface AttachedOptions {
@@ -20,25 +24,37 @@ export interface AttachedOptions {
   readonly socketPath: string;
   readonly source: JournalSource;
   readonly log: Log;
+  /** Opens the disks without exporting them: that is for their capture to do. */
+  readonly captured?: boolean;
 }
 
 interface AttachedVolume {
   readonly image: Image;
   readonly device: ScratchDevice | BlockDevice;
+  /** There in a live operation, whose volumes may become protected disks. */
+  readonly tapped: TappedDevice | undefined;
   readonly uri: string;
 }
 
-/** The recovered volumes of one operation, open and exported on one Unix socket under `<vpg>/<vm>/<volume>`. */
+/**
+ * The recovered volumes of one operation, open and exported on one Unix socket under `<vpg>/<vm>/<volume>`. Those of a live one are
+ * tapped from the first, by a tap that keeps nothing: promoted, they can be captured without a guest noticing.
+ */
 export class AttachedOperation {
   readonly operationId: Id;
   readonly body: AttachBody;
   readonly #folder: OperationFolder;
   readonly #server: NbdServer;
   readonly #volumes = new Map<number, AttachedVolume>();
+  readonly #tap = new RelayTap();
+  readonly #log: Log;
+  #exported: ExportMode;
 
   private constructor(options: AttachedOptions) {
     this.operationId = options.body.operationId;
     this.body = options.body;
+    this.#log = options.log;
+    this.#exported = options.captured === true ? "absent" : "read-write";
     this.#folder = options.folder;
     this.#server = new NbdServer({ log: options.log });
   }
@@ -77,6 +93,38 @@ export class AttachedOperation {
     return copied;
   }
 
+  /** The disks, for one capture that takes them as they are: exported, unless they were opened as captured before. */
+  capture(): SourceDisks {
+    const disks: SourceDisk[] = [];
+    const tapped: TappedDevice[] = [];
+    for (const { volume, vmName, name } of this.body.volumes) {
+      const known = this.#volumes.get(volume);
+      if (known?.tapped === undefined) throw new TypeError("only volumes of a live operation are captured");
+      disks.push({ vmName, name, path: dataFileOf(this.#folder.volumeFolder(volume)), device: known.device });
+      tapped.push(known.tapped);
+    }
+    const exported = this.#exported;
+    // From here on the capture says what is exported.
+    this.#exported = "absent";
+    return new SourceDisks({
+      vpgName: this.body.vpgName,
+      promotedBy: this.operationId,
+      server: this.#server,
+      identifyDisk,
+      disks,
+      // One gateway alone captures recovered disks: no barrier holds their acknowledgements.
+      tapWith: (tap) => {
+        this.#tap.passTo(tap);
+        return tapped;
+      },
+      exported,
+      release: () => {
+        this.#tap.passTo(undefined);
+        return Promise.resolve();
+      },
+    });
+  }
+
   /** Drops the clients, makes everything durable, closes the files. */
   async close(): Promise<void> {
     await this.#server.close();
@@ -89,12 +137,16 @@ export class AttachedOperation {
     const exist = await this.#folder.isAttached();
     const open = exist ? openScratch : createScratch;
     const pageCacheBytes = Math.max(viewIndexBytesMin, viewIndexBytesTotal / body.volumes.length);
-    for (const { volume, vmName, name, sizeBytes, sectorBytes, upTo = body.upTo } of body.volumes) {
+    for (const [index, entry] of body.volumes.entries()) {
+      const { volume, vmName, name, sizeBytes, sectorBytes, upTo = body.upTo } = entry;
       const image = imageOf(new View({ reader, volume, sizeBytes, upTo, pageCacheBytes }));
       const device = await open({ folder: this.#folder.volumeFolder(volume), image, sectorBytes });
       const exportName = exportNameOf(body.vpgName, vmName, name);
-      this.#volumes.set(volume, { image, device, uri: formatNbdUri({ socketPath }, exportName) });
-      this.#server.addExport(exportName, device, { description: `${body.vpgName} at ${body.checkpointId}` });
+      const onTapFault = (error: unknown): void => this.#log.error("tap.fault", { error });
+      const tapped = body.mode === "live" ? new TappedDevice(device, this.#tap, index, onTapFault) : undefined;
+      this.#volumes.set(volume, { image, device, tapped, uri: formatNbdUri({ socketPath }, exportName) });
+      if (this.#exported === "absent") continue;
+      this.#server.addExport(exportName, tapped ?? device, { description: `${body.vpgName} at ${body.checkpointId}` });
     }
     if (!exist) await this.#folder.recordAttached();
   }

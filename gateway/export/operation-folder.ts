@@ -6,6 +6,7 @@
  *   <volume>/           the scratch of a volume (scratch.ts)
  *   vm-<name>.json      what of a VM's boot is known
  *   promoted.json       all volumes are plain local disks
+ *   captured.json       the promoted volumes are the protected disks of their VPG, in which term
  *   detached.json       the exports are ended for good, and when the rest may go
  *
  * A folder with detached.json moves to `<directory>/kept/` and is removed there when its time has come.
@@ -24,6 +25,7 @@ export type AttachBody = Extract<CommandBody, { kind: "attach-volumes" }>;
 const attachRecordSchema = z.object({ formatVersion: z.literal(1), body: commandBodySchema });
 const attachedRecordSchema = z.object({ formatVersion: z.literal(1) });
 const promotedRecordSchema = z.object({ formatVersion: z.literal(1), bytes: z.int() });
+const capturedRecordSchema = z.object({ formatVersion: z.literal(1), term: z.int() });
 const detachedRecordSchema = z.object({ formatVersion: z.literal(1), keptUntil: z.int() });
 const vmRecordSchema = z.object({ formatVersion: z.literal(1), boot: z.enum(["starting", "started"]) });
 
@@ -68,6 +70,15 @@ export class OperationFolder {
 
   recordPromoted(bytes: number): Promise<void> {
     return this.#write("promoted.json", { bytes });
+  }
+
+  /** The newest term in which the volumes were taken as protected disks; undefined when they never were. */
+  async capturedTerm(): Promise<number | undefined> {
+    return (await this.#read("captured.json", capturedRecordSchema))?.term;
+  }
+
+  recordCaptured(term: number): Promise<void> {
+    return this.#write("captured.json", { term });
   }
 
   async isDetached(): Promise<boolean> {

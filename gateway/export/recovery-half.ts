@@ -14,7 +14,9 @@ import type { JournalSource } from "#core/recovery/journal-source.ts";
 import type { VmHooks } from "../config.ts";
 import type { CommandContext, CommandHandlers } from "../control/handlers.ts";
 import { socketPathBytesMax } from "../nbd/limits.ts";
-import type { RecoveryHalf } from "../recovery-half.ts";
+import type { CapturedOperation, RecoveryHalf } from "../recovery-half.ts";
+import type { SourceDisks } from "../source/source-disks.ts";
+import { Turns } from "../turns.ts";
 import { AttachedOperation, socketPathOf } from "./attached-operation.ts";
 import { sweepMs } from "./limits.ts";
 import {
@@ -70,17 +72,17 @@ export async function openRecoveryHalf(options: RecoveryHalfOptions): Promise<Re
 
 class Recovery implements RecoveryHalf {
   readonly handlers: CommandHandlers = {
-    "attach-volumes": (body, context) => this.#inTurn(body.operationId, () => this.#attach(body, context)),
-    "boot-vms": (body, context) => this.#inTurn(body.operationId, () => this.#boot(body, context)),
-    "stop-vms": (body, context) => this.#inTurn(body.operationId, () => this.#stop(body, context)),
-    "detach-volumes": (body) => this.#inTurn(body.operationId, () => this.#detach(body)),
-    "promote-volumes": (body, context) => this.#inTurn(body.operationId, () => this.#promote(body, context)),
+    "attach-volumes": (body, context) => this.#turns.run(body.operationId, () => this.#attach(body, context)),
+    "boot-vms": (body, context) => this.#turns.run(body.operationId, () => this.#boot(body, context)),
+    "stop-vms": (body, context) => this.#turns.run(body.operationId, () => this.#stop(body, context)),
+    "detach-volumes": (body) => this.#turns.run(body.operationId, () => this.#detach(body)),
+    "promote-volumes": (body, context) => this.#turns.run(body.operationId, () => this.#promote(body, context)),
   };
   readonly #options: RecoveryHalfOptions;
   readonly #vms: RecoveredVms;
   readonly #opened = new Map<Id, Opened>();
-  /** The command that an operation's next one waits for. */
-  readonly #turns = new Map<Id, Promise<unknown>>();
+  /** Commands of one operation run one after the other. */
+  readonly #turns = new Turns<Id>();
   #sweeper: NodeJS.Timeout | undefined;
   #sweeping: Promise<void> = Promise.resolve();
   #closed = false;
@@ -93,13 +95,53 @@ class Recovery implements RecoveryHalf {
   /** An operation that can't be opened again is logged and left alone: the others are served, and its command may be repeated. */
   async resume(): Promise<void> {
     for (const folder of await foldersIn(this.#options.directory)) {
-      await this.#inTurn(folder.operationId, () => this.#resumeOne(folder)).catch((error: unknown) => {
-        this.#options.log.error("recovery.resume-failed", { operationId: folder.operationId, error });
-      });
+      await this.#turns
+        .run(folder.operationId, () => this.#resumeOne(folder))
+        .catch((error: unknown) => {
+          this.#options.log.error("recovery.resume-failed", { operationId: folder.operationId, error });
+        });
     }
     await this.#sweep();
     this.#sweeper = setInterval(() => void this.#sweep(), sweepMs);
     this.#sweeper.unref();
+  }
+
+  async captured(): Promise<readonly CapturedOperation[]> {
+    const newest = new Map<Id, CapturedOperation & { readonly term: number }>();
+    for (const folder of await foldersIn(this.#options.directory)) {
+      const [body, term] = [await folder.attachBody(), await folder.capturedTerm()];
+      if (body === undefined || term === undefined || term <= (newest.get(body.vpgId)?.term ?? 0)) continue;
+      newest.set(body.vpgId, { operationId: folder.operationId, vpgId: body.vpgId, vpgName: body.vpgName, term });
+    }
+    return [...newest.values()];
+  }
+
+  capture(body: Body<"protect-volumes">): Promise<SourceDisks> {
+    const operationId = body.promotedBy;
+    return this.#turns.run(operationId, async () => {
+      const folder = this.#folder(operationId);
+      const attachBody = await folder.attachBody();
+      if (attachBody === undefined || (await folder.promotedBytes()) === undefined) {
+        throw new CommandFailed(`operation ${operationId} has no promoted volumes here`, { operationId });
+      }
+      if (volumesText(attachBody) !== volumesText(body)) {
+        throw new CommandFailed(`the volumes of operation ${operationId} are not those to be protected`, {
+          operationId,
+        });
+      }
+      const { attached } = await this.#open(folder, attachBody);
+      await folder.recordCaptured(body.term);
+      return attached.capture();
+    });
+  }
+
+  reopen({ operationId }: CapturedOperation): Promise<SourceDisks> {
+    return this.#turns.run(operationId, async () => {
+      const folder = this.#folder(operationId);
+      const body = await folder.attachBody();
+      if (body === undefined) throw notAttached(operationId);
+      return (await this.#open(folder, body)).attached.capture();
+    });
   }
 
   attachedOperations(): readonly Id[] {
@@ -111,7 +153,7 @@ class Recovery implements RecoveryHalf {
     clearInterval(this.#sweeper);
     // Twice, since a command at work may just have opened one. Those that wait for a journal end with it.
     await this.#closeAll();
-    await Promise.allSettled(this.#turns.values());
+    await this.#turns.settled();
     await this.#closeAll();
     await this.#sweeping;
   }
@@ -119,7 +161,9 @@ class Recovery implements RecoveryHalf {
   async #resumeOne(folder: OperationFolder): Promise<void> {
     if (await folder.isDetached()) return moveToKept(this.#options.directory, folder);
     const body = await folder.attachBody();
-    if (body !== undefined && (await folder.isAttached())) await this.#open(folder, body);
+    // What was captured once is served by its capture alone, and not at all when other disks have followed it.
+    if (body === undefined || !(await folder.isAttached()) || (await folder.capturedTerm()) !== undefined) return;
+    await this.#open(folder, body);
   }
 
   async #attach(body: AttachBody, { signal }: CommandContext): Promise<Record<string, unknown>> {
@@ -198,7 +242,8 @@ class Recovery implements RecoveryHalf {
     const journal = new AbortController();
     const source = this.#options.journal(body.vpgId, body.upTo, journal.signal);
     const socketPath = socketPathOf(directory, operationId);
-    const attached = await AttachedOperation.open({ folder, body, socketPath, source, log });
+    const captured = (await folder.capturedTerm()) !== undefined;
+    const attached = await AttachedOperation.open({ folder, body, socketPath, source, log, captured });
     const opened = { attached, source, journal };
     this.#opened.set(operationId, opened);
     return opened;
@@ -245,22 +290,15 @@ class Recovery implements RecoveryHalf {
   #folder(operationId: Id): OperationFolder {
     return new OperationFolder(this.#options.directory, operationId);
   }
-
-  /** Commands of one operation run one after the other. */
-  async #inTurn<T>(operationId: Id, act: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(operationId) ?? Promise.resolve();
-    const turn = before.then(act, act);
-    this.#turns.set(operationId, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#turns.get(operationId) === turn) this.#turns.delete(operationId);
-    }
-  }
 }
 
 function notAttached(operationId: Id): CommandFailed {
   return new CommandFailed(`operation ${operationId} has no volumes attached here`, { operationId });
+}
+
+function volumesText({ vpgId, volumes }: Pick<Body<"protect-volumes">, "vpgId" | "volumes">): string {
+  const facts = volumes.map((each) => [each.volume, each.vmName, each.name, each.sizeBytes, each.sectorBytes]);
+  return JSON.stringify([vpgId, facts.sort((left, right) => Number(left[0]) - Number(right[0]))]);
 }
 
 function sameImages(left: AttachBody, right: AttachBody): boolean {

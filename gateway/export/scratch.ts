@@ -29,7 +29,7 @@ export async function createScratch(options: ScratchOptions): Promise<ScratchDev
   const { folder, image } = options;
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  await createSparse(path.join(folder, "data"), image.sizeBytes);
+  await createSparse(dataFileOf(folder), image.sizeBytes);
   await createSparse(path.join(folder, "bitmap"), LocalBitmap.fileBytes(image.sizeBytes));
   await syncFolder(folder);
   await syncFolder(path.dirname(folder));
@@ -42,7 +42,7 @@ export async function createScratch(options: ScratchOptions): Promise<ScratchDev
  */
 export async function openScratch(options: ScratchOptions): Promise<ScratchDevice | BlockDevice> {
   const { folder, image } = options;
-  const data = path.join(folder, "data");
+  const data = dataFileOf(folder);
   if (isPromoted(folder)) {
     const device = FileDevice.open(data, { sectorBytes: options.sectorBytes });
     await checkSize(device, image.sizeBytes, folder);
@@ -57,6 +57,11 @@ export async function openScratch(options: ScratchOptions): Promise<ScratchDevic
   return scratchOver(options, clean);
 }
 
+/** The file that is the whole disk once the scratch is promoted. */
+export function dataFileOf(folder: string): string {
+  return path.join(folder, "data");
+}
+
 /** True when the folder's scratch is a whole local disk. */
 export function isPromoted(folder: string): boolean {
   return existsSync(path.join(folder, "promoted"));
@@ -64,7 +69,7 @@ export function isPromoted(folder: string): boolean {
 
 async function scratchOver(options: ScratchOptions, holesKnown: boolean): Promise<ScratchDevice> {
   const { folder, image } = options;
-  const local = FileDevice.open(path.join(folder, "data"), { sectorBytes: options.sectorBytes });
+  const local = FileDevice.open(dataFileOf(folder), { sectorBytes: options.sectorBytes });
   await checkSize(local, image.sizeBytes, folder);
   return new ScratchDevice({
     local,

@@ -18,7 +18,10 @@ export type OpenOutcome =
 export interface SessionOpenerOptions {
   readonly site: SiteClient;
   readonly state: SourceState;
-  readonly disks: SourceDisks;
+  readonly disks: Pick<SourceDisks, "vpgName" | "offered" | "identify">;
+  /** Where it is known whose disks they are; otherwise the site says it by the VPG's name. */
+  readonly vpgId?: Id | undefined;
+  readonly purpose?: OpenSession["purpose"];
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -61,7 +64,7 @@ export class SessionOpener {
   async #vpgId(signal: AbortSignal): Promise<Id> {
     const { disks, site, state, log } = this.#options;
     const { vpgName } = disks;
-    const { vpgId } = await site.definition(vpgName, signal);
+    const { vpgId } = await site.definition(this.#options.vpgId ?? vpgName, signal);
     const known = state.facts.vpgId;
     if (known !== null && known !== vpgId) {
       // The name was given to a new VPG: nothing this directory knows is about that one.
@@ -72,7 +75,7 @@ export class SessionOpener {
   }
 
   async #ask(vpgId: Id, untouched: boolean, signal: AbortSignal): Promise<OpenSessionReply> {
-    const { state, disks, clock, random } = this.#options;
+    const { state, disks, clock, random, purpose } = this.#options;
     const nonce = state.facts.pendingNonce ?? newId(clock, random);
     await state.save({ vpgId, pendingNonce: nonce });
     const { facts } = state;
@@ -84,6 +87,7 @@ export class SessionOpener {
       cleanlyClosed: untouched && facts.clean && sameDisks(facts.disks, await disks.identify()),
       acceptRegression: false,
       volumes: disks.offered,
+      ...(purpose === undefined ? {} : { purpose }),
     };
     const reply = await this.#opened(ask, signal);
     // The answer to an earlier ask whose reply was lost: what it says of the disks was true then, and may not be now.

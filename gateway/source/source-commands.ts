@@ -55,6 +55,13 @@ export async function heldByShutdown(state: StateStore, vpgId: Id): Promise<bool
   return false;
 }
 
+/** Other disks are the VPG's now: what a shutdown did to those before concerns nobody any more. */
+export async function forgetShutdowns(state: StateStore, vpgId: Id): Promise<void> {
+  for (const name of await state.list("shutdown-")) {
+    if ((await state.read(name, recordSchema))?.vpgId === vpgId) await state.remove(name);
+  }
+}
+
 type Action = "boot" | "shutdown" | "kill" | "status";
 
 /** The commands that the capture half serves. */

@@ -1,5 +1,6 @@
 import type { ProcessLock } from "#adapters/embedded/process-lock.ts";
 import { InvalidInput } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
 import type { SourceVolumeConfig } from "../config.ts";
 import type { AcknowledgementGate } from "../disk/acknowledgement-gate.ts";
@@ -28,6 +29,8 @@ type TapDisks = (tap: Tap, onTapFault: (error: unknown) => void, gate?: Acknowle
 
 interface DiskParts {
   readonly vpgName: string;
+  /** The operation whose commit made them; undefined for those of the configuration. */
+  readonly promotedBy?: Id;
   readonly server: ExportServer;
   readonly identifyDisk: SourceHost["identifyDisk"];
   readonly disks: readonly SourceDisk[];
@@ -89,6 +92,11 @@ export class SourceDisks {
     const tapWith: TapDisks = (tap, onTapFault, gate) =>
       disks.map(({ device }, index) => new TappedDevice(device, tap, index, onTapFault, gate));
     return new SourceDisks({ vpgName, server, identifyDisk, disks, tapWith, exported: "absent", release });
+  }
+
+  /** The operation whose commit made them; undefined for those of the configuration. */
+  get promotedBy(): Id | undefined {
+    return this.#parts.promotedBy;
   }
 
   get sizes(): readonly number[] {

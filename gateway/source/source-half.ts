@@ -22,9 +22,11 @@ import type { SourceHost } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
 
 export interface SourceOptions {
-  /** The half's own to close, also when it can't be opened. */
+  /** The half's own to close once it is open. Those that guests use already go on being served whatever the site says, until it has opened a session. */
   readonly disks: SourceDisks;
   readonly capture: CaptureSettings;
+  /** Whose disks they are, where that is known; otherwise the site says it by the VPG's name. */
+  readonly vpgId?: Id | undefined;
   /** Undefined when the VPG has one source gateway. */
   readonly barrier: BarrierConfig | undefined;
   readonly hooks: ReadonlyMap<string, VmHooks>;
@@ -70,9 +72,12 @@ export class SourceHalf {
   #served: () => void = () => undefined;
   #session: SourceSession | undefined;
   #loop: Promise<void> | undefined;
+  #over = false;
   #problem: FarshoreError | null = null;
   /** Nobody could have written the disks since the process took them. */
-  #untouched = true;
+  #untouched: boolean;
+  /** Guests used the disks before the capture began, and its first session isn't open yet: nobody else can have the VPG. */
+  #takenInUse: boolean;
   /** A session of this process was opened: its exports need no other grant (R17). */
   #granted = false;
   /** The site's last word was a no; its silence afterwards is no yes. */
@@ -91,6 +96,8 @@ export class SourceHalf {
     this.#disks = disks;
     this.#barrier = barrier;
     this.#heldVpgId = heldVpgId;
+    this.#takenInUse = disks.exported !== "absent";
+    this.#untouched = !this.#takenInUse;
     this.serving = new Promise((resolve) => {
       this.#served = resolve;
     });
@@ -134,16 +141,11 @@ export class SourceHalf {
   /** Nothing is exported before a session, or the configuration, grants it (R17). */
   static async open(options: SourceOptions): Promise<SourceHalf> {
     const { disks, clock, log, wrapChannel } = options;
-    try {
-      const state = await SourceState.load(options.state, disks.vpgName);
-      const { vpgId } = state.facts;
-      const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
-      const barrier = await SourceBarrier.open({ config: options.barrier, clock, events: log, wrapChannel });
-      return new SourceHalf(options, state, barrier, heldVpgId);
-    } catch (error) {
-      await disks.close();
-      throw error;
-    }
+    const state = await SourceState.load(options.state, disks.vpgName);
+    const { vpgId } = state.facts;
+    const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
+    const barrier = await SourceBarrier.open({ config: options.barrier, clock, events: log, wrapChannel });
+    return new SourceHalf(options, state, barrier, heldVpgId);
   }
 
   start(): void {
@@ -154,6 +156,32 @@ export class SourceHalf {
   /** Null before its site was first asked. */
   get vpgId(): Id | null {
     return this.#state.facts.vpgId;
+  }
+
+  /** By its name while no site has said which VPG that is. */
+  isOf(vpgId: Id, vpgName: string): boolean {
+    const known = this.#options.vpgId ?? this.vpgId;
+    return known === null ? this.#disks.vpgName === vpgName : known === vpgId;
+  }
+
+  get disks(): SourceDisks {
+    return this.#disks;
+  }
+
+  /** True when it opens no session any more: it was fenced off, or is closed. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Ordinal of the open session, once there is one of that term or a later one. Rejects when the half is over, or with the signal's reason. */
+  async opened(term: number, signal: AbortSignal): Promise<number> {
+    const found = (): number | undefined => {
+      if (this.#over) throw this.#problem ?? new CommandFailed(`the capture of ${this.#disks.vpgName} has ended`);
+      const { session } = this.#log;
+      return session !== undefined && session.term >= term ? session.session : undefined;
+    };
+    await this.#log.changes.until(() => found() !== undefined, signal);
+    return found() ?? this.opened(term, signal);
   }
 
   /** For heartbeats. */
@@ -287,6 +315,9 @@ export class SourceHalf {
       }
     } catch (error) {
       if (!signal.aborted) throw error instanceof Error ? error : new Error(String(error));
+    } finally {
+      this.#over = true;
+      this.#log.changes.fire();
     }
   }
 
@@ -304,6 +335,7 @@ export class SourceHalf {
     log.info("source.session-opened", { session: reply.session, term: reply.term, sync: reply.sync });
     this.#problem = null;
     this.#untouched = false;
+    this.#takenInUse = false;
     this.#granted = true;
     this.#refused = false;
     const session = new SourceSession({
@@ -352,6 +384,7 @@ export class SourceHalf {
     if (this.#problem?.message !== error.message) log.warn("source.no-session", { kind: outcome.kind, error });
     this.#problem = error;
     if (outcome.kind === "refused") {
+      if (this.#takenInUse) return true;
       this.#refused = true;
       this.#changes.fire();
       if (!someoneElse.has(error.name)) return true;

@@ -1,4 +1,4 @@
-import type { OpenSessionReply } from "#core/api/gateway-api.ts";
+import type { OpenSession, OpenSessionReply } from "#core/api/gateway-api.ts";
 import { type FarshoreError, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Clock, Log } from "#core/ports.ts";
@@ -38,6 +38,8 @@ export class SourceSession {
     readonly host: Pick<SourceHost, "openShipper">;
     /** Once a checkpoint interval, when the log was cut. */
     readonly onInterval: () => void;
+    /** "seed": its session makes no checkpoint. */
+    readonly purpose?: OpenSession["purpose"];
   }) {
     const { reply, log, events } = options;
     this.vpgId = options.vpgId;
@@ -70,7 +72,7 @@ export class SourceSession {
         term: reply.term,
         session: reply.session,
         journalVolumes: options.journalVolumes,
-        checkpoints: reply.barrier === undefined ? "markers" : "barriers",
+        checkpoints: options.purpose === "seed" ? "none" : reply.barrier === undefined ? "markers" : "barriers",
       },
       this.#shipper,
       startOf(reply),

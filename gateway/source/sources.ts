@@ -1,18 +1,34 @@
 import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
-import { InvalidInput } from "#core/errors.ts";
+import { CommandFailed, InvalidInput } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import type { CommandBody } from "#core/protection/command.ts";
 import type { SourceConfig } from "../config.ts";
 import type { CommandHandler, CommandHandlers, CommandKind } from "../control/handlers.ts";
+import type { CapturedOperation, RecoveryHalf } from "../recovery-half.ts";
+import type { SiteLink } from "../site-link.ts";
+import { Turns } from "../turns.ts";
+import { Seeding } from "./seeding.ts";
+import { forgetShutdowns } from "./source-commands.ts";
 import { SourceDisks } from "./source-disks.ts";
 import { SourceHalf, type SourceOptions, type SourceStatus } from "./source-half.ts";
 import { type SourceHost, thisMachine } from "./source-host.ts";
 
-export interface SourcesOptions extends Omit<SourceOptions, "disks" | "capture" | "barrier" | "host"> {
+type ProtectBody = Extract<CommandBody, { kind: "protect-volumes" }>;
+
+export interface SourcesOptions extends Omit<SourceOptions, "disks" | "vpgId" | "capture" | "barrier" | "host"> {
   readonly config: SourceConfig;
   /** Parts of the machine that are not what they usually are. */
   readonly host?: Partial<SourceHost>;
+  /** VPGs with promoted disks that were captured before: they have followed those of the configuration. */
+  readonly captured?: readonly CapturedOperation[];
 }
 
-/** Everything that a gateway captures: the VPG whose disks its configuration names, if any. One session each, all to one site. */
+type OpenOptions = SourcesOptions & { readonly host: SourceHost };
+
+/**
+ * Everything that a gateway captures: the VPG whose disks its configuration names, if any, and those whose promoted disks reverse
+ * protection brought, of which it also seeds the journal of its own site with the old disks. One session each, all to one site.
+ */
 export class Sources {
   /** What their site may ask of them: each command goes to the half of its VPG. */
   readonly handlers: CommandHandlers = {
@@ -24,28 +40,45 @@ export class Sources {
     "hash-volumes": this.#forward("hash-volumes"),
     "ship-wanted": this.#forward("ship-wanted"),
   };
-  readonly #halves: SourceHalf[] = [];
+  readonly #options: OpenOptions;
+  /** One of a VPG. */
+  #halves: readonly SourceHalf[] = [];
+  /** Of a VPG, the beginnings of captures and the seedings go one after the other. */
+  readonly #turns = new Turns<Id>();
 
-  private constructor(halves: readonly SourceHalf[]) {
-    this.#halves.push(...halves);
+  private constructor(options: OpenOptions) {
+    this.#options = options;
   }
 
   /** Opens the disks of the configuration and listens; nothing is exported before a session, or the configuration, grants it (R17). */
-  static async open(options: SourcesOptions): Promise<Sources> {
-    const { config, log } = options;
-    const host = { ...thisMachine, ...options.host };
-    if (config.vpg === undefined) return new Sources([]);
+  static async open(given: SourcesOptions): Promise<Sources> {
+    const { config, log, captured = [] } = given;
+    const host = { ...thisMachine, ...given.host };
+    const options = { ...given, host };
+    const sources = new Sources(options);
+    if (config.vpg === undefined) return sources;
     const { name, socket, listen, barrier, volumes } = config.vpg;
+    if (captured.some(({ vpgName }) => vpgName === name)) {
+      log.warn("source.disks-superseded", { vpg: name });
+      return sources;
+    }
     const server = host.openServer(log);
     const disks = await SourceDisks.open(name, server, volumes, { ...host, log });
     try {
       if (socket !== undefined) await server.listenUnix(socket);
       if (listen !== undefined) await server.listenTcp(listen.port, listen.host);
+      sources.#halves = [await SourceHalf.open({ ...options, disks, capture: config, barrier })];
+      return sources;
     } catch (error) {
       await disks.close();
       throw error;
     }
-    return new Sources([await SourceHalf.open({ ...options, host, disks, capture: config, barrier })]);
+  }
+
+  /** Captures disks that were captured before the process started: they are exported once the site grants it (R17). Before `start`. */
+  async resume(operation: CapturedOperation, recovery: Pick<RecoveryHalf, "reopen">): Promise<void> {
+    const disks = await recovery.reopen(operation);
+    this.#halves = [...this.#halves, await this.#capture(operation.vpgId, disks)];
   }
 
   /** Resolves when the exports of the start are there for the first time. */
@@ -79,6 +112,53 @@ export class Sources {
   async close(): Promise<{ readonly clean: boolean }> {
     const closed = await Promise.all(this.#halves.map((half) => half.close()));
     return { clean: closed.every(({ clean }) => clean) };
+  }
+
+  /**
+   * What the gateway's own site, which promoted the disks or has the old ones beside it, may ask for reverse protection. `recovery` has
+   * the promoted disks, `own` is the way to its site.
+   */
+  reverseHandlers(recovery: Pick<RecoveryHalf, "capture">, own: Pick<SiteLink, "address" | "client">): CommandHandlers {
+    return {
+      "protect-volumes": async (body, { signal }) => {
+        await this.#turns.run(body.vpgId, () => this.#protect(body, recovery));
+        return { session: await this.#half(body.vpgId, body.vpgName).opened(body.term, signal) };
+      },
+      "seed-volumes": (body, context) =>
+        this.#turns.run(body.vpgId, async () => {
+          const { disks } = this.#half(body.vpgId, body.vpgName);
+          if (disks.exported === "read-write") {
+            throw new CommandFailed(`the disks of ${body.vpgName} are in use here: close them first`);
+          }
+          const { config: capture, host, state, clock, random, log } = this.#options;
+          const site = { address: own.address, site: own.client };
+          return await new Seeding({ ...site, disks, capture, host, state, clock, random, log }, body).run(context);
+        }),
+    };
+  }
+
+  /** Puts the promoted disks in the place of those that the VPG was captured from before, if any. */
+  async #protect(body: ProtectBody, recovery: Pick<RecoveryHalf, "capture">): Promise<void> {
+    const before = this.#halves.filter((half) => half.isOf(body.vpgId, body.vpgName));
+    if (before.some((half) => half.disks.promotedBy === body.promotedBy && !half.over)) return;
+    const disks = await recovery.capture(body);
+    for (const half of before) await half.close();
+    this.#halves = this.#halves.filter((half) => !before.includes(half));
+    await forgetShutdowns(this.#options.state, body.vpgId);
+    const half = await this.#capture(body.vpgId, disks);
+    this.#halves = [...this.#halves, half];
+    half.start();
+  }
+
+  #capture(vpgId: Id, disks: SourceDisks): Promise<SourceHalf> {
+    return SourceHalf.open({ ...this.#options, disks, vpgId, capture: this.#options.config, barrier: undefined });
+  }
+
+  /** By its name while its site has not said which VPG that is. */
+  #half(vpgId: Id, vpgName: string): SourceHalf {
+    const half = this.#halves.find((each) => each.isOf(vpgId, vpgName));
+    if (half === undefined) throw new CommandFailed(`this gateway has no disks of ${vpgName}`, { vpgId });
+    return half;
   }
 
   #forward<K extends CommandKind>(kind: K): CommandHandler<K> {

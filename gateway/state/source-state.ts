@@ -61,7 +61,7 @@ const none: SourceFacts = {
   disks: [],
 };
 
-/** A source gateway's memory of one VPG, by its name (R4). */
+/** A gateway's memory of one VPG's sessions at one site, by the VPG's name (R4); of captures and of seeds apart. */
 export class SourceState {
   readonly #directory: StateStore;
   readonly #name: string;
@@ -73,8 +73,8 @@ export class SourceState {
     this.#facts = facts;
   }
 
-  static async load(directory: StateStore, vpgName: string): Promise<SourceState> {
-    const name = `source-${vpgName}`;
+  static async load(directory: StateStore, vpgName: string, what: "source" | "seed" = "source"): Promise<SourceState> {
+    const name = `${what}-${vpgName}`;
     return new SourceState(directory, name, (await directory.read(name, schema)) ?? none);
   }
 

@@ -24,6 +24,7 @@ export class SyncRunner {
   readonly #running = new Map<VolumeTrack, Promise<void>>();
   #work: { readonly pool: ChunkHasher; readonly buffers: ChunkBuffers; readonly counter: SyncCounter } | undefined;
   #loop: Promise<void> | undefined;
+  #last: SyncProgress | null = null;
 
   /** `sources` in the order of the log's volumes. */
   constructor(options: {
@@ -55,6 +56,11 @@ export class SyncRunner {
     if (this.#work === undefined || syncing.length === 0) return null;
     const remaining = syncing.reduce((sum, track) => sum + track.suspects.count, 0);
     return this.#work.counter.progress(remaining, this.#clock.monotonic());
+  }
+
+  /** Where the sync that ended last stood at its end; null before the first. */
+  get last(): SyncProgress | null {
+    return this.#last;
   }
 
   /** Gives up what is under way and waits for it. */
@@ -113,7 +119,10 @@ export class SyncRunner {
     const work = this.#work;
     if (work === undefined) return;
     this.#work = undefined;
-    const { comparedChunks, differingChunks, shippedBytes } = work.counter.progress(0, this.#clock.monotonic());
+    const last = work.counter.progress(0, this.#clock.monotonic());
+    this.#last = last;
+    this.#log.changes.fire();
+    const { comparedChunks, differingChunks, shippedBytes } = last;
     this.#events.info("sync.ended", { comparedChunks, differingChunks, shippedBytes });
     await work.pool.close();
   }

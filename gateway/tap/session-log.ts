@@ -17,8 +17,11 @@ export interface LogSession {
   readonly session: number;
   /** The journal's number of each volume, in the order of the configuration. */
   readonly journalVolumes: readonly number[];
-  /** What makes its checkpoints: its own markers, or barriers with the VPG's other source gateways (R11). */
-  readonly checkpoints?: "markers" | "barriers";
+  /**
+   * What makes its checkpoints: its own markers, or barriers with the VPG's other source gateways (R11). A session of seeds has none: its
+   * volumes count as unsynced to its end.
+   */
+  readonly checkpoints?: "markers" | "barriers" | "none";
 }
 
 /** Where sealed segments go; their buffers are the receiver's from then on. */
@@ -221,10 +224,11 @@ export class SessionLog implements Tap {
    */
   flush(): void {
     if (!this.journaling) return;
-    const cutOnly = this.syncing || (this.#session?.checkpoints === "barriers" && !this.#heldSinceFlush);
+    const own = this.#marks;
+    const cutOnly = this.syncing || (!own && !this.#heldSinceFlush);
     this.#heldSinceFlush = false;
     if (cutOnly) this.cut();
-    else if (this.#session?.checkpoints === "barriers") return;
+    else if (!own) return;
     else if (this.#appendedSinceMarker) this.#mark("");
   }
 
@@ -285,8 +289,7 @@ export class SessionLog implements Tap {
    */
   close(): boolean {
     const { whole } = this;
-    const marks = this.#session?.checkpoints !== "barriers";
-    const marked = whole && (!marks || !this.#appendedSinceMarker || this.#mark(""));
+    const marked = whole && (!this.#marks || !this.#appendedSinceMarker || this.#mark(""));
     const closed = marked && this.#event((sequence) => ({ kind: "close", sequence }));
     this.cut();
     this.#closed = true;
@@ -377,7 +380,10 @@ export class SessionLog implements Tap {
   /** Ends the volume's sync if nothing is suspect; the first checkpoint after the last one's end follows at once. */
   endSync(track: VolumeTrack): boolean {
     if (!this.journaling || !track.syncing || track.suspects.count > 0) return false;
-    if (!this.#event((sequence) => ({ kind: "sync-end", sequence, volume: track.journalVolume }))) return false;
+    const said =
+      this.#session?.checkpoints === "none" ||
+      this.#event((sequence) => ({ kind: "sync-end", sequence, volume: track.journalVolume }));
+    if (!said) return false;
     track.syncing = false;
     this.flush();
     this.changes.fire();
@@ -385,6 +391,11 @@ export class SessionLog implements Tap {
   }
 
   // --- inside ---
+
+  /** Its own markers make the session's checkpoints. */
+  get #marks(): boolean {
+    return (this.#session?.checkpoints ?? "markers") === "markers";
+  }
 
   #track(volume: number): VolumeTrack {
     const track = this.tracks[volume];

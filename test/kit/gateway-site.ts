@@ -67,7 +67,10 @@ export class GatewaySite {
     this.site = site;
     this.protectedVpg = protectedVpg;
     this.#random = random;
-    this.#server = createServer((request, response) => void this.#serve(request, response));
+    this.#server = createServer((request, response) => {
+      // A gateway that dies cuts its requests off.
+      this.#serve(request, response).catch(() => response.destroy());
+    });
   }
 
   static async start(input: CreateVpg, random: () => number = Math.random): Promise<GatewaySite> {

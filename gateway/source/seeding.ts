@@ -1,0 +1,186 @@
+import type { OpenSessionReply } from "#core/api/gateway-api.ts";
+import { chunkBytes } from "#core/blocks/geometry.ts";
+import { Fenced, Transient } from "#core/errors.ts";
+import type { Clock, Log, Random } from "#core/ports.ts";
+import type { CommandBody, NamedVolume } from "#core/protection/command.ts";
+import type { SyncProgress } from "#core/sync/progress.ts";
+import type { CaptureSettings } from "../config.ts";
+import type { CommandContext } from "../control/handlers.ts";
+import type { SiteAddress, SiteClient } from "../control/site-client.ts";
+import type { TappedDevice } from "../disk/tapped-device.ts";
+import { busyHeartbeatMs, openRetryMsMin } from "../limits.ts";
+import { SourceState } from "../state/source-state.ts";
+import type { StateStore } from "../state/state-directory.ts";
+import { SyncRunner } from "../sync/sync-runner.ts";
+import { SessionLog } from "../tap/session-log.ts";
+import { SessionOpener } from "./session-opener.ts";
+import type { SourceDisks } from "./source-disks.ts";
+import type { SourceHost } from "./source-host.ts";
+import { SourceSession } from "./source-session.ts";
+
+export type SeedBody = Extract<CommandBody, { kind: "seed-volumes" }>;
+
+export interface SeedingOptions {
+  /** Closed to guests as long as the seeding takes. */
+  readonly disks: SourceDisks;
+  readonly capture: CaptureSettings;
+  /** The gateway's own: whose journal gets the seeds. */
+  readonly address: SiteAddress;
+  readonly site: SiteClient;
+  readonly state: StateStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly host: SourceHost;
+}
+
+interface SeedDisk {
+  readonly volume: NamedVolume;
+  readonly tapped: TappedDevice;
+}
+
+/**
+ * Brings a VPG's old disks into this gateway's own site's journal by the sync that every other difference goes by (R16): each chunk is
+ * read, hashed and compared with what the journal holds, and that again is what the peer's sync is compared with. So nothing is
+ * taken to be equal, and what is equal doesn't cross between the sites. Killed, it begins again and ships only what is missing.
+ */
+export class Seeding {
+  readonly #options: SeedingOptions;
+  readonly #disks: readonly SeedDisk[];
+  readonly #body: SeedBody;
+
+  constructor(options: SeedingOptions, body: SeedBody) {
+    this.#options = options;
+    this.#body = body;
+    const { offered, tapped } = options.disks;
+    this.#disks = body.volumes.flatMap((volume) => {
+      const index = offered.findIndex(
+        (disk) =>
+          disk.vmName === volume.vmName &&
+          disk.name === volume.name &&
+          disk.sizeBytes === volume.sizeBytes &&
+          disk.sectorBytes === volume.sectorBytes,
+      );
+      const disk = tapped[index];
+      return disk === undefined ? [] : [{ volume, tapped: disk }];
+    });
+  }
+
+  /** Resolves when all of it is at the site. Throws what the site refuses with, `Fenced` when another term has begun, and the signal's reason. */
+  async run({ signal, progress }: CommandContext): Promise<Record<string, unknown>> {
+    const { log, state, clock } = this.#options;
+    const { vpgId, vpgName } = this.#body;
+    if (this.#disks.length === 0) return figuresOf(null);
+    const memory = await SourceState.load(state, vpgName, "seed");
+    if (memory.facts.vpgId !== vpgId) await memory.forget();
+    for (;;) {
+      const opener = new SessionOpener({
+        ...this.#options,
+        state: memory,
+        disks: this.#offer(),
+        vpgId,
+        purpose: "seed",
+      });
+      const outcome = await opener.attempt(false, signal);
+      if (outcome.kind === "refused") throw outcome.error;
+      if (outcome.kind === "opened") {
+        const seeded = await this.#seed(outcome.reply, memory, { signal, progress });
+        if (seeded !== undefined) return figuresOf(seeded);
+      } else {
+        log.warn("seeds.no-session", { error: outcome.error });
+      }
+      await clock.sleep(openRetryMsMin, signal);
+    }
+  }
+
+  /** The disks as the site is asked about them. They vouch for nothing, so nobody asks whether they were touched. */
+  #offer(): ConstructorParameters<typeof SessionOpener>[0]["disks"] {
+    const offered = this.#disks.map(({ volume: { vmName, name, sizeBytes, sectorBytes } }) => ({
+      vmName,
+      name,
+      sizeBytes,
+      sectorBytes,
+    }));
+    return { vpgName: this.#body.vpgName, offered, identify: () => Promise.resolve([]) };
+  }
+
+  /** One session; undefined when it was lost before everything was there. */
+  async #seed(
+    reply: OpenSessionReply,
+    state: SourceState,
+    { signal, progress }: Pick<CommandContext, "signal" | "progress">,
+  ): Promise<SyncProgress | undefined> {
+    const { address, clock, log: events, host, site, capture } = this.#options;
+    const { vpgId, term } = this.#body;
+    if (reply.term !== term) throw new Fenced(`the seeds are of term ${term}, the session of term ${reply.term}`);
+    const journalVolumes = this.#disks.map(({ volume }) => volume.volume);
+    const sizes = this.#disks.map(({ volume }) => volume.sizeBytes);
+    const log = new SessionLog({ sizes, bufferBytes: capture.bufferBytes, clock });
+    const session = new SourceSession({
+      ...{ address, vpgId, reply, journalVolumes, log, state, clock, events, host },
+      purpose: "seed",
+      onInterval: () => undefined,
+    });
+    const sync = new SyncRunner({
+      log,
+      sources: this.#disks.map(({ tapped }) => tapped),
+      hashes: ({ journalVolume: volume, subChunksOf, ...ask }, asked) => {
+        const which = subChunksOf === undefined ? {} : { subChunksOf: [...subChunksOf] };
+        return site.hashes({ vpgId, volume, ...ask, ...which }, asked);
+      },
+      clock,
+      events,
+      bytesPerSecond: capture.syncBytesPerSecond,
+      openHasher: host.openHasher,
+    });
+    const over = new AbortController();
+    try {
+      sync.start();
+      void tellProgress(sync, clock, progress, AbortSignal.any([signal, over.signal]));
+      const lost = session.ended.then(() => "lost" as const);
+      const wanted = (): number => log.lastPosition?.sequence ?? 0;
+      const shipped = async (): Promise<"shipped"> => {
+        const stop = AbortSignal.any([signal, over.signal]);
+        await log.changes.until(() => !log.syncing && sync.last !== null, stop);
+        if (!log.close()) throw new Transient("the seeds could not be closed");
+        const acknowledged = (): boolean => log.backlog?.acknowledgedSequence === wanted();
+        await log.changes.until(acknowledged, stop);
+        return "shipped";
+      };
+      const end = await Promise.race([shipped(), lost]);
+      if (end === "shipped") return sync.last ?? undefined;
+      signal.throwIfAborted();
+      const ended = await session.ended;
+      if (ended?.kind === "fenced") throw ended.error;
+      events.warn("seeds.session-lost", { session: reply.session, error: ended?.error });
+      return undefined;
+    } finally {
+      over.abort(new Error("the session's seeds are over"));
+      log.detach();
+      await sync.stop();
+      await session.save();
+      await session.stop();
+    }
+  }
+}
+
+async function tellProgress(
+  sync: SyncRunner,
+  clock: Clock,
+  tell: CommandContext["progress"],
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    const { progress } = sync;
+    if (progress !== null) tell(progress.comparedChunks, progress.totalChunks, "chunks");
+    await clock.sleep(busyHeartbeatMs, signal).catch(() => undefined);
+  }
+}
+
+function figuresOf(sync: SyncProgress | null): Record<string, number> {
+  return {
+    hashedBytes: (sync?.comparedChunks ?? 0) * chunkBytes,
+    differingBytes: (sync?.differingChunks ?? 0) * chunkBytes,
+    shippedBytes: sync?.shippedBytes ?? 0,
+  };
+}
