@@ -142,14 +142,15 @@ class Gateway implements RunningGateway {
     for (const link of links) {
       const sources = link.isTo(config.source?.site) ? this.#sources : undefined;
       const recovery = link.isTo(config.recovery?.site) ? this.#recovery : undefined;
-      const reverse = recovery && this.#sources?.reverseHandlers(recovery, link);
+      const own = recovery && { recovery, link };
+      const captures = this.#sources?.handlersFor({ journals: sources !== undefined, own });
       const means = new Means(config.hooks, recovery && config.recovery?.directory);
       void means.refresh();
       await link.load({
         clock,
         log,
         state,
-        handlers: { ...sources?.handlers, ...recovery?.handlers, ...reverse },
+        handlers: { ...captures, ...recovery?.handlers },
         sample: () => ({
           version,
           sampledAt: clock.now(),

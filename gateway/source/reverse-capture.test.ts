@@ -6,32 +6,23 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { SystemClock } from "#adapters/embedded/clock.ts";
-import { SystemRandom } from "#adapters/embedded/random.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { Fenced, RunGrantRefused } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
-import type { Clock } from "#core/ports.ts";
 import { openSession } from "#core/protection/open-session.ts";
-import { vpgId as journalVpg, operationId as promotedBy } from "../../test/kit/batches.ts";
+import { operationId as promotedBy } from "../../test/kit/batches.ts";
 import { GatewaySite } from "../../test/kit/gateway-site.ts";
-import { BucketRoutes } from "../../test/kit/journal-routes.ts";
-import { QuietLog } from "../../test/kit/quiet-log.ts";
+import { NbdGuest } from "../../test/kit/nbd-guest.ts";
 import { type RandomJournal, randomJournal } from "../../test/kit/random-journal.ts";
 import { commandsOf, runCommand } from "../../test/kit/recovery.ts";
+import { ReverseGateway } from "../../test/kit/reverse-gateway.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { openAsk } from "../../test/kit/site.ts";
-import { parseGatewayConfig } from "../config.ts";
-import type { CommandContext, CommandHandlers } from "../control/handlers.ts";
+import type { CommandContext } from "../control/handlers.ts";
 import { SiteClient } from "../control/site-client.ts";
-import { HttpJournal } from "../export/http-journal.ts";
-import { openRecoveryHalf } from "../export/recovery-half.ts";
 import { NbdClient } from "../nbd/client.ts";
 import { parseNbdUri } from "../nbd/uri.ts";
-import type { RecoveryHalf } from "../recovery-half.ts";
-import { StateDirectory } from "../state/state-directory.ts";
-import { Sources } from "./sources.ts";
 
 const sizes = new Map([
   [1, 9 * chunkBytes + 4096],
@@ -59,137 +50,11 @@ const definition = createVpgSchema.parse({
 });
 const nextOperation = idSchema.parse("01hzzzzzzzzzzzzzzzzzzzzzz9");
 
-/** The system's, but for pauses between attempts, which are short. */
-class HastyClock extends SystemClock implements Clock {
-  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return super.sleep(Math.min(ms, 50), signal);
-  }
-}
-
-/** One life of a gateway with both halves, without heartbeats; its captures go to `site`. */
-class Life {
-  readonly sources: Sources;
-  readonly recovery: RecoveryHalf;
-  readonly handlers: CommandHandlers;
-  readonly log: QuietLog;
-  readonly #client: SiteClient;
-  readonly #state: StateDirectory;
-
-  private constructor(
-    parts: Pick<Life, "sources" | "recovery" | "handlers" | "log">,
-    client: SiteClient,
-    state: StateDirectory,
-  ) {
-    this.sources = parts.sources;
-    this.recovery = parts.recovery;
-    this.handlers = parts.handlers;
-    this.log = parts.log;
-    this.#client = client;
-    this.#state = state;
-  }
-
-  static async start(folder: string, site: GatewaySite, journal: RandomJournal, source = ""): Promise<Life> {
-    const text = `site = "${site.url}"\nstate = "state"\n[recovery]\ndirectory = "r"\n[source]\ndrain = "20s"\n${source}\n`;
-    const config = parseGatewayConfig(text, { path: join(folder, "gateway.toml"), token: "token" });
-    if (config.source === undefined) throw new Error("no source");
-    const log = new QuietLog();
-    const clock = new HastyClock();
-    const random = new SystemRandom();
-    const state = await StateDirectory.open(config.stateDirectory);
-    const client = new SiteClient(config.site, 4);
-    const routes = new BucketRoutes(journal.objects);
-    const vpgId = idSchema.parse(journalVpg);
-    const recovery = await openRecoveryHalf({
-      directory: join(folder, "r"),
-      hooks: new Map(),
-      hookDirectory: folder,
-      journal: (_, upTo, signal) => new HttpJournal({ routes, vpgId, upTo, clock, random, log, signal }),
-      clock,
-      log,
-    });
-    const captured = await recovery.captured();
-    const { hooks, directory } = config;
-    const own = { address: config.site, site: client, state, hooks, directory };
-    const onCrash = (error: Error): void => {
-      throw error;
-    };
-    const sources = await Sources.open({ ...own, config: config.source, clock, random, log, onCrash, captured });
-    await recovery.resume();
-    for (const operation of captured) await sources.resume(operation, recovery);
-    sources.start();
-    const handlers = sources.reverseHandlers(recovery, { address: config.site, client });
-    return new Life({ sources, recovery, handlers, log }, client, state);
-  }
-
-  async close(): Promise<void> {
-    await this.sources.close();
-    await this.recovery.close();
-    await this.#client.close();
-    await this.#state.close();
-  }
-}
-
-/** Writes one request after the other and knows what the disk must hold, by its own log alone. */
-class Guest {
-  readonly image: Buffer;
-  /** The image as it was before the first write, and every write, for any prefix of them. */
-  readonly #base: Buffer;
-  readonly #writes: { readonly offset: number; readonly bytes: Buffer }[] = [];
-  readonly #client: NbdClient;
-  readonly #random: SeededRandom;
-  #stopped = false;
-  #loop: Promise<void> | undefined;
-
-  constructor(client: NbdClient, base: Buffer, random: SeededRandom) {
-    this.#client = client;
-    this.#base = base;
-    this.image = Buffer.from(base);
-    this.#random = random;
-  }
-
-  get writes(): number {
-    return this.#writes.length;
-  }
-
-  start(): void {
-    this.#loop = this.#run();
-  }
-
-  /** Rejects when any write failed. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#loop;
-  }
-
-  /** How many of the first writes make this image; undefined when no number does. */
-  prefixOf(image: Buffer): number | undefined {
-    const replay = Buffer.from(this.#base);
-    if (replay.equals(image)) return 0;
-    for (const [index, { offset, bytes }] of this.#writes.entries()) {
-      bytes.copy(replay, offset);
-      if (replay.equals(image)) return index + 1;
-    }
-    return undefined;
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#stopped) {
-      const length = 512 * (1 + this.#random.below(64));
-      const offset = 512 * this.#random.below((this.image.length - length) / 512);
-      const bytes = this.#random.bytes(length);
-      await this.#client.write(offset, bytes, { fua: this.#random.chance(0.1) });
-      bytes.copy(this.image, offset);
-      this.#writes.push({ offset, bytes });
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
-}
-
 describe("reverse protection at the gateway", () => {
   let folder = "";
   let site: GatewaySite;
   let journal: RandomJournal;
-  let life: Life | undefined;
+  let life: ReverseGateway | undefined;
   let exported: Record<string, unknown> = {};
   const clients: NbdClient[] = [];
 
@@ -207,8 +72,8 @@ describe("reverse protection at the gateway", () => {
     rmSync(folder, { recursive: true });
   });
 
-  const start = async (source = ""): Promise<Life> => {
-    life = await Life.start(folder, site, journal, source);
+  const start = async (source = ""): Promise<ReverseGateway> => {
+    life = await ReverseGateway.start(folder, site, journal, source);
     return life;
   };
   const stop = async (): Promise<void> => {
@@ -227,19 +92,19 @@ describe("reverse protection at the gateway", () => {
     return client;
   };
   /** A live failover's disks, committed. */
-  const promote = async ({ recovery }: Life): Promise<void> => {
+  const promote = async ({ recovery }: ReverseGateway): Promise<void> => {
     const commands = commandsOf(journal.upTo, sizes);
     const { vpgId } = site;
     exported = Object(await runCommand(recovery, { ...commands.attach, vpgId }).then((result) => result["exports"]));
     await runCommand(recovery, { ...commands.promote, vpgId });
   };
-  const protect = async ({ handlers }: Life): Promise<Record<string, unknown>> => {
-    const base = { operationId: nextOperation, vpgId: site.vpgId, vpgName: "shop", term: 1 };
+  const protect = async ({ handlers }: ReverseGateway, term = 1): Promise<Record<string, unknown>> => {
+    const base = { operationId: nextOperation, vpgId: site.vpgId, vpgName: "shop", term };
     const body = { kind: "protect-volumes" as const, ...base, promotedBy: idSchema.parse(promotedBy), volumes };
     if (handlers["protect-volumes"] === undefined) throw new Error("no handler");
     return await handlers["protect-volumes"](body, context());
   };
-  const seed = async ({ handlers }: Life, signal?: AbortSignal): Promise<Record<string, unknown>> => {
+  const seed = async ({ handlers }: ReverseGateway, signal?: AbortSignal): Promise<Record<string, unknown>> => {
     const base = { operationId: nextOperation, vpgId: site.vpgId, vpgName: "shop", term: 1 };
     if (handlers["seed-volumes"] === undefined) throw new Error("no handler");
     return await handlers["seed-volumes"]({ kind: "seed-volumes", ...base, volumes }, context(signal));
@@ -253,10 +118,10 @@ describe("reverse protection at the gateway", () => {
   };
   const status = () => life?.sources.status()[0];
   const settled = () => until(() => status()?.stream?.idle === true, "idle");
-  const guestOf = async (volume: number): Promise<Guest> => {
+  const guestOf = async (volume: number): Promise<NbdGuest> => {
     const base = journal.images.get(volume);
     if (base === undefined) throw new Error("no image");
-    const guest = new Guest(await connect(volume), base, new SeededRandom(volume));
+    const guest = new NbdGuest(await connect(volume), base, new SeededRandom(volume));
     guest.start();
     return guest;
   };
@@ -403,7 +268,7 @@ describe("reverse protection at the gateway", () => {
       writeOld();
     });
     /** The site has the VPG in a term in which this gateway's capture is refused. */
-    const closed = async (): Promise<Life> => {
+    const closed = async (): Promise<ReverseGateway> => {
       site.faults.refuse = (request) => {
         if (request.includes("/sessions")) throw new Fenced("was failed over");
       };
@@ -462,6 +327,62 @@ describe("reverse protection at the gateway", () => {
       const started = await start(source());
       await until(() => status()?.exports === "read-write", "served");
       await expect(seed(started)).rejects.toThrow("are in use here");
+    });
+
+    it("takes no write any more once its own site has closed them for a term, whatever the other site grants", async () => {
+      const started = await start(source());
+      await until(() => status()?.exports === "read-write", "served");
+      const { address, exportName } = {
+        address: { socketPath: join(folder, "shop.sock") },
+        exportName: "shop/db/data",
+      };
+      const client = await NbdClient.connect(address, exportName);
+      clients.push(client);
+      await client.write(0, Buffer.alloc(4096, 1));
+      const close = { kind: "close-volumes" as const, vpgId: site.vpgId, vpgName: "shop", final: false };
+      const body = { ...close, operationId: nextOperation, term: 1 };
+      expect(await started.handlers["close-volumes"]?.(body, context())).toEqual({ final: null });
+      await expect(client.write(0, Buffer.alloc(4096, 2))).rejects.toThrow();
+      await stop();
+      const again = await start(`start_without_grant = "always"\n${source()}`);
+      await until(() => status()?.exports !== "absent", "served");
+      const stale = await NbdClient.connect(address, exportName);
+      clients.push(stale);
+      await expect(stale.write(0, Buffer.alloc(4096, 3))).rejects.toThrow();
+      // The very term that closed them takes no disk here; a later one takes those that a commit made meanwhile.
+      await promote(again);
+      await expect(protect(again, 1)).rejects.toThrow("closed since term 1");
+      const guest = await guestOf(2);
+      // The site's terms stand still here, so that the command itself waits on.
+      const protecting = expect(protect(again, 2)).rejects.toThrow();
+      await until(() => status()?.stream?.session === 2, "a session");
+      await until(() => guest.writes > 3, "writes");
+      await guest.stop();
+      await settled();
+      expect((await site.image(2)).equals(guest.image)).toBe(true);
+      await stop();
+      await protecting;
+    });
+
+    it("obeys each site only in what it has a say in", async () => {
+      const { sources, recovery } = await start(source());
+      const site = new SiteClient({ url: "http://127.0.0.1:1", access: { kind: "token", token: "t" } }, 1);
+      const link = {
+        address: { url: "http://127.0.0.1:1", access: { kind: "token" as const, token: "t" } },
+        client: site,
+      };
+      const own = sources.handlersFor({ journals: false, own: { recovery, link } });
+      const there = sources.handlersFor({ journals: true });
+      expect(Object.keys(own).sort()).toEqual(["close-volumes", "protect-volumes", "seed-volumes"]);
+      expect(Object.keys(there)).not.toContain("seed-volumes");
+      expect(Object.keys(there)).not.toContain("protect-volumes");
+      await until(() => status()?.exports === "read-write", "served");
+      const vpg = { vpgId: status()?.stream?.vpgId ?? nextOperation, vpgName: "shop" };
+      const close = { kind: "close-volumes" as const, operationId: nextOperation, ...vpg, final: false };
+      await expect(own["close-volumes"]?.({ ...close, term: null }, context())).rejects.toThrow("has no say");
+      await expect(there["close-volumes"]?.({ ...close, term: 2 }, context())).rejects.toThrow("has no say");
+      expect(status()?.exports).toBe("read-write");
+      await site.close();
     });
 
     it("lets promoted disks follow those of the configuration, for good", async () => {

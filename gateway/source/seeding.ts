@@ -17,6 +17,7 @@ import { SessionOpener } from "./session-opener.ts";
 import type { SourceDisks } from "./source-disks.ts";
 import type { SourceHost } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
+import { targetHashes } from "./target-hashes.ts";
 
 export type SeedBody = Extract<CommandBody, { kind: "seed-volumes" }>;
 
@@ -124,10 +125,7 @@ export class Seeding {
     const sync = new SyncRunner({
       log,
       sources: this.#disks.map(({ tapped }) => tapped),
-      hashes: ({ journalVolume: volume, subChunksOf, ...ask }, asked) => {
-        const which = subChunksOf === undefined ? {} : { subChunksOf: [...subChunksOf] };
-        return site.hashes({ vpgId, volume, ...ask, ...which }, asked);
-      },
+      hashes: targetHashes(site, () => vpgId),
       clock,
       events,
       bytesPerSecond: capture.syncBytesPerSecond,

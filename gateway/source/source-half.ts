@@ -11,15 +11,15 @@ import { openRetryMsMax, openRetryMsMin, openWaitMs, refusedOpenRetryMs } from "
 import { type SourceFacts, SourceState } from "../state/source-state.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
-import type { TargetHashes } from "../sync/volume-sync.ts";
 import { ChangeSignal } from "../tap/change-signal.ts";
 import { SessionLog } from "../tap/session-log.ts";
 import { Closing } from "./closing.ts";
 import { type OpenOutcome, SessionOpener } from "./session-opener.ts";
-import { heldByShutdown, sourceHandlers } from "./source-commands.ts";
+import { forgetShutdowns, heldByShutdown, sourceHandlers } from "./source-commands.ts";
 import type { ExportMode, SourceDisks } from "./source-disks.ts";
 import type { SourceHost } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
+import { targetHashes } from "./target-hashes.ts";
 
 export interface SourceOptions {
   /** The half's own to close once it is open. Those that guests use already go on being served whatever the site says, until it has opened a session. */
@@ -106,7 +106,10 @@ export class SourceHalf {
     this.#sync = new SyncRunner({
       log: this.#log,
       sources: disks.tapped,
-      hashes: this.#hashes,
+      hashes: targetHashes(options.site, () => {
+        if (state.facts.vpgId === null) throw new TypeError("hashes are asked for within a session");
+        return state.facts.vpgId;
+      }),
       clock,
       events: log,
       bytesPerSecond: capture.syncBytesPerSecond,
@@ -143,6 +146,10 @@ export class SourceHalf {
     const { disks, clock, log, wrapChannel } = options;
     const state = await SourceState.load(options.state, disks.vpgName);
     const { vpgId } = state.facts;
+    if (disks.promotedBy !== undefined && disks.promotedBy !== state.facts.promotedBy) {
+      if (vpgId !== null) await forgetShutdowns(options.state, vpgId);
+      await state.followedBy(disks.promotedBy);
+    }
     const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
     const barrier = await SourceBarrier.open({ config: options.barrier, clock, events: log, wrapChannel });
     return new SourceHalf(options, state, barrier, heldVpgId);
@@ -285,13 +292,6 @@ export class SourceHalf {
     );
     return await Promise.race([until, over]);
   }
-
-  readonly #hashes: TargetHashes = async ({ journalVolume, page, upTo, sizeBytes, subChunksOf }, signal) => {
-    const { vpgId } = this.#state.facts;
-    if (vpgId === null) throw new TypeError("hashes are asked for within a session");
-    const which = subChunksOf === undefined ? {} : { subChunksOf: [...subChunksOf] };
-    return await this.#options.site.hashes({ vpgId, volume: journalVolume, page, upTo, sizeBytes, ...which }, signal);
-  };
 
   /** Opens sessions one after the other until the gateway stops or is fenced off. */
   async #run(): Promise<void> {

@@ -6,14 +6,20 @@ import type { SourceConfig } from "../config.ts";
 import type { CommandHandler, CommandHandlers, CommandKind } from "../control/handlers.ts";
 import type { CapturedOperation, RecoveryHalf } from "../recovery-half.ts";
 import type { SiteLink } from "../site-link.ts";
+import { SourceState } from "../state/source-state.ts";
 import { Turns } from "../turns.ts";
 import { Seeding } from "./seeding.ts";
-import { forgetShutdowns } from "./source-commands.ts";
 import { SourceDisks } from "./source-disks.ts";
 import { SourceHalf, type SourceOptions, type SourceStatus } from "./source-half.ts";
 import { type SourceHost, thisMachine } from "./source-host.ts";
 
 type ProtectBody = Extract<CommandBody, { kind: "protect-volumes" }>;
+
+/** The site of the gateway's own recovery half. */
+export interface OwnSite {
+  readonly recovery: Pick<RecoveryHalf, "capture">;
+  readonly link: Pick<SiteLink, "address" | "client">;
+}
 
 export interface SourcesOptions extends Omit<SourceOptions, "disks" | "vpgId" | "capture" | "barrier" | "host"> {
   readonly config: SourceConfig;
@@ -30,16 +36,6 @@ type OpenOptions = SourcesOptions & { readonly host: SourceHost };
  * protection brought, of which it also seeds the journal of its own site with the old disks. One session each, all to one site.
  */
 export class Sources {
-  /** What their site may ask of them: each command goes to the half of its VPG. */
-  readonly handlers: CommandHandlers = {
-    "tag-checkpoint": this.#forward("tag-checkpoint"),
-    "shutdown-source": this.#forward("shutdown-source"),
-    "power-on-source": this.#forward("power-on-source"),
-    "close-volumes": this.#forward("close-volumes"),
-    "open-volumes": this.#forward("open-volumes"),
-    "hash-volumes": this.#forward("hash-volumes"),
-    "ship-wanted": this.#forward("ship-wanted"),
-  };
   readonly #options: OpenOptions;
   /** One of a VPG. */
   #halves: readonly SourceHalf[] = [];
@@ -115,10 +111,36 @@ export class Sources {
   }
 
   /**
-   * What the gateway's own site, which promoted the disks or has the old ones beside it, may ask for reverse protection. `recovery` has
-   * the promoted disks, `own` is the way to its site.
+   * What a site may ask of the captures; each command goes to the half of its VPG. `journals`: the site that they replicate to. `own`:
+   * the site of the gateway's recovery half, which has the promoted disks; that one may begin their capture, close the old ones for
+   * good, and seed its own journal with them, and no more.
    */
-  reverseHandlers(recovery: Pick<RecoveryHalf, "capture">, own: Pick<SiteLink, "address" | "client">): CommandHandlers {
+  handlersFor(site: { readonly journals: boolean; readonly own?: OwnSite | undefined }): CommandHandlers {
+    const { journals, own } = site;
+    const close = this.#forward("close-volumes");
+    return {
+      ...(journals ? this.#journalHandlers() : {}),
+      ...(own === undefined ? {} : this.#reverseHandlers(own)),
+      "close-volumes": async (body, context) => {
+        const allowed = body.term === null ? journals : own !== undefined;
+        if (!allowed) throw new CommandFailed(`the site has no say in such a close of ${body.vpgName} here`);
+        return await close(body, context);
+      },
+    };
+  }
+
+  #journalHandlers(): CommandHandlers {
+    return {
+      "tag-checkpoint": this.#forward("tag-checkpoint"),
+      "shutdown-source": this.#forward("shutdown-source"),
+      "power-on-source": this.#forward("power-on-source"),
+      "open-volumes": this.#forward("open-volumes"),
+      "hash-volumes": this.#forward("hash-volumes"),
+      "ship-wanted": this.#forward("ship-wanted"),
+    };
+  }
+
+  #reverseHandlers({ recovery, link }: OwnSite): CommandHandlers {
     return {
       "protect-volumes": async (body, { signal }) => {
         await this.#turns.run(body.vpgId, () => this.#protect(body, recovery));
@@ -131,7 +153,7 @@ export class Sources {
             throw new CommandFailed(`the disks of ${body.vpgName} are in use here: close them first`);
           }
           const { config: capture, host, state, clock, random, log } = this.#options;
-          const site = { address: own.address, site: own.client };
+          const site = { address: link.address, site: link.client };
           return await new Seeding({ ...site, disks, capture, host, state, clock, random, log }, body).run(context);
         }),
     };
@@ -141,10 +163,15 @@ export class Sources {
   async #protect(body: ProtectBody, recovery: Pick<RecoveryHalf, "capture">): Promise<void> {
     const before = this.#halves.filter((half) => half.isOf(body.vpgId, body.vpgName));
     if (before.some((half) => half.disks.promotedBy === body.promotedBy && !half.over)) return;
+    const { closed } = (await SourceState.load(this.#options.state, body.vpgName)).facts;
+    if (closed?.term != null && closed.term >= body.term) {
+      throw new CommandFailed(`the disks of ${body.vpgName} are closed since term ${closed.term}`, {
+        term: closed.term,
+      });
+    }
     const disks = await recovery.capture(body);
     for (const half of before) await half.close();
     this.#halves = this.#halves.filter((half) => !before.includes(half));
-    await forgetShutdowns(this.#options.state, body.vpgId);
     const half = await this.#capture(body.vpgId, disks);
     this.#halves = [...this.#halves, half];
     half.start();

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { idSchema } from "#core/ids.ts";
+import { type Id, idSchema } from "#core/ids.ts";
 import { finalSchema } from "#core/protection/command.ts";
 import type { StateStore } from "./state-directory.ts";
 
@@ -42,6 +42,8 @@ const schema = z.strictObject({
     .default(null),
   /** The operation whose close was undone last: what still comes of it is late. */
   opened: idSchema.nullable().default(null),
+  /** The operation whose promoted disks all this is about; null for those of the configuration. */
+  promotedBy: idSchema.nullable().default(null),
   /** The disks as they were at the clean end. */
   disks: z.array(diskSchema),
 });
@@ -58,6 +60,7 @@ const none: SourceFacts = {
   fenced: null,
   closed: null,
   opened: null,
+  promotedBy: null,
   disks: [],
 };
 
@@ -86,6 +89,11 @@ export class SourceState {
   async save(changes: Partial<SourceFacts>): Promise<void> {
     this.#facts = { ...this.#facts, ...changes };
     await this.#directory.write(this.#name, this.#facts);
+  }
+
+  /** Other disks are the VPG's now: what is known of its sessions stays, what was known of the disks before goes. */
+  async followedBy(promotedBy: Id): Promise<void> {
+    await this.save({ promotedBy, closed: null, opened: null, clean: false, disks: [] });
   }
 
   /** Forgets the VPG it was about: the name means another one now. */

@@ -1,0 +1,11 @@
+import type { Id } from "#core/ids.ts";
+import type { SiteClient } from "../control/site-client.ts";
+import type { TargetHashes } from "../sync/volume-sync.ts";
+
+/** Hashes of what a site's journal holds of a VPG. */
+export function targetHashes(site: Pick<SiteClient, "hashes">, vpgId: () => Id): TargetHashes {
+  return async ({ journalVolume: volume, subChunksOf, ...ask }, signal) => {
+    const which = subChunksOf === undefined ? {} : { subChunksOf: [...subChunksOf] };
+    return await site.hashes({ vpgId: vpgId(), volume, ...ask, ...which }, signal);
+  };
+}

@@ -1,0 +1,88 @@
+import { join } from "node:path";
+import { SystemClock } from "#adapters/embedded/clock.ts";
+import { SystemRandom } from "#adapters/embedded/random.ts";
+import { idSchema } from "#core/ids.ts";
+import type { Clock } from "#core/ports.ts";
+import { parseGatewayConfig } from "../../gateway/config.ts";
+import type { CommandHandlers } from "../../gateway/control/handlers.ts";
+import { SiteClient } from "../../gateway/control/site-client.ts";
+import { HttpJournal } from "../../gateway/export/http-journal.ts";
+import { openRecoveryHalf } from "../../gateway/export/recovery-half.ts";
+import type { RecoveryHalf } from "../../gateway/recovery-half.ts";
+import { Sources } from "../../gateway/source/sources.ts";
+import { StateDirectory } from "../../gateway/state/state-directory.ts";
+import { vpgId as journalVpg } from "./batches.ts";
+import type { GatewaySite } from "./gateway-site.ts";
+import { BucketRoutes } from "./journal-routes.ts";
+import { QuietLog } from "./quiet-log.ts";
+import type { RandomJournal } from "./random-journal.ts";
+
+/** The system's, but for pauses between attempts, which are short. */
+class HastyClock extends SystemClock implements Clock {
+  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return super.sleep(Math.min(ms, 50), signal);
+  }
+}
+
+/** One life of a gateway with both halves, without heartbeats; its captures go to `site`. */
+export class ReverseGateway {
+  readonly sources: Sources;
+  readonly recovery: RecoveryHalf;
+  readonly handlers: CommandHandlers;
+  readonly log: QuietLog;
+  readonly #client: SiteClient;
+  readonly #state: StateDirectory;
+
+  private constructor(
+    parts: Pick<ReverseGateway, "sources" | "recovery" | "handlers" | "log">,
+    client: SiteClient,
+    state: StateDirectory,
+  ) {
+    this.sources = parts.sources;
+    this.recovery = parts.recovery;
+    this.handlers = parts.handlers;
+    this.log = parts.log;
+    this.#client = client;
+    this.#state = state;
+  }
+
+  static async start(folder: string, site: GatewaySite, journal: RandomJournal, source = ""): Promise<ReverseGateway> {
+    const text = `site = "${site.url}"\nstate = "state"\n[recovery]\ndirectory = "r"\n[source]\ndrain = "20s"\n${source}\n`;
+    const config = parseGatewayConfig(text, { path: join(folder, "gateway.toml"), token: "token" });
+    if (config.source === undefined) throw new Error("no source");
+    const log = new QuietLog();
+    const clock = new HastyClock();
+    const random = new SystemRandom();
+    const state = await StateDirectory.open(config.stateDirectory);
+    const client = new SiteClient(config.site, 4);
+    const routes = new BucketRoutes(journal.objects);
+    const vpgId = idSchema.parse(journalVpg);
+    const recovery = await openRecoveryHalf({
+      directory: join(folder, "r"),
+      hooks: new Map(),
+      hookDirectory: folder,
+      journal: (_, upTo, signal) => new HttpJournal({ routes, vpgId, upTo, clock, random, log, signal }),
+      clock,
+      log,
+    });
+    const captured = await recovery.captured();
+    const { hooks, directory } = config;
+    const own = { address: config.site, site: client, state, hooks, directory };
+    const onCrash = (error: Error): void => {
+      throw error;
+    };
+    const sources = await Sources.open({ ...own, config: config.source, clock, random, log, onCrash, captured });
+    await recovery.resume();
+    for (const operation of captured) await sources.resume(operation, recovery);
+    sources.start();
+    const handlers = sources.handlersFor({ journals: true, own: { recovery, link: { address: config.site, client } } });
+    return new ReverseGateway({ sources, recovery, handlers, log }, client, state);
+  }
+
+  async close(): Promise<void> {
+    await this.sources.close();
+    await this.recovery.close();
+    await this.#client.close();
+    await this.#state.close();
+  }
+}
