@@ -1,6 +1,6 @@
 import { type OperationView, operationViewSchema } from "#core/api/site-api.ts";
 import { assertNever } from "#core/errors.ts";
-import { endedPhases, type LostTail } from "#core/protection/operation.ts";
+import { endedPhases, type LostTail, type Retarget } from "#core/protection/operation.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
 import { exitCodes } from "./exit.ts";
 import { cliLimits } from "./limits.ts";
@@ -20,6 +20,12 @@ export function lostTailText(tail: LostTail | null): string {
   }
 }
 
+function retargetText({ checkpointId, checkpointTime, by, rtoMs, error }: Retarget): string {
+  const asked = `${checkpointId} ${timeText(checkpointTime)} by ${by}`;
+  if (error !== null) return `${asked}: ${error.name}: ${error.message}`;
+  return `${asked}: ${rtoMs === null ? "under way" : `up after ${formatDuration(rtoMs)}`}`;
+}
+
 export function printOperation(output: Output, operation: OperationView): void {
   fields(output, [
     ["Operation", `${operation.operationId}, ${operation.kind} of ${operation.vpgName}, attempt ${operation.attempt}`],
@@ -29,6 +35,7 @@ export function printOperation(output: Output, operation: OperationView): void {
       "Checkpoint",
       operation.checkpointId === null ? "-" : `${operation.checkpointId} ${timeText(operation.checkpointTime)}`,
     ],
+    ...operation.retargets.map((one): readonly [string, string] => [`Try ${one.number}`, retargetText(one)]),
     ["RTO", operation.rtoMs === null ? "-" : formatDuration(operation.rtoMs)],
     ["Lost tail", lostTailText(operation.lostTail)],
     ["Decision", operation.decision === null ? "-" : `${operation.decision.decision} by ${operation.decision.by}`],
@@ -53,8 +60,13 @@ export function printOperation(output: Output, operation: OperationView): void {
 export const fetchOperation = (client: SiteClient, id: string): Promise<OperationView> =>
   client.get(`/v1/operations/${encodeURIComponent(id)}`, operationViewSchema);
 
-/** Follows an operation, a line per phase, until it has ended or waits for a person to decide. */
-export async function watchOperation(output: Output, client: SiteClient, id: string): Promise<OperationView> {
+/** Follows an operation, a line per phase, until it has ended or waits for a decision: a person's, or `any`, a policy's too. */
+export async function watchOperation(
+  output: Output,
+  client: SiteClient,
+  id: string,
+  any = false,
+): Promise<OperationView> {
   let shown = "";
   for (;;) {
     const operation = await fetchOperation(client, id);
@@ -64,15 +76,16 @@ export async function watchOperation(output: Output, client: SiteClient, id: str
     }
     const undecided =
       operation.decision === null && (operation.phase === "BeforeCommit" || operation.phase === "TestRunning");
-    const timed = operation.live !== null && operation.live.commitPolicy.action !== "none";
-    if (endedPhases.includes(operation.phase) || (undecided && !timed)) return operation;
+    const timed = !any && operation.live !== null && operation.live.commitPolicy.action !== "none";
+    const stuck = operation.decision === null && operation.phase === "RetargetFailed";
+    if (endedPhases.includes(operation.phase) || (undecided && !timed) || stuck) return operation;
     await new Promise((resolve) => setTimeout(resolve, cliLimits.pollMs));
   }
 }
 
 /** 0 when it went as asked or waits for a decision, 3 when it failed or ended in another way than `wanted`. */
 export function operationExitCode(operation: OperationView, wanted: "Completed" | "RolledBack" | "any"): number {
-  if (operation.phase === "Failed") return exitCodes.otherwise;
+  if (operation.phase === "Failed" || operation.phase === "RetargetFailed") return exitCodes.otherwise;
   if (!endedPhases.includes(operation.phase) || wanted === "any") return exitCodes.done;
   return operation.phase === wanted ? exitCodes.done : exitCodes.otherwise;
 }

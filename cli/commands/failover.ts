@@ -5,6 +5,7 @@ import {
   failoverCheckSchema,
   type OperationView,
   operationViewSchema,
+  type RetargetAsk,
   type StartOperation,
   vpgViewSchema,
 } from "#core/api/site-api.ts";
@@ -29,6 +30,11 @@ interface LiveFlags {
   readonly commitAfter?: string;
   readonly concurrency?: number;
   readonly dryRun?: true;
+  readonly wait?: true;
+}
+
+interface RetargetFlags {
+  readonly checkpoint: string;
   readonly wait?: true;
 }
 
@@ -107,6 +113,23 @@ async function decide(
   const ended = await watchOperation(context.output, client, operation.operationId);
   result(context.output, ended, () => printOperation(context.output, ended));
   process.exitCode = operationExitCode(ended, wanted);
+}
+
+async function retarget(context: Context, vpg: string, flags: RetargetFlags): Promise<void> {
+  const client = context.client();
+  const checkpoint = parseSelector(flags.checkpoint);
+  const operation = await openLive(client, vpg);
+  const consequences = [
+    `This stops the recovered VMs of ${operation.vpgName} and detaches what they wrote since ${timeText(operation.createdAt)};`,
+    `that stays readable for ${formatDuration(protectionLimits.scratchKeptMs)} and is then removed. They boot again at the other checkpoint.`,
+  ];
+  await confirmByName(context, consequences, operation.vpgName);
+  const ask: RetargetAsk = { checkpoint, requestId: requestId() };
+  const path = `/v1/operations/${operation.operationId}/retarget`;
+  const asked = await client.post(path, operationViewSchema, ask);
+  const shown = flags.wait === true ? await watchOperation(context.output, client, asked.operationId, true) : asked;
+  result(context.output, shown, () => printOperation(context.output, shown));
+  if (flags.wait === true) process.exitCode = operationExitCode(shown, "any");
 }
 
 function registerTest(failover: Command): void {
@@ -247,6 +270,15 @@ export function registerFailover(program: Command): void {
       await confirmByName(context, consequences, operation.vpgName);
       await decide(context, operation, { decision: "rollback" }, "RolledBack");
     });
+
+  failover
+    .command("retarget")
+    .argument("<vpg>", "name or id")
+    .requiredOption("--checkpoint <which>", "latest, an id, a time with zone, or tag:TEXT")
+    .option("--wait", "follow the operation until its VMs run at the checkpoint, or could not be brought up there")
+    .description("Take the open failover to another checkpoint; it then waits for a decision again.")
+    .addHelpText("after", "\nExample:\n  farshore failover retarget shop --checkpoint 2026-11-21T20:47:00Z --wait\n")
+    .action((vpg: string, flags: RetargetFlags, command: Command) => retarget(contextOf(command), vpg, flags));
 
   registerTest(failover);
 }

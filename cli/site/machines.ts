@@ -15,6 +15,7 @@ import { handler as resolveCheckpoint } from "../../functions/resolve-checkpoint
 import { handler as sealSessions } from "../../functions/seal-sessions/handler.ts";
 import { runWithSite } from "../../functions/shared/site.ts";
 import type { TaskHandler } from "../../functions/shared/task-handler.ts";
+import { handler as switchCheckpoint } from "../../functions/switch-checkpoint/handler.ts";
 import failoverLive from "../../workflows/failover-live/failover-live.asl.json" with { type: "json" };
 import failoverTest from "../../workflows/failover-test/failover-test.asl.json" with { type: "json" };
 import { lambdaContext } from "./lambda-context.ts";
@@ -32,6 +33,7 @@ export const tasks: Readonly<Record<string, TaskHandler<unknown>>> = {
   "record-failure": recordFailure,
   "resolve-checkpoint": resolveCheckpoint,
   "seal-sessions": sealSessions,
+  "switch-checkpoint": switchCheckpoint,
 };
 
 const pascalCase = (folder: string): string =>

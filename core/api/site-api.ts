@@ -1,7 +1,13 @@
 import { z } from "zod";
 import { idSchema, nameSchema } from "#core/ids.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import { decisionSchema, liveOptionsSchema, operationSchema, testOptionsSchema } from "#core/protection/operation.ts";
+import {
+  checkpointSelectorSchema,
+  decisionSchema,
+  liveOptionsSchema,
+  operationSchema,
+  testOptionsSchema,
+} from "#core/protection/operation.ts";
 import { peerSchema } from "#core/protection/peer.ts";
 import { positionSchema } from "#core/protection/term.ts";
 import { triggerPolicySchema } from "#core/trigger/policy.ts";
@@ -27,6 +33,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /operations?vpg=&open=                      [viewer] {operations: operationViewSchema[]}
  *   GET    /operations/ID                              [viewer] operationViewSchema
  *   POST   /operations/ID/decision                     [operator] decideSchema → {decision: decisionSchema}
+ *   POST   /operations/ID/retarget                     [operator] retargetAskSchema → operationViewSchema
  *   POST   /operations/ID/retry                        [operator] → operationViewSchema
  *   GET    /reports/ID                                 [viewer] the report (core/recovery/report.ts)
  *   GET    /peers, /peers/NAME                         [viewer] {peers: peerSchema[]}, peerSchema
@@ -234,6 +241,10 @@ export const decideSchema = z.discriminatedUnion("decision", [
     notes: z.string().max(limits.notesCharactersMax),
   }),
 ]);
+
+/** Another checkpoint before the commit; the same request again changes nothing. */
+export const retargetAskSchema = z.strictObject({ checkpoint: checkpointSelectorSchema, requestId: idSchema });
+export type RetargetAsk = z.infer<typeof retargetAskSchema>;
 
 export const commandViewSchema = z.object({
   commandId: z.string(),

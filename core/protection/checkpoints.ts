@@ -1,8 +1,9 @@
 import { AmbiguousCheckpoint, NoCheckpoint } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { annotationKey } from "#core/journal/keys.ts";
-import { type Position, parsePosition } from "#core/journal/position.ts";
+import { formatPosition, type Position, parsePosition } from "#core/journal/position.ts";
 import { jsonBytes, tableFields } from "#core/json.ts";
+import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
 import type { Annotation } from "./annotation.ts";
 import type { CheckpointState } from "./batch-row.ts";
@@ -157,16 +158,35 @@ export async function pinCheckpoint(site: Site, vpgId: Id, id: string, owner: st
 
 /** A pin that stood before the table was lost: it is for a checkpoint that was listed then. Throws `NoCheckpoint` without its row. */
 export async function restorePin(site: Pick<Site, "table">, vpgId: Id, id: string, owner: string): Promise<void> {
-  await changeRow(site, vpgId, parsePosition(id), (row) =>
-    row.pins.includes(owner) ? undefined : { ...row, pins: [...row.pins, owner] },
-  );
+  await changeRow(site, vpgId, parsePosition(id), (row) => pinned(row, owner));
+}
+
+/** The pin as an action of a larger transaction: none when it stands already. Throws `NoCheckpoint` without its row. */
+export async function pinAction(site: Site, vpgId: Id, id: string, owner: string): Promise<readonly TableAction[]> {
+  const action = await rowAction(site, vpgId, parsePosition(id), (row) => pinned(row, owner));
+  return action === undefined ? [] : [action];
 }
 
 export async function unpinCheckpoint(site: Site, vpgId: Id, id: string, owner: string): Promise<void> {
-  await changeRow(site, vpgId, parsePosition(id), (row) =>
-    row.pins.includes(owner) ? { ...row, pins: row.pins.filter((other) => other !== owner) } : undefined,
-  );
+  await changeRow(site, vpgId, parsePosition(id), (row) => unpinned(row, owner));
 }
+
+/** The end of a pin as an action of a larger transaction: none when it doesn't stand, or the checkpoint is gone. */
+export async function unpinAction(site: Site, vpgId: Id, id: string, owner: string): Promise<readonly TableAction[]> {
+  const action = await rowAction(site, vpgId, parsePosition(id), (row) => unpinned(row, owner)).catch(
+    (error: unknown) => {
+      if (error instanceof NoCheckpoint) return undefined;
+      throw error;
+    },
+  );
+  return action === undefined ? [] : [action];
+}
+
+const unpinned = (row: CheckpointState, owner: string): CheckpointState | undefined =>
+  row.pins.includes(owner) ? { ...row, pins: row.pins.filter((other) => other !== owner) } : undefined;
+
+const pinned = (row: CheckpointState, owner: string): CheckpointState | undefined =>
+  row.pins.includes(owner) ? undefined : { ...row, pins: [...row.pins, owner] };
 
 /** Adds an operation's note, which is listed as a tag: first in the bucket, then in the table. A repeat changes nothing. */
 export async function annotate(site: Site, vpgId: Id, id: string, operationId: Id, tag: string): Promise<void> {
@@ -204,18 +224,27 @@ async function changeRow(
   position: Position,
   change: (state: CheckpointState) => CheckpointState | undefined,
 ): Promise<void> {
-  const key = items.batch(vpgId, position.session, position.sequence);
-  await tryAgain(`checkpoint ${key.sk}`, async () => {
-    const item = await site.table.get(key);
-    const row = item && rowOfItem(item);
-    if (item === undefined || row === undefined)
-      throw new NoCheckpoint(`checkpoint ${key.sk} is not listed (any more)`);
-    const { validThrough, notes, pins } = row;
-    const checkpoint = change({ validThrough, notes, pins });
-    if (checkpoint === undefined) return;
-    const fields = { ...item.fields, checkpoint: tableFields(checkpoint) };
-    await site.table.transact([{ put: key, fields, if: { rev: item.rev } }]);
+  await tryAgain(`checkpoint ${formatPosition(position)}`, async () => {
+    const action = await rowAction(site, vpgId, position, change);
+    if (action !== undefined) await site.table.transact([action]);
   });
+}
+
+/** The change as an action that fails when somebody came between; undefined when there is nothing to change. */
+async function rowAction(
+  site: Pick<Site, "table">,
+  vpgId: Id,
+  position: Position,
+  change: (state: CheckpointState) => CheckpointState | undefined,
+): Promise<TableAction | undefined> {
+  const key = items.batch(vpgId, position.session, position.sequence);
+  const item = await site.table.get(key);
+  const row = item && rowOfItem(item);
+  if (item === undefined || row === undefined) throw new NoCheckpoint(`checkpoint ${key.sk} is not listed (any more)`);
+  const { validThrough, notes, pins } = row;
+  const checkpoint = change({ validThrough, notes, pins });
+  if (checkpoint === undefined) return undefined;
+  return { put: key, fields: { ...item.fields, checkpoint: tableFields(checkpoint) }, if: { rev: item.rev } };
 }
 
 /** Up to where the image of some volumes goes in a checkpoint. */

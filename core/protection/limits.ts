@@ -25,6 +25,8 @@ export const protectionLimits = {
   shutdownGraceMsMax: 3_600_000,
   /** An undecided failover stays BeforeCommit, with reminders, for at most 30 days. */
   commitWaitMsMax: 30 * 86_400_000,
+  /** Checkpoints that one failover may be moved to before its commit; each keeps its scratch, and its steps stand in one item. */
+  retargetsMax: 16,
   /** How long a detached scratch is kept after a rollback. */
   scratchKeptMs: 86_400_000,
   /** After a commit, how long what the source had acknowledged beyond the recovered checkpoint stays readable at least. */

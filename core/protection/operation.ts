@@ -51,6 +51,9 @@ export const phases = [
   "AttachingVolumes",
   "Booting",
   "BeforeCommit",
+  /** On the way from one checkpoint to another; a step of it failed: a person retargets again or rolls back. */
+  "Retargeting",
+  "RetargetFailed",
   "Committing",
   "Promoting",
   "RollingBack",
@@ -149,6 +152,26 @@ export const operationIncidentSchema = z.strictObject({
 export const verdictSchema = z.strictObject({ name: z.string(), ok: z.boolean(), text: z.string() });
 export type Verdict = z.infer<typeof verdictSchema>;
 
+/** Another checkpoint than the one that was recovered, asked for before the commit (0017). */
+export const retargetSchema = z.strictObject({
+  /** Of the try: the failover itself was try 1. */
+  number: z.int().min(2),
+  requestId: idSchema,
+  checkpointId: z.string(),
+  /** Source times, ms since the epoch. */
+  checkpointTime: z.int(),
+  by: z.string(),
+  at: z.int(),
+  /** What had been recovered before. */
+  from: z.strictObject({ checkpointId: z.string(), checkpointTime: z.int() }),
+  /** When the volumes of before were detached and the operation's checkpoint became this one. */
+  switchedAt: z.int().nullable(),
+  /** Milliseconds from the ask to all volumes readable and all groups booted. */
+  rtoMs: z.int().nullable(),
+  error: z.strictObject({ name: z.string(), message: z.string() }).nullable(),
+});
+export type Retarget = z.infer<typeof retargetSchema>;
+
 /** One run of a workflow: the table item `operation#<id>`. Steps are the workflow's idempotency record and the report's body. */
 export const operationSchema = z.strictObject({
   operationId: idSchema,
@@ -177,6 +200,8 @@ export const operationSchema = z.strictObject({
   /** Volume number → NBD URI of the recovered disk. */
   exports: z.record(z.string(), z.string()),
   bootGroupsDone: z.int().min(0),
+  /** In the order they were asked for; the last one may be under way. */
+  retargets: z.array(retargetSchema).max(limits.retargetsMax).default([]),
   lostTail: lostTailSchema.nullable(),
   /** Of an operation that syncs; null before it has, and of any other. */
   syncFigures: syncFiguresSchema.nullable().default(null),

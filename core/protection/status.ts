@@ -95,9 +95,12 @@ function operationStatus(phase: Phase): VpgStatus {
     case "ShuttingDownSource":
     case "AttachingVolumes":
     case "Booting":
+    case "Retargeting":
     case "TestRunning":
     case "TestStopping":
       return { status: "FailingOver", substatus: "None" };
+    case "RetargetFailed":
+      return { status: "FailingOver", substatus: "Error" };
     case "HashingVolumes":
     case "ComparingPages":
     case "ShippingWanted":

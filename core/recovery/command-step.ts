@@ -38,8 +38,11 @@ import {
   throwIfFailed,
 } from "./steps.ts";
 
-const commandIdOf = (operation: Operation, name: string): string =>
-  `${operation.operationId}.${operation.attempt}.${name}`;
+/** Each attempt and each try at another checkpoint gives its commands anew. */
+function commandIdOf({ operationId, attempt, retargets }: Operation, name: string): string {
+  const last = retargets.at(-1);
+  return `${operationId}.${attempt}.${last === undefined ? "" : `try-${last.number}.`}${name}`;
+}
 
 /** The commands that the step gave, and the last checkpoint's if it gave that, by name. */
 async function commandsOf(
@@ -119,8 +122,8 @@ async function planFacts(site: Site, operation: OperationRecord, vpg: VpgRecord,
   for (const { gatewayId } of sourceGatewaysOf(vpg.definition)) {
     if (isConnected(await findGateway(site, gatewayId), now)) connected.add(gatewayId);
   }
-  // Whatever was asked of the source was asked in the first attempt: later ones only finish what was decided.
-  const shutdowns = await commandsOf(site, { ...operation, attempt: 1 }, vpg, stepNames.shutdownSource);
+  // Whatever was asked of the source was asked in the first attempt and try: later ones leave it alone.
+  const shutdowns = await commandsOf(site, { ...operation, attempt: 1, retargets: [] }, vpg, stepNames.shutdownSource);
   const attaches = step === stepNames.attachVolumes && operation.checkpointId !== null;
   const parts = attaches ? await checkpointParts(site, vpg, checkpointOf(operation)) : [];
   const recovered = await recoveredOf(site, operation, vpg);
@@ -238,8 +241,10 @@ function settleDone(operation: Operation, step: string, result: unknown): Settle
       return done(parsed.success ? `${parsed.data.bytes} bytes are on local disks.` : "All data is on local disks.");
     }
     case stepNames.stopVms:
+    case stepNames.retargetStopVms:
       return done("The recovered VMs are stopped.");
     case stepNames.detachVolumes:
+    case stepNames.retargetDetachVolumes:
       return done("The exports are closed.");
     default:
       return done("The source's VMs are powered on.");

@@ -64,17 +64,24 @@ async function decideInPhase(site: Site, operationId: Id, wanted: Decision): Pro
     assertFits(operation, wanted);
     const stands = await findDecision(site, operationId);
     if (stands !== undefined) return stands;
-    if (operation.phase !== "BeforeCommit" && operation.phase !== "TestRunning") {
-      throw new NotBeforeCommit(
-        `operation ${operationId} is ${operation.phase}; ` +
-          (hasEnded(operation) ? "there is nothing left to decide" : "wait for it: farshore operation watch"),
-        { operationId, phase: operation.phase },
-      );
-    }
+    assertDecidable(operation, wanted);
     const same: TableAction = { check: items.operation(operationId), if: { equals: { phase: operation.phase } } };
     if (await create(site, operationId, wanted, [same])) return wanted;
   }
   throw new Transient(`operation ${operationId} is being written by others`);
+}
+
+/** What failed to be retargeted may not run at all: it can't be committed, only rolled back or retargeted again. */
+function assertDecidable(operation: Operation, { decision }: Decision): void {
+  const { operationId, phase, vpgName } = operation;
+  if (phase === "BeforeCommit" || phase === "TestRunning") return;
+  if (phase === "RetargetFailed" && decision === "rollback") return;
+  const next = hasEnded(operation)
+    ? "there is nothing left to decide"
+    : phase === "RetargetFailed"
+      ? `nothing may run that could be committed: farshore failover retarget ${vpgName} --checkpoint ID, or rollback`
+      : "wait for it: farshore operation watch";
+  throw new NotBeforeCommit(`operation ${operationId} is ${phase}; ${next}`, { operationId, phase });
 }
 
 function assertFits({ kind, operationId }: Operation, { decision }: Decision): void {
@@ -86,18 +93,20 @@ function assertFits({ kind, operationId }: Operation, { decision }: Decision): v
 
 /**
  * The decision as it stands, made now when there is none: by the policy's timer, by the workflow after a failure, or by the
- * reconciler. It is the same create-if-absent as a person's, so of all that race exactly one is carried out.
+ * reconciler. It is the same create-if-absent as a person's, so of all that race exactly one is carried out. Throws `Transient`
+ * when one of the conditions doesn't hold.
  */
 export async function settleDecision(
   site: Site,
   operation: Operation,
   otherwise: Omit<Decision, "at">,
+  conditions: readonly TableAction[] = [],
 ): Promise<Decision> {
   const wanted = { ...otherwise, at: site.clock.now() };
   const known = await findDecision(site, operation.operationId);
-  const made = known === undefined && (await create(site, operation.operationId, wanted));
+  const made = known === undefined && (await create(site, operation.operationId, wanted, conditions));
   const stands = known ?? (made ? wanted : await findDecision(site, operation.operationId));
-  if (stands === undefined) throw new Transient(`the decision of ${operation.operationId} vanished`);
+  if (stands === undefined) throw new Transient(`operation ${operation.operationId} is being written by others`);
   await storeDecision(site, operation, stands);
   return stands;
 }

@@ -19,6 +19,7 @@ import {
   vpgOf,
 } from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
+import { letGoOfOthers } from "./retarget.ts";
 import { isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
 
 /**
@@ -42,6 +43,7 @@ export async function endOperation(site: Site, operationId: Id): Promise<{ reado
       const tag = `Tested at ${new Date(operation.createdAt).toISOString()}`;
       await annotate(site, operation.vpgId, operation.checkpointId, operationId, tag);
     }
+    await letGoOfOthers(site, operationId);
     if (nothingAttached(operation)) await letGo(site, operation.vpgId, operation.checkpointId, operationId);
   }
   const vpg = await vpgOf(site, operation);

@@ -97,13 +97,15 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
     }
     case stepNames.promoteVolumes:
       return recovery(vpg, step, { kind: "promote-volumes", ...base });
-    case stepNames.stopVms: {
+    case stepNames.stopVms:
+    case stepNames.retargetStopVms: {
       const booted = Object.keys(operation.steps).some((name) => bootGroupOf(name) !== undefined);
       if (!booted) return skip("No VM had been booted.");
       const vms = recovered.vms.map((vm) => vm.name);
       return recovery(vpg, step, { kind: "stop-vms", ...base, mode, vms });
     }
-    case stepNames.detachVolumes: {
+    case stepNames.detachVolumes:
+    case stepNames.retargetDetachVolumes: {
       if (operation.steps[stepNames.attachVolumes] === undefined) return skip("No volume had been attached.");
       const keepScratchMs = mode === "live" ? limits.scratchKeptMs : 0;
       return recovery(vpg, step, { kind: "detach-volumes", ...base, keepScratchMs });

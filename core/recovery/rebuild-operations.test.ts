@@ -42,7 +42,7 @@ async function protectedSite() {
     ...{ startedAt: noon, endedAt: noon, checkpointId, checkpointTime: noon, rtoMs: null, term: 1 },
     ...{ decision: null, lostTail: null, lostTailText: "", error: null, incident: null, steps: ended, exports: [] },
     ...{ live: null, test: null, sync: null, reverse: null, vms: null, version: null },
-    ...{ checkpointTags: null, syncFigures: null, reverseFigures: null, verdicts: [] },
+    ...{ checkpointTags: null, retargets: [], syncFigures: null, reverseFigures: null, verdicts: [] },
   });
   return { site, rebuilt, vpg, report };
 }

@@ -60,12 +60,12 @@ function actionsOf(report: Report, operation: Operation): readonly TableAction[]
 function operationOf(report: Report): Operation {
   const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt } = report;
   const { live, test, sync, reverse, syncFigures, reverseFigures } = report;
-  const { checkpointId, checkpointTime, term, lostTail, verdicts, error, rtoMs } = report;
+  const { checkpointId, checkpointTime, term, retargets, lostTail, verdicts, error, rtoMs } = report;
   const steps = Object.fromEntries(report.steps.map(({ step, durationMs: _, ...record }) => [step, record]));
   return {
     ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt },
     ...{ live, test, sync, reverse, syncFigures, reverseFigures },
-    ...{ checkpointId, checkpointTime, term, lostTail, verdicts, error, rtoMs },
+    ...{ checkpointId, checkpointTime, term, retargets, lostTail, verdicts, error, rtoMs },
     createdAt: report.startedAt,
     steps,
     tokens: {},

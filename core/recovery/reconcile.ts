@@ -12,7 +12,7 @@ import { endOperation } from "./end-operation.ts";
 import { changeOperation, executionName, getOperation, hasEnded, type OperationRecord } from "./operation-store.ts";
 import { enterDecided } from "./route.ts";
 import { startExecution } from "./start-operation.ts";
-import { isOver, stepNames, undoStepsOf } from "./steps.ts";
+import { isLeaving, isOver, stepNames, undoStepsOf } from "./steps.ts";
 
 /** What the reconciler found: ended · running · started (its execution was missing) · undoing (an orphan's commands are out) · failed (an orphan, ended now). */
 export type Reconciled = "ended" | "running" | "started" | "undoing" | "failed";
@@ -56,7 +56,8 @@ export async function reconcileOperation(site: Site, operationId: Id): Promise<R
     return "started";
   }
   if (execution.status === "RUNNING") {
-    if ((await findDecision(site, operationId)) !== undefined) await wakeDecision(site, operationId);
+    const decided = (await findDecision(site, operationId)) !== undefined;
+    if (decided || isLeaving(operation)) await wakeDecision(site, operationId);
     return "running";
   }
   site.log.warn("operation-orphaned", { operationId, execution: execution.name, status: execution.status });

@@ -94,6 +94,17 @@ function reportOf(shape: Shape, next: () => string): Report {
     lostTail: shape.lost ? { certainty: shape.certainty, ms: number(2), writes: number(1), bytes: number(0) } : null,
     lostTailText: next(),
     error: shape.error ? error() : null,
+    retargets: list(shape.vms, (index) => ({
+      ...{
+        number: index + 2,
+        requestId: liveReport.vpgId,
+        checkpointId: next(),
+        checkpointTime: number(7),
+        by: next(),
+      },
+      ...{ at: number(3), from: { checkpointId: next(), checkpointTime: number(0) }, switchedAt: null },
+      ...{ rtoMs: nulls ? null : number(6), error: shape.error ? error() : null },
+    })),
     checkpointTags: nulls ? null : list(shape.steps, next),
     syncFigures: nulls
       ? null

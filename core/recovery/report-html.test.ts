@@ -90,6 +90,12 @@ describe("what the page says", () => {
     expect(row({ ...liveReport, checkpointTags: null }, "Tags")).toBe("not recorded");
   });
 
+  it("is every try of one that was retargeted", () => {
+    expect(row(provedReport, "2")).toContain("CommandFailed: the boot hook of db");
+    expect(row(provedReport, "3")).toMatch(/^7-4021.*operator:bob.*5\.1 s$/);
+    expect(words(liveReport)).not.toContain("Tries");
+  });
+
   it("is what was hashed, differed and was shipped, and each verdict", () => {
     expect(row(provedReport, "Differing")).toBe("1572864 bytes (1.50 MiB)");
     expect(row(provedReport, "web/root")).toBe("not provedChunk 12 differs.");

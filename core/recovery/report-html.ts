@@ -67,6 +67,7 @@ function sectionsOf(report: Report, cut: Cut): readonly Markup[] {
     ]),
     section("What was asked", factTable(askedRows(report, cut))),
     section("Checkpoint", factTable(checkpointRows(report, cut))),
+    ...(report.retargets.length === 0 ? [] : [section("Tries", tryTable(report, cut))]),
     section("What was reached", factTable(reachedRows(report, cut))),
     ...(report.syncFigures === null ? [] : [section("Sync", factTable(syncRows(report.syncFigures)))]),
     ...(report.verdicts.length === 0 ? [] : [section("Verdicts", verdictTable(report, cut))]),
@@ -141,6 +142,27 @@ const checkpointRows = ({ checkpointId, checkpointTime, checkpointTags }: Report
     checkpointTags === null ? "not recorded" : checkpointTags.length === 0 ? "none" : cut(checkpointTags.join(", ")),
   ],
 ];
+
+/** The checkpoints that were asked for before the commit, the first one included. */
+function tryTable({ retargets, initiatedBy, startedAt, rtoMs }: Report, cut: Cut): Markup {
+  const [second] = retargets;
+  const first = { number: 1, ...second?.from, by: initiatedBy, at: startedAt, rtoMs, error: null };
+  return table(
+    ["Try", "Checkpoint", "Time at the source", "Asked by", "Asked at", "Up after"],
+    rowsOf([first, ...retargets], ({ number, checkpointId = "", checkpointTime = 0, by, at, rtoMs: ms, error }) => [
+      number,
+      cut(checkpointId),
+      clock(checkpointTime),
+      cut(by),
+      clock(at),
+      error === null
+        ? ms === null
+          ? "not reached"
+          : formatDuration(ms)
+        : markup`<span class="bad">${cut(error.name)}</span>: ${cut(error.message)}`,
+    ]),
+  );
+}
 
 function reachedRows({ rtoMs, kind, lostTail, lostTailText }: Report, cut: Cut): readonly Row[] {
   const rto: Row = ["RTO", rtoMs === null ? "not reached" : formatDuration(rtoMs)];

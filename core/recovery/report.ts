@@ -15,6 +15,7 @@ import {
   operationIncidentSchema,
   operationKinds,
   phases,
+  retargetSchema,
   reverseFiguresSchema,
   reverseOptionsSchema,
   stepSchema,
@@ -54,6 +55,7 @@ export const reportSchema = z.strictObject({
   checkpointTime: z.int().nullable(),
   /** The tags it had at the end, those of tests included; null when it is unknown or was no longer listed. */
   checkpointTags: z.array(z.string()).nullable().default(null),
+  retargets: z.array(retargetSchema).default([]),
   rtoMs: z.int().nullable(),
   term: z.int(),
   decision: decisionSchema.nullable(),
@@ -136,6 +138,7 @@ export function reportOf(
     checkpointId: operation.checkpointId,
     checkpointTime: operation.checkpointTime,
     checkpointTags: checkpointTags === undefined ? null : [...checkpointTags],
+    retargets: operation.retargets,
     rtoMs: operation.rtoMs,
     term: vpg.term,
     decision: decision ?? null,

@@ -1,5 +1,6 @@
 import type { Id } from "#core/ids.ts";
 import { wake } from "#core/protection/commands.ts";
+import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Decision, Operation, Phase } from "#core/protection/operation.ts";
 import type { Site } from "#core/site.ts";
@@ -7,10 +8,14 @@ import { formatDuration } from "#core/units.ts";
 import { deciders, findDecision, followsFailure, settleDecision, undoDecision } from "./decide.ts";
 import { recoveryLimits } from "./limits.ts";
 import { changeOperation, getOperation, type OperationChange } from "./operation-store.ts";
-import { endedStep, endStep, startedStep, stepNames, undoPhase } from "./steps.ts";
+import { failRetarget, retargetReached } from "./retarget.ts";
+import { endedStep, endStep, isLeaving, startedStep, stepNames, undoPhase } from "./steps.ts";
 
-/** Where a workflow goes next: bring the volumes and VMs up, wait for a decision, carry a commit out, or undo everything. */
-export type Route = "recover" | "wait" | "commit" | "undo";
+/**
+ * Where a workflow goes next: bring the volumes and VMs up, look at what is decided, wait for a decision, go to another
+ * checkpoint, carry a commit out, or undo everything.
+ */
+export type Route = "recover" | "decide" | "wait" | "retarget" | "commit" | "undo";
 
 /** Longest time a decision waits, by the policy: after it the policy decides. */
 export interface Deadline {
@@ -20,22 +25,31 @@ export interface Deadline {
 
 /**
  * What happens when nobody decides. Without a policy a failover waits 30 days and is then rolled back: nobody said that the
- * source may be given up, and rollback leaves protection as it was.
+ * source may be given up, and rollback leaves protection as it was. A retarget gives the policy its whole time again, for what
+ * it recovered was not looked at yet; but nothing waits for more than 30 days in all. What failed to be retargeted is never
+ * committed by a policy.
  */
 export function deadlineOf(operation: Operation, openedAt: number): Deadline {
-  const base = { success: null, notes: "" };
+  const bound = firstOpened(operation, openedAt) + limits.commitWaitMsMax;
+  const base = { success: null, by: deciders.policy };
   if (operation.kind === "failover-test") {
     const notes = `nobody stopped the test within ${formatDuration(limits.commitWaitMsMax)}`;
-    return {
-      at: openedAt + limits.commitWaitMsMax,
-      decision: { ...base, decision: "stop", by: deciders.policy, notes },
-    };
+    return { at: bound, decision: { ...base, decision: "stop", notes } };
   }
   const policy = operation.live?.commitPolicy ?? { action: "none" as const };
-  const { action, afterMs } =
-    policy.action === "none" ? { action: "rollback" as const, afterMs: limits.commitWaitMsMax } : policy;
-  const notes = `nobody decided within ${formatDuration(afterMs)}`;
-  return { at: openedAt + afterMs, decision: { ...base, decision: action, by: deciders.policy, notes } };
+  if (policy.action === "none" || (policy.action === "commit" && operation.phase === "RetargetFailed")) {
+    const notes = `nobody decided within ${formatDuration(limits.commitWaitMsMax)}`;
+    return { at: bound, decision: { ...base, decision: "rollback", notes } };
+  }
+  const notes = `nobody decided within ${formatDuration(policy.afterMs)}`;
+  const at = Math.min(openedAt + policy.afterMs, bound);
+  return { at, decision: { ...base, decision: policy.action, notes } };
+}
+
+/** When the operation first waited for a decision: a retarget puts the wait before it aside. */
+function firstOpened({ steps }: Operation, openedAt: number): number {
+  const waits = Object.entries(steps).filter(([name]) => name.startsWith(`${stepNames.decision}.`));
+  return Math.min(openedAt, ...waits.map(([, { startedAt }]) => startedAt));
 }
 
 /**
@@ -49,6 +63,7 @@ export async function readDecision(
   const now = site.clock.now();
   const open = await openDecision(site, operationId, now);
   const known = await findDecision(site, operationId);
+  if (known === undefined && isLeaving(open)) return { route: "retarget", waitSeconds: 1 };
   const deadline = deadlineOf(open, open.steps[stepNames.decision]?.startedAt ?? now);
   if (known === undefined && now < deadline.at) {
     const rest = deadline.at - now;
@@ -57,25 +72,31 @@ export async function readDecision(
     site.log.info("decision-awaited", { operationId, vpg: open.vpgName, decision, decidedInMs: rest });
     return { route: "wait", waitSeconds };
   }
-  const decision = await settleDecision(site, open, deadline.decision);
+  // A person may have asked for another checkpoint since: then the policy's time is not up.
+  const same = { check: items.operation(operationId), if: { equals: { phase: open.phase } } };
+  const decision = await settleDecision(site, open, deadline.decision, [same]);
   return { route: await enterDecided(site, operationId, decision), waitSeconds: 1 };
 }
 
 async function openDecision(site: Site, operationId: Id, now: number): Promise<Operation> {
   return changeOperation(site, operationId, (record): OperationChange | undefined => {
-    if (record.steps[stepNames.decision] !== undefined) return undefined;
-    const phase: Phase = record.kind === "failover-live" ? "BeforeCommit" : "TestRunning";
+    if (record.steps[stepNames.decision] !== undefined || isLeaving(record)) return undefined;
     const steps = { ...record.steps, [stepNames.decision]: startedStep(now) };
-    return { change: { phase, steps, rtoMs: now - record.createdAt } };
+    if (record.phase === "RetargetFailed") return { change: { steps } };
+    const phase: Phase = record.kind === "failover-live" ? "BeforeCommit" : "TestRunning";
+    const rtoMs = record.rtoMs ?? now - record.createdAt;
+    return { change: { phase, steps, rtoMs, ...retargetReached(record, now) } };
   });
 }
 
-/** Task await-decision: keeps the token that `decide` wakes; answers it here when the decision came before. */
+/** Task await-decision: keeps the token that a decision or a retarget wakes; answers it here when that came before. */
 export async function awaitDecision(site: Site, operationId: Id, token: string): Promise<void> {
-  await changeOperation(site, operationId, (record) => ({
+  const waiting = await changeOperation(site, operationId, (record) => ({
     change: { tokens: { ...record.tokens, [stepNames.decision]: token } },
   }));
-  if ((await findDecision(site, operationId)) !== undefined) await wake(() => site.workflows.succeed(token, "{}"));
+  if ((await findDecision(site, operationId)) !== undefined || isLeaving(waiting)) {
+    await wake(() => site.workflows.succeed(token, "{}"));
+  }
 }
 
 /**
@@ -95,13 +116,14 @@ export async function enterDecided(site: Site, operationId: Id, decision: Decisi
 
 /**
  * Task record-failure: notes the first error of an operation that is not decided yet and decides that it is undone. When a
- * person's decision was first, that is carried out. Safe to repeat.
+ * person's decision was first, that is carried out; when a retarget failed, a person is waited for. Safe to repeat.
  */
 export async function recordFailure(
   site: Site,
   operationId: Id,
   error: { readonly name: string; readonly message: string },
 ): Promise<Route> {
+  if (await failRetarget(site, operationId, error)) return "decide";
   const operation = await getOperation(site, operationId);
   const decision = await settleDecision(site, operation, {
     decision: undoDecision(operation),

@@ -167,6 +167,7 @@ function newOperation(
     tokens: {},
     exports: {},
     bootGroupsDone: 0,
+    retargets: [],
     lostTail: null,
     syncFigures: null,
     reverseFigures: null,

@@ -11,6 +11,9 @@ export const stepNames = {
   attachVolumes: "attach-volumes",
   bootGroup: (bootGroup: number): string => `boot-group-${bootGroup}`,
   decision: "decision",
+  retargetStopVms: "retarget-stop-vms",
+  retargetDetachVolumes: "retarget-detach-volumes",
+  switchCheckpoint: "switch-checkpoint",
   mintTerm: "mint-term",
   sealSessions: "seal-sessions",
   promoteVolumes: "promote-volumes",
@@ -42,6 +45,13 @@ const commitSteps: readonly string[] = [stepNames.mintTerm, stepNames.sealSessio
 /** From the start of the offered term on a reverse protection is only ever completed. */
 const commitOfReverse: readonly string[] = [stepNames.startTerm, stepNames.protectVolumes, stepNames.awaitJournal];
 
+/** What leads from one checkpoint to another, before the volumes are attached there. */
+export const retargetSteps: readonly string[] = [
+  stepNames.retargetStopVms,
+  stepNames.retargetDetachVolumes,
+  stepNames.switchCheckpoint,
+];
+
 /** What carries a commit out, in this order. */
 export const commitStepsOf = ({ kind }: Pick<Operation, "kind">): readonly string[] =>
   kind === "reverse-protection" ? commitOfReverse : commitSteps;
@@ -62,10 +72,13 @@ export function phaseOf(operation: Operation, step: string): Phase {
   if (commitOfReverse.includes(step)) return "Protecting";
   if (step === stepNames.withdrawOffer) return "Withdrawing";
   if (step === stepNames.shutdownSource) return "ShuttingDownSource";
+  // One phase up to the next BeforeCommit: whoever asks whether recovered VMs may run is told that they may.
+  if (operation.phase === "Retargeting" && isRecovery(step)) return "Retargeting";
   if (bootGroupOf(step) !== undefined) return "Booting";
   if (step === stepNames.promoteVolumes) return "Promoting";
   if (commitSteps.includes(step)) return "Committing";
   if (undoOfLive.includes(step)) return undoPhase(operation);
+  if (retargetSteps.includes(step)) return "Retargeting";
   return "AttachingVolumes";
 }
 
@@ -73,6 +86,8 @@ export function undoPhase({ kind }: Pick<Operation, "kind">): Phase {
   if (kind === "reverse-protection") return "Withdrawing";
   return kind === "failover-live" ? "RollingBack" : "TestStopping";
 }
+
+const isRecovery = (step: string): boolean => step === stepNames.attachVolumes || bootGroupOf(step) !== undefined;
 
 type Direction = "recover" | "decide" | "commit" | "undo";
 
@@ -82,9 +97,11 @@ function directionOf(phase: Phase): Direction | undefined {
     case "ShuttingDownSource":
     case "AttachingVolumes":
     case "Booting":
+    case "Retargeting":
     case "Offering":
       return "recover";
     case "BeforeCommit":
+    case "RetargetFailed":
     case "TestRunning":
       return "decide";
     case "Committing":
@@ -109,16 +126,27 @@ function directionOf(phase: Phase): Direction | undefined {
 
 /**
  * Refuses a step that goes another way than the operation does: a task that was on its way when its execution was stopped
- * must not attach or boot anything while the operation is being undone.
+ * must not attach or boot anything while the operation is being undone or goes to another checkpoint.
  */
 export function assertStepFits(operation: Operation, step: string): void {
-  const committing = commitSteps.includes(step) || commitOfReverse.includes(step);
-  const undoing = undoOfLive.includes(step) || undoOfReverse.includes(step);
-  const wanted = committing ? "commit" : undoing ? "undo" : "recover";
-  if (directionOf(operation.phase) === wanted) return;
+  if (fits(operation, step)) return;
   throw new AlreadyDecided(`operation ${operation.operationId} is ${operation.phase}: ${step} is not done any more`, {
     step,
   });
+}
+
+/** A retarget is under way and the volumes of before may still be attached. */
+export const isLeaving = ({ phase, retargets }: Operation): boolean =>
+  phase === "Retargeting" && retargets.at(-1)?.switchedAt === null;
+
+function fits(operation: Operation, step: string): boolean {
+  const direction = directionOf(operation.phase);
+  if (commitSteps.includes(step) || commitOfReverse.includes(step)) return direction === "commit";
+  if (undoOfLive.includes(step) || undoOfReverse.includes(step)) return direction === "undo";
+  const leaving = isLeaving(operation);
+  if (retargetSteps.includes(step) || leaving) return leaving && retargetSteps.includes(step);
+  if (bootGroupOf(step) !== undefined && !stepOk(operation, stepNames.attachVolumes)) return false;
+  return direction === "recover";
 }
 
 export const isOver = (step: Step | undefined): step is Step => step !== undefined && step.state !== "running";

@@ -13,12 +13,14 @@ export function standingInPhase(phase: Phase): Standing {
     case "ShuttingDownSource":
     case "AttachingVolumes":
     case "Booting":
+    case "Retargeting":
       return "running";
     case "BeforeCommit":
     case "Committing":
     case "Promoting":
     case "Completed":
       return "up";
+    case "RetargetFailed":
     case "RollingBack":
     case "RolledBack":
     case "Failed":

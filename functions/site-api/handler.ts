@@ -26,6 +26,7 @@ import {
   getReportPage,
   postDecision,
   postOperation,
+  postRetarget,
   postRetry,
 } from "./operation-routes.ts";
 import { deletePeer, getOnePeer, getPeers, postPeer } from "./peer-routes.ts";
@@ -64,6 +65,7 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/operations", role: "viewer", run: getOperations },
   { method: "GET", path: "/operations/{operation}", role: "viewer", run: getOperation },
   { method: "POST", path: "/operations/{operation}/decision", role: "operator", run: postDecision },
+  { method: "POST", path: "/operations/{operation}/retarget", role: "operator", run: postRetarget },
   { method: "POST", path: "/operations/{operation}/retry", role: "operator", run: postRetry },
   { method: "GET", path: "/reports/{operation}", role: "viewer", run: getReport },
   { method: "GET", path: "/reports/{operation}/html", role: "viewer", run: getReportPage },

@@ -1,4 +1,4 @@
-import { decideSchema, startOperationSchema } from "#core/api/site-api.ts";
+import { decideSchema, retargetAskSchema, startOperationSchema } from "#core/api/site-api.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import { parseInput } from "#core/json.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
@@ -7,6 +7,7 @@ import * as store from "#core/recovery/operation-store.ts";
 import { listOperations, operationView } from "#core/recovery/operation-view.ts";
 import { readReport, readReportHtml } from "#core/recovery/report.ts";
 import { reportPolicy } from "#core/recovery/report-html.ts";
+import { retarget } from "#core/recovery/retarget.ts";
 import { retryOperation } from "#core/recovery/retry-operation.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
 import { bodyJson, type HttpResult, json, page } from "../shared/http.ts";
@@ -38,6 +39,12 @@ export async function getOperation(call: Call): Promise<HttpResult> {
 export async function postDecision(call: Call): Promise<HttpResult> {
   const ask = parseInput(decideSchema, bodyJson(call.event, httpLimits.jsonBytesMax));
   return json({ decision: await decide(call.site, call.caller, operationId(call), ask) });
+}
+
+export async function postRetarget(call: Call): Promise<HttpResult> {
+  const ask = parseInput(retargetAskSchema, bodyJson(call.event, httpLimits.jsonBytesMax));
+  const retargeted = await retarget(call.site, call.caller, operationId(call), ask);
+  return json(await operationView(call.site, retargeted.operationId));
 }
 
 export async function postRetry(call: Call): Promise<HttpResult> {

@@ -73,6 +73,7 @@ const routes: readonly [string, HttpHandler, string, string, readonly Caller["ro
       ["GET", "/v1/operations?open=true", "read"],
       ["GET", `/v1/operations/${id}`, "read"],
       ["POST", `/v1/operations/${id}/decision`, "write"],
+      ["POST", `/v1/operations/${id}/retarget`, "write"],
       ["POST", `/v1/operations/${id}/retry`, "write"],
       ["GET", `/v1/reports/${id}`, "read"],
       ["GET", `/v1/reports/${id}/html`, "read"],

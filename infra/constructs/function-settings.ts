@@ -126,6 +126,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   "read-decision": { ...task, creates: ["decisions"], because: "decides by the policy when the time is over" },
   "record-failure": { ...task, creates: ["decisions"], because: "notes an error and decides that all is undone" },
   "resolve-checkpoint": { ...task, reads: journal, because: "looks the checkpoint up and pins it" },
+  "switch-checkpoint": { ...task, because: "records a retarget's checkpoint and drops the pin of the one before" },
   "seal-sessions": {
     ...task,
     reads: [...journal, "vpgs"],

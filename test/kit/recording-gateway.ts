@@ -58,6 +58,8 @@ export class Machines {
     this.effects.set(commandId, (this.effects.get(commandId) ?? 0) + 1);
     switch (body.kind) {
       case "attach-volumes": {
+        if (this.running.has(body.operationId)) this.violations.push("volumes attached under running VMs");
+        if (this.attached.has(body.operationId)) this.violations.push("volumes attached that were not detached");
         this.attached.set(body.operationId, body.mode);
         const exports = body.volumes.map(({ volume }) => [String(volume), `nbd+unix:///v${volume}?socket=/s`]);
         return { exports: Object.fromEntries(exports) };

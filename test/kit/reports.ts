@@ -44,7 +44,7 @@ export const liveReport: Report = {
   },
   test: null,
   ...{ startedAt: noon, endedAt: noon + 700_000, checkpointId: "7-4021", checkpointTime: noon - 4200, rtoMs: 3900 },
-  checkpointTags: [],
+  ...{ checkpointTags: [], retargets: [] },
   decision: { decision: "commit", by: "system:policy", at: noon + 603_900, success: null, notes: "" },
   lostTail: { certainty: "at-least", ms: 3100, writes: 472, bytes: 1_572_864 },
   ...{ syncFigures: null, verdicts: [] },
@@ -75,6 +75,7 @@ export const testReport: Report = {
   ...{ attempt: 2, kind: "failover-test", phase: "Completed", initiatedBy: "operator:ann", incident: null },
   ...{ live: null, test: { checkpoint: { kind: "tag", tag: "before-upgrade" } } },
   ...{ startedAt: noon, endedAt: noon + 3_600_000, checkpointId: "7-12", checkpointTime: noon - 60_000, rtoMs: 5300 },
+  retargets: [],
   checkpointTags: ["before-upgrade", "Tested at 2030-01-01T12:00:00.000Z"],
   decision: {
     ...{ decision: "stop", by: "operator:ann", at: noon + 3_599_000, success: true },
@@ -93,6 +94,19 @@ export const testReport: Report = {
 export const provedReport: Report = {
   ...liveReport,
   ...{ phase: "Completed", incident: null, initiatedBy: "operator:ann", error: null },
+  retargets: [
+    {
+      ...{ number: 2, requestId: idSchema.parse("01k3s1te000000000000000003"), by: "operator:ann", at: noon + 60_000 },
+      ...{ checkpointId: "7-3990", checkpointTime: noon - 65_000, switchedAt: noon + 62_000, rtoMs: null },
+      ...{ from: { checkpointId: "7-4021", checkpointTime: noon - 4200 } },
+      error: { name: "CommandFailed", message: "the boot hook of db ended with status 1" },
+    },
+    {
+      ...{ number: 3, requestId: idSchema.parse("01k3s1te000000000000000004"), by: "operator:bob", at: noon + 90_000 },
+      ...{ checkpointId: "7-4021", checkpointTime: noon - 4200, switchedAt: noon + 92_000, rtoMs: 5100, error: null },
+      ...{ from: { checkpointId: "7-3990", checkpointTime: noon - 65_000 } },
+    },
+  ],
   lostTail: { certainty: "exact", ms: 0, writes: 0, bytes: 0 },
   lostTailText: "No acknowledged write was lost.",
   syncFigures: {

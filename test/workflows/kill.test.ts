@@ -67,6 +67,8 @@ const between = scenarios.filter(({ name }) =>
     "the second boot group fails",
     "every wake is lost, committed",
     "promotion fails: nothing is rolled back",
+    "retargeted to an older checkpoint, then committed",
+    "retargeted, and the volumes can't be attached there: another checkpoint can",
     "stopped with success: the checkpoint is tagged",
   ].includes(name),
 );

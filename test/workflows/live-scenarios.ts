@@ -1,68 +1,37 @@
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import type { LiveOptions } from "#core/protection/operation.ts";
-import { decide } from "#core/recovery/decide.ts";
-import type { ProtectedShop } from "../kit/failover-site.ts";
-import { type Deed, operationId } from "../kit/failover-world.ts";
-import { operator } from "../kit/site.ts";
+import {
+  after,
+  attach,
+  begin,
+  boot,
+  byId,
+  commit,
+  commits,
+  completed,
+  detach,
+  end,
+  error,
+  failed,
+  fails,
+  force,
+  graceful,
+  hour,
+  live,
+  powerOn,
+  read,
+  rolledBack,
+  rollsBack,
+  shutdown,
+  stop,
+  transient,
+  undo,
+  undone,
+  up,
+  upTo,
+  wait,
+} from "./live-parts.ts";
+import { retargetScenarios } from "./retarget-scenarios.ts";
 import type { Scenario } from "./scenario.ts";
-
-const hour = 3_600_000;
-
-const live =
-  (over: Partial<LiveOptions> = {}) =>
-  (): { kind: "failover-live"; options: LiveOptions } => ({
-    kind: "failover-live",
-    options: {
-      checkpoint: { kind: "latest" },
-      shutdown: { policy: "none", graceMs: 0 },
-      commitPolicy: { action: "none" },
-      ...over,
-    },
-  });
-const graceful: Partial<LiveOptions> = { shutdown: { policy: "graceful", graceMs: 300_000 } };
-const force: Partial<LiveOptions> = { shutdown: { policy: "force", graceMs: 300_000 } };
-const after = (action: "commit" | "rollback", afterMs: number): Partial<LiveOptions> => ({
-  commitPolicy: { action, afterMs },
-});
-const byId = (shop: ProtectedShop): Partial<LiveOptions> => ({
-  checkpoint: { kind: "id", id: shop.checkpoints[1] ?? "" },
-});
-
-export const commits: Deed = {
-  when: "BeforeCommit",
-  act: (site) => decide(site, operator, operationId, { decision: "commit" }),
-};
-export const rollsBack: Deed = {
-  when: "BeforeCommit",
-  act: (site) => decide(site, operator, operationId, { decision: "rollback" }),
-};
-
-const begin = ["BeginOperation", "Route"];
-const shutdown = ["ShutdownSource", "CheckShutdownSource"];
-const attach = ["ResolveCheckpoint", "AttachVolumes", "CheckAttachVolumes", "NextBootGroup"];
-const boot = ["MoreBootGroups", "BootDelay", "BootGroup", "CheckBootGroup", "NextBootGroup"];
-const booted = [...boot, ...boot, "MoreBootGroups"];
-const read = ["ReadDecision", "Route"];
-const wait = ["AwaitDecision", ...read];
-const up = [...begin, ...shutdown, ...attach, ...booted, ...read];
-const end = (last: "Done" | "Failed"): string[] => ["EndOperation", "Ended", last];
-const commit = ["MintTerm", "SealSessions", "PromoteVolumes", "CheckPromoteVolumes", ...end("Done")];
-const stop = ["StopVms", "CheckStopVms"];
-const detach = ["DetachVolumes", "CheckDetachVolumes"];
-const powerOn = ["PowerOnSource", "CheckPowerOnSource"];
-const undo = [...stop, ...detach, ...powerOn];
-const fails = ["RecordFailure", "Route", ...undo, ...end("Failed")];
-
-/** The trace up to a state's first entry, that included. */
-function upTo(trace: readonly string[], state: string): readonly string[] {
-  return trace.slice(0, trace.indexOf(state) + 1);
-}
-
-const error = { name: "Transient", message: "the hook said no" };
-const completed = { phase: "Completed", vpg: { role: "Runs", needsConfiguration: true } };
-const undone = { machines: { attached: 0, running: [], sourceRuns: true } };
-const rolledBack = { phase: "RolledBack", ...undone };
-const failed = (name: string): object => ({ phase: "Failed", error: name, next: "again", ...undone });
 
 const options: readonly Scenario[] = [
   {
@@ -265,7 +234,6 @@ const slowUp = [
   ...[...begin, ...twice(shutdown), "ResolveCheckpoint", ...twice(attach.slice(1, 3)), "NextBootGroup"],
   ...[...slowBoot, ...slowBoot, "MoreBootGroups", ...read],
 ];
-const names = ["Transient", "ConditionFailed", "Lambda.TooManyRequestsException"];
 const losesReports = {
   twice: true,
   loseReports: { "shutdown-source": 2, "attach-volumes": 2, "boot-vms": 1, "promote-volumes": 2, "stop-vms": 2 },
@@ -336,10 +304,6 @@ const weather: readonly Scenario[] = [
   },
 ];
 
-function transient(...calls: readonly string[]): Record<string, readonly string[]> {
-  return Object.fromEntries(calls.map((call) => [call, names]));
-}
-
 /** An error that trying again can't mend, at every task: where its Catch leads. */
 const fatal = (
   call: string,
@@ -404,4 +368,10 @@ const fatalities: readonly Scenario[] = [
   },
 ];
 
-export const liveScenarios: readonly Scenario[] = [...options, ...gateways, ...weather, ...fatalities];
+export const liveScenarios: readonly Scenario[] = [
+  ...options,
+  ...gateways,
+  ...weather,
+  ...fatalities,
+  ...retargetScenarios,
+];

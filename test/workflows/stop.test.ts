@@ -38,6 +38,8 @@ const scenarios = [
     "the second boot group fails",
     "slow gateways, committed",
     "slow gateways, rolled back",
+    "retargeted to an older checkpoint, then committed",
+    "retargeted, and the volumes can't be attached there: another checkpoint can",
   ),
   ...chosen(testScenarios, "stopped with success: the checkpoint is tagged", "slow gateways"),
 ];
