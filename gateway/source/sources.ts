@@ -122,8 +122,9 @@ export class Sources {
       ...(journals ? this.#journalHandlers() : {}),
       ...(own === undefined ? {} : this.#reverseHandlers(own)),
       "close-volumes": async (body, context) => {
-        const allowed = body.term === null ? journals : own !== undefined;
-        if (!allowed) throw new CommandFailed(`the site has no say in such a close of ${body.vpgName} here`);
+        if (!journals && body.term === null) {
+          throw new CommandFailed(`only the site that ${body.vpgName} replicates to may close it for a move`);
+        }
         return await close(body, context);
       },
     };
