@@ -97,3 +97,6 @@ export const heartbeatMsMax = 60_000;
 export const commandsAtOnceMax = 16;
 /** Connections to the site for everything but batches: heartbeats, commands, hashes, reads of views. */
 export const siteConnectionsMax = 16;
+
+/** What a heartbeat says of a configuration that an edited definition waits for. */
+export const configurationProblemCharactersMax = 500;

@@ -115,7 +115,15 @@ class Gateway implements RunningGateway {
       if (config.source !== undefined) {
         const { address, client: site } = linkOf(config.source.site);
         const { hooks, directory } = config;
-        const own = { config: config.source, hooks, directory, address, site, state };
+        const own = {
+          config: config.source,
+          hooks,
+          directory,
+          address,
+          site,
+          state,
+          reload: () => configOf(options).source,
+        };
         const host = openDisk === undefined ? {} : { openDisk };
         sources = await Sources.open({ ...common, ...own, onCrash, host, wrapChannel, captured });
       }

@@ -43,6 +43,7 @@ function printVpg(output: Output, vpg: VpgView): void {
       vpg.oldestCheckpoint === null ? "-" : `${vpg.oldestCheckpoint.id} ${timeText(vpg.oldestCheckpoint.time)}`,
     ],
     ...(vpg.barrierProblem === undefined ? [] : [["No new checkpoint", vpg.barrierProblem] as const]),
+    ...(vpg.configurationProblem === undefined ? [] : [["Edit not taken up", vpg.configurationProblem] as const]),
     ["Replication", `${vpg.mode}, backlog ${formatBytes(vpg.backlogBytes)}, lag ${formatDuration(vpg.lagMs)}`],
     [
       "Sync",

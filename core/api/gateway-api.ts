@@ -63,6 +63,8 @@ export const streamStateSchema = z.strictObject({
   shippedBytes: z.int().min(0),
   /** R11, of a coordinator: why its last barrier made no checkpoint; null when it did. */
   barrierProblem: z.string().max(500).nullable().exactOptional(),
+  /** What is in the way of the edited definition that the site told of, and what to do about it. */
+  configurationProblem: z.string().max(500).exactOptional(),
 });
 export type StreamState = z.infer<typeof streamStateSchema>;
 
@@ -101,7 +103,11 @@ export const heartbeatReplySchema = z.object({
   commands: z.array(commandSchema),
   /** What the site holds of each stream in the request: fenced means stop; paused means track dirty only. */
   streams: z.array(
-    z.object({ vpgId: idSchema, fenced: z.boolean(), paused: z.boolean(), deleted: z.boolean(), term: z.int() }),
+    z.object({
+      ...{ vpgId: idSchema, fenced: z.boolean(), paused: z.boolean(), deleted: z.boolean(), term: z.int() },
+      /** What a session opened now would work by; another one than the open session's means that the VPG was edited. */
+      configRevision: z.int().exactOptional(),
+    }),
   ),
 });
 export type HeartbeatReply = z.infer<typeof heartbeatReplySchema>;

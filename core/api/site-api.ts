@@ -198,6 +198,10 @@ export const vpgViewSchema = z.object({
     .exactOptional(),
   /** Why the newest barrier of several source gateways made no checkpoint. */
   barrierProblem: z.string().exactOptional(),
+  /** What the source gateways need before they work by the edited definition; until then new checkpoints have the volumes of before. */
+  configurationProblem: z.string().exactOptional(),
+  /** Of its definition; absent from older sites. */
+  revision: z.int().exactOptional(),
   vms: z.array(
     z.object({
       name: z.string(),

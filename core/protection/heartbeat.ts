@@ -6,7 +6,7 @@ import { tableFields } from "#core/json.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { extendCheckpoint, newestCheckpoint } from "./checkpoints.ts";
 import { pendingCommands } from "./commands.ts";
-import { isSourceGateway, sourceGatewaysOf } from "./definition.ts";
+import { captureRevisionOf, isSourceGateway, sourceGatewaysOf } from "./definition.ts";
 import { vpgsOfGateway } from "./gateway-index.ts";
 import { findGateway, type GatewayFields, streamOf } from "./gateway-store.ts";
 import { items } from "./items.ts";
@@ -69,6 +69,7 @@ function standing(stream: StreamState, vpg: VpgRecord | undefined, gatewayId: Id
     paused: vpg.paused,
     deleted: vpg.deleted,
     term: vpg.term,
+    configRevision: captureRevisionOf(vpg.definition),
   };
 }
 

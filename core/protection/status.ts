@@ -47,6 +47,8 @@ export interface StatusFacts {
   /** What stands in the newest session's run doesn't follow: nothing of it is listed any more. */
   readonly broken: boolean;
   readonly connected: boolean;
+  /** A source gateway works by an older definition: the volumes of the new one have no checkpoint yet. */
+  readonly outdated: boolean;
   /** As the source gateway's last heartbeat said. */
   readonly mode: StreamState["mode"];
   /** Now minus the newest checkpoint's validThrough; null without one. */
@@ -134,6 +136,7 @@ function protectedStatus(facts: StatusFacts, rpoMs: number): VpgStatus {
   if (facts.broken) return { status: "NotMeetingSLA", substatus: "Error" };
   if (facts.paused) return { status, substatus: "ReplicationPausedUserInitiated" };
   if (!facts.connected) return { status: "NotMeetingSLA", substatus: "DisconnectedFromPeer" };
+  if (facts.outdated) return { status, substatus: "NeedsConfiguration" };
   switch (facts.mode) {
     case "replicating":
     case "paused":

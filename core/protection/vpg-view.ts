@@ -5,7 +5,7 @@ import type { Site } from "#core/site.ts";
 import { suspicionOf } from "#core/trigger/suspicion.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
-import { type SourceGateway, sourceGatewaysOf } from "./definition.ts";
+import { captureRevisionOf, type SourceGateway, sourceGatewaysOf } from "./definition.ts";
 import { findGateway, isConnected, streamOf } from "./gateway-store.ts";
 import { findPhase } from "./operation-phase.ts";
 import { type Peer, reverseProblem } from "./peer.ts";
@@ -33,6 +33,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
   const operation = vpg.operationId === null ? undefined : await findPhase(site, vpg.operationId);
   const rpoMs = newest ? Math.max(0, now - newest.validThrough) : null;
   const historyHeldMs = newest && oldest ? newest.time - oldest.time : 0;
+  const outdated = outdatedOf(scan, vpg, sources);
   const { status, substatus } = statusOf({
     role: vpg.role,
     deleted: vpg.deleted,
@@ -42,6 +43,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     opened: vpg.lastSession > 0,
     broken: sources.some(({ gatewayId }) => newestOf(scan, gatewayId)?.progress.end === "broken"),
     connected: sources.every(({ connected }) => connected),
+    outdated: outdated.length > 0,
     mode: worstMode(sources.map(({ mode }) => mode)),
     rpoMs,
     targetRpoMs: definition.targetRpoMs,
@@ -82,6 +84,8 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     shippedBytes: sum(({ shippedBytes }) => shippedBytes),
     journalBytes: summary.journalBytes,
     ...(sources.length > 1 ? groupFields(sources) : {}),
+    ...(outdated.length > 0 ? { configurationProblem: outdated.join("; ") } : {}),
+    revision: definition.revision,
     vms: definition.vms.map((vm) => ({
       name: vm.name,
       bootGroup: vm.bootGroup,
@@ -115,6 +119,16 @@ async function sourceOf(site: Site, { vpgId }: VpgRecord, gateway: SourceGateway
 
 const newestOf = (scan: CheckpointScan, gatewayId: Id): KnownSession | undefined =>
   scan.sessions.findLast(({ state }) => state.claim.gatewayId === gatewayId);
+
+/** What each source gateway waits for that has not taken up an edit of its volumes. */
+function outdatedOf(scan: CheckpointScan, vpg: VpgRecord, sources: readonly SourceStanding[]): readonly string[] {
+  const wanted = captureRevisionOf(vpg.definition);
+  return sources.flatMap(({ gatewayId, name, stream }) => {
+    const works = newestOf(scan, gatewayId)?.state.claim.configRevision ?? wanted;
+    if (works >= wanted) return [];
+    return `gateway ${name}: ${stream?.configurationProblem ?? `has not taken up revision ${wanted} yet`}`;
+  });
+}
 
 /** What of the gateways stands between the VPG and its next checkpoint: the worst of their modes, since it needs them all. */
 const fromWorst: readonly StreamState["mode"][] = [

@@ -40,6 +40,11 @@ export class ChunkBitmap {
     this.addBytes(0, this.chunks * chunkBytes);
   }
 
+  /** Every chunk of another one, as far as they reach here. */
+  addFrom(other: ChunkBitmap): void {
+    for (let chunk = other.next(0); chunk >= 0 && chunk < this.chunks; chunk = other.next(chunk + 1)) this.add(chunk);
+  }
+
   delete(chunk: number): void {
     if (!this.has(chunk)) return;
     const word = chunk >>> 5;

@@ -35,7 +35,15 @@ it.each(["markers", "barriers"] as const)(
       });
     sessionLog.attach({ term: 1, session: 1, journalVolumes: [1], checkpoints }, { push }, { kind: "continues" });
     const handlers = sourceHandlers({
-      ...{ vpgName: "shop", vmNames: [], vpgId: () => vpgId, hooks: new Map(), directory: folder, state, sessionLog },
+      ...{
+        vpgName: "shop",
+        vmNames: () => [],
+        vpgId: () => vpgId,
+        hooks: new Map(),
+        directory: folder,
+        state,
+        sessionLog,
+      },
       ...{ barrier: { makesCheckpoints: false, asked: () => Promise.reject(new Error("nobody asks")) } },
       ...{ clock, log: new QuietLog(), runHook, flushDisks: () => Promise.resolve() },
       ...{ hold: () => Promise.resolve(), release: () => Promise.resolve(), isClosed: () => false },

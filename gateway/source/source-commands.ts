@@ -17,7 +17,7 @@ import type { SourceHost } from "./source-host.ts";
 
 export interface SourceCommandParts {
   readonly vpgName: string;
-  readonly vmNames: readonly string[];
+  readonly vmNames: () => readonly string[];
   readonly vpgId: () => string | null;
   readonly hooks: ReadonlyMap<string, VmHooks>;
   readonly directory: string;
@@ -167,7 +167,7 @@ class SourceShutdown {
 
   async run(): Promise<Record<string, unknown>> {
     const { parts, body } = { parts: this.#parts, body: this.#body };
-    const unknown = body.vms.filter((vm) => !parts.vmNames.includes(vm));
+    const unknown = body.vms.filter((vm) => !parts.vmNames().includes(vm));
     if (unknown.length > 0) throw new InvalidInput(`this gateway has no VM ${unknown.join(", ")}`);
     this.#record = (await parts.state.read(recordName(body.operationId), recordSchema)) ?? this.#record;
     if (body.policy === "graceful") this.#requireHooks();

@@ -8,7 +8,9 @@ import type { BlockDevice } from "../disk/block-device.ts";
 import { TappedDevice } from "../disk/tapped-device.ts";
 import { exportNameOf } from "../nbd/uri.ts";
 import type { DiskIdentity } from "../state/source-state.ts";
+import type { SessionLog } from "../tap/session-log.ts";
 import type { Tap } from "../tap/tap.ts";
+import type { VolumeTrack } from "../tap/volume-track.ts";
 import { type ExportServer, type SourceHost, thisMachine } from "./source-host.ts";
 
 /** What disks take of the machine. */
@@ -25,7 +27,31 @@ export interface SourceDisk {
   readonly device: BlockDevice;
 }
 
-type TapDisks = (tap: Tap, onTapFault: (error: unknown) => void, gate?: AcknowledgementGate) => readonly TappedDevice[];
+type TapDisks = (tap: Tap, onTapFault: (error: unknown) => void, gate?: AcknowledgementGate) => TappedDevice[];
+
+/** A volume as a configuration file names it, with the size that the definition gives it. */
+export type WantedDisk = SourceVolumeConfig & { readonly sizeBytes: number };
+
+/** What another set of volumes opens and lets go of; nothing of it is done yet. */
+export interface DiskChange {
+  readonly opened: readonly {
+    readonly disk: SourceDisk;
+    /** The same volume before it grew; it is among the dropped. */
+    readonly replaces: SourceDisk | undefined;
+  }[];
+  readonly dropped: readonly SourceDisk[];
+}
+
+/** The log's part of a change of volumes. */
+type ChangingTracks = Pick<SessionLog, "tracks" | "addTrack" | "addGrown" | "dropTrack">;
+
+/** For disks that come and go while the gateway runs. */
+interface OtherDisks {
+  readonly open: (volume: SourceVolumeConfig) => BlockDevice;
+  /** From then on it is released with the others. */
+  readonly keep: (disk: SourceDisk) => void;
+  readonly letGo: (disk: SourceDisk) => Promise<void>;
+}
 
 interface DiskParts {
   readonly vpgName: string;
@@ -36,6 +62,8 @@ interface DiskParts {
   readonly disks: readonly SourceDisk[];
   readonly tapWith: TapDisks;
   readonly exported: ExportMode;
+  /** Absent when the disks are given for good. */
+  readonly others?: OtherDisks;
   /** Lets the disks go; they are exported no more. */
   readonly release: () => Promise<void>;
 }
@@ -45,8 +73,10 @@ export class SourceDisks {
   readonly vpgName: string;
   readonly #parts: DiskParts;
   readonly #server: ExportServer;
-  readonly #disks: readonly SourceDisk[];
-  #tapped: readonly TappedDevice[] = [];
+  /** With the index of each one's track, ascending. */
+  #disks: readonly (readonly [number, SourceDisk])[];
+  #tapped: TappedDevice[] = [];
+  #tapping: Parameters<TapDisks> | undefined;
   #exported: ExportMode;
   /** The change of the exports that the next one waits for. */
   #changing: Promise<void> = Promise.resolve();
@@ -55,7 +85,7 @@ export class SourceDisks {
     this.vpgName = parts.vpgName;
     this.#parts = parts;
     this.#server = parts.server;
-    this.#disks = parts.disks;
+    this.#disks = [...parts.disks.entries()];
     this.#exported = parts.exported;
   }
 
@@ -70,28 +100,57 @@ export class SourceDisks {
     { openDisk, identifyDisk, lockDisk, log }: DiskHost & { readonly log?: Log } = thisMachine,
   ): Promise<SourceDisks> {
     const disks: SourceDisk[] = [];
-    const locks: (ProcessLock | undefined)[] = [];
+    const locks = new Map<string, ProcessLock | undefined>();
     const release = async (): Promise<void> => {
       try {
         await server.close();
         await Promise.all(disks.map(({ device }) => device.close()));
       } finally {
-        for (const lock of locks) lock?.release();
+        for (const lock of locks.values()) lock?.release();
       }
+    };
+    /** A path that is locked already, by the same volume at its old size, stays so. */
+    const lock = (paths: readonly string[]): void => {
+      const fresh = paths.filter((path) => !locks.has(path));
+      for (const path of fresh) locks.set(path, lockDisk(path));
+      const unlocked = fresh.filter((path) => locks.get(path) === undefined);
+      if (unlocked.length > 0) log?.warn("source.disks-not-locked", { paths: unlocked });
     };
     try {
       for (const volume of volumes) disks.push({ ...volume, device: openDisk(volume) });
       await refuseAliases(volumes, identifyDisk);
-      for (const { path } of volumes) locks.push(lockDisk(path));
+      lock(volumes.map(({ path }) => path));
     } catch (error) {
       await release().catch(() => undefined);
       throw error;
     }
-    const unlocked = volumes.filter((_, index) => locks[index] === undefined).map(({ path }) => path);
-    if (unlocked.length > 0) log?.warn("source.disks-not-locked", { paths: unlocked });
     const tapWith: TapDisks = (tap, onTapFault, gate) =>
       disks.map(({ device }, index) => new TappedDevice(device, tap, index, onTapFault, gate));
-    return new SourceDisks({ vpgName, server, identifyDisk, disks, tapWith, exported: "absent", release });
+    const letGo = async (disk: SourceDisk): Promise<void> => {
+      disks.splice(disks.indexOf(disk), 1);
+      await disk.device.close();
+      if (disks.some(({ path }) => path === disk.path)) return;
+      locks.get(disk.path)?.release();
+      locks.delete(disk.path);
+    };
+    const others: OtherDisks = {
+      open: (volume) => {
+        lock([volume.path]);
+        return openDisk(volume);
+      },
+      keep: (disk) => disks.push(disk),
+      letGo,
+    };
+    return new SourceDisks({
+      vpgName,
+      server,
+      identifyDisk,
+      disks: [...disks],
+      tapWith,
+      exported: "absent",
+      others,
+      release,
+    });
   }
 
   /** The operation whose commit made them; undefined for those of the configuration. */
@@ -100,30 +159,104 @@ export class SourceDisks {
   }
 
   get sizes(): readonly number[] {
-    return this.#disks.map(({ device }) => device.sizeBytes);
+    return this.#each(({ device }) => device.sizeBytes);
   }
 
   get vmNames(): readonly string[] {
-    return [...new Set(this.#disks.map(({ vmName }) => vmName))];
+    return [...new Set(this.#each(({ vmName }) => vmName))];
+  }
+
+  #each<Result>(of: (disk: SourceDisk) => Result): Result[] {
+    return this.#disks.map(([, disk]) => of(disk));
   }
 
   get exported(): ExportMode {
     return this.#exported;
   }
 
-  /** The disks as guests and the sync see them, in their order. */
+  /** The disks as guests and the sync see them, by the index of their track; it grows as disks are added. */
   get tapped(): readonly TappedDevice[] {
     return this.#tapped;
   }
 
   /** Ties the disks to their tap, whose volume numbers are the disks' places. Once, before anything is exported by this class. */
   tapWith(tap: Tap, onTapFault: (error: unknown) => void, gate?: AcknowledgementGate): void {
+    this.#tapping = gate === undefined ? [tap, onTapFault] : [tap, onTapFault, gate];
     this.#tapped = this.#parts.tapWith(tap, onTapFault, gate);
+  }
+
+  /**
+   * Opens what these volumes need beside the disks there are, while all goes on. Throws `InvalidInput` naming what doesn't fit, with
+   * what to do about it; `DirectoryInUse`.
+   */
+  async prepare(wanted: readonly WantedDisk[]): Promise<DiskChange> {
+    const { others, identifyDisk } = this.#parts;
+    if (others === undefined)
+      throw new InvalidInput(`the volumes of ${this.vpgName} can't be changed while it runs on recovered disks`);
+    await refuseAliases(wanted, identifyDisk);
+    const dropped = new Set(this.#each((disk) => disk));
+    const opened: { disk: SourceDisk; replaces: SourceDisk | undefined }[] = [];
+    try {
+      for (const volume of wanted) {
+        const same = this.#each((disk) => disk).find(
+          ({ vmName, name, path }) => vmName === volume.vmName && name === volume.name && path === volume.path,
+        );
+        if (same?.device.sizeBytes === volume.sizeBytes && same.device.sectorBytes === volume.sectorBytes) {
+          dropped.delete(same);
+          continue;
+        }
+        const disk = { ...volume, device: others.open(volume) };
+        others.keep(disk);
+        opened.push({ disk, replaces: same });
+        assertSize(volume, disk.device.sizeBytes);
+      }
+    } catch (error) {
+      await this.abandon({ opened, dropped: [] });
+      throw error;
+    }
+    return { opened, dropped: [...dropped] };
+  }
+
+  /** Closes what was opened for a change that is not made. */
+  async abandon({ opened }: DiskChange): Promise<void> {
+    for (const { disk } of opened) await this.#parts.others?.letGo(disk);
+  }
+
+  /** Between two sessions: clients of what goes away are dropped and their writes have ended; what comes is exported as the others are. */
+  change(change: DiskChange, tracks: ChangingTracks): Promise<void> {
+    return this.#inTurn(() => this.#changeNow(change, tracks));
+  }
+
+  async #changeNow({ opened, dropped }: DiskChange, tracks: ChangingTracks): Promise<void> {
+    const mode = this.#exported;
+    if (mode !== "absent") for (const disk of dropped) await this.#server.removeExport(this.#nameOf(disk));
+    const trackOf = (disk: SourceDisk | undefined): VolumeTrack | undefined => {
+      const index = this.#disks.find(([, each]) => each === disk)?.[0];
+      return tracks.tracks.find((track) => track.index === index);
+    };
+    const [tap, onTapFault, gate] = this.#tapping ?? [];
+    if (tap === undefined || onTapFault === undefined) throw new TypeError("disks change before they are tapped");
+    const added: (readonly [number, SourceDisk])[] = [];
+    for (const { disk, replaces } of opened) {
+      const { sizeBytes } = disk.device;
+      const before = trackOf(replaces);
+      const track = before === undefined ? tracks.addTrack(sizeBytes) : tracks.addGrown(before, sizeBytes);
+      const device = new TappedDevice(disk.device, tap, track.index, onTapFault, gate);
+      this.#tapped[track.index] = device;
+      added.push([track.index, disk]);
+    }
+    for (const disk of dropped) {
+      const track = trackOf(disk);
+      if (track !== undefined) tracks.dropTrack(track);
+    }
+    this.#disks = [...this.#disks.filter(([, disk]) => !dropped.includes(disk)), ...added];
+    if (mode !== "absent") for (const [index, disk] of added) this.#addExport(index, disk, mode);
+    for (const disk of dropped) await this.#parts.others?.letGo(disk);
   }
 
   /** Names, sizes and sectors as a site is told them. */
   get offered(): { vmName: string; name: string; sizeBytes: number; sectorBytes: number }[] {
-    return this.#disks.map(({ vmName, name, device: { sizeBytes, sectorBytes } }) => ({
+    return this.#each(({ vmName, name, device: { sizeBytes, sectorBytes } }) => ({
       vmName,
       name,
       sizeBytes,
@@ -133,7 +266,10 @@ export class SourceDisks {
 
   /** Makes the exports what is asked for; when they go away or lose writing, their clients are dropped and their writes have ended. */
   exportAs(wanted: ExportMode): Promise<void> {
-    const change = (): Promise<void> => this.#exportNow(wanted);
+    return this.#inTurn(() => this.#exportNow(wanted));
+  }
+
+  #inTurn(change: () => Promise<void>): Promise<void> {
     this.#changing = this.#changing.then(change, change);
     return this.#changing;
   }
@@ -141,25 +277,27 @@ export class SourceDisks {
   async #exportNow(wanted: ExportMode): Promise<void> {
     if (this.#exported === wanted) return;
     if (this.#exported !== "absent") {
-      await Promise.all(this.#disks.map((disk) => this.#server.removeExport(this.#nameOf(disk))));
+      await Promise.all(this.#each((disk) => this.#server.removeExport(this.#nameOf(disk))));
     }
     this.#exported = wanted;
     if (wanted === "absent") return;
-    for (const [index, disk] of this.#disks.entries()) {
-      const device = this.#tapped[index];
-      if (device === undefined) throw new TypeError("the disks are exported before they are tapped");
-      this.#server.addExport(this.#nameOf(disk), device, { readOnly: wanted === "read-only" });
-    }
+    for (const [index, disk] of this.#disks) this.#addExport(index, disk, wanted);
+  }
+
+  #addExport(index: number, disk: SourceDisk, mode: ExportMode): void {
+    const device = this.#tapped[index];
+    if (device === undefined) throw new TypeError("the disks are exported before they are tapped");
+    this.#server.addExport(this.#nameOf(disk), device, { readOnly: mode === "read-only" });
   }
 
   async flush(): Promise<void> {
-    await Promise.all(this.#tapped.map((disk) => disk.flush()));
+    await Promise.all(this.#disks.map(([index]) => this.#tapped[index]?.flush()));
   }
 
   /** As they are now; flush first. */
   identify(): Promise<DiskIdentity[]> {
     return Promise.all(
-      this.#disks.map(({ vmName, name, path, device: { sizeBytes } }) =>
+      this.#each(({ vmName, name, path, device: { sizeBytes } }) =>
         this.#parts.identifyDisk({ vmName, name, path, sizeBytes }),
       ),
     );
@@ -173,6 +311,15 @@ export class SourceDisks {
   #nameOf({ vmName, name }: SourceDisk): string {
     return exportNameOf(this.vpgName, vmName, name);
   }
+}
+
+function assertSize({ vmName, name, path, sizeBytes }: WantedDisk, found: number): void {
+  if (found === sizeBytes) return;
+  const cure =
+    found < sizeBytes ? "grow it (a file: truncate -s BYTES PATH)" : "edit the VPG to its size; a volume is never cut";
+  throw new InvalidInput(
+    `${path} of ${vmName}/${name} has ${found} bytes and the definition says ${sizeBytes}: ${cure}`,
+  );
 }
 
 /** Two names of one disk (links) would be written as two volumes, and neither's journal would have it all. */

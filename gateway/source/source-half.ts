@@ -1,13 +1,21 @@
 import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
-import { CommandFailed, type FarshoreError, Fenced, InvalidInput, Transient } from "#core/errors.ts";
+import { CommandFailed, type FarshoreError, Fenced, InvalidInput, isRetryable, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
+import { captureRevisionOf } from "#core/protection/definition.ts";
 import { SourceBarrier, type WrapPeerChannel } from "../barrier/source-barrier.ts";
-import type { BarrierConfig, CaptureSettings, VmHooks } from "../config.ts";
+import type { BarrierConfig, CaptureSettings, SourceVolumeConfig, VmHooks } from "../config.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
 import type { SiteAddress, SiteClient } from "../control/site-client.ts";
 import { withTimeout } from "../control/time-out.ts";
-import { openRetryMsMax, openRetryMsMin, openWaitMs, refusedOpenRetryMs } from "../limits.ts";
+import {
+  configurationProblemCharactersMax,
+  openRetryMsMax,
+  openRetryMsMin,
+  openWaitMs,
+  refusedOpenRetryMs,
+} from "../limits.ts";
+import { sameDisks } from "../state/disk-identity.ts";
 import { type SourceFacts, SourceState } from "../state/source-state.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
@@ -16,10 +24,11 @@ import { SessionLog } from "../tap/session-log.ts";
 import { Closing } from "./closing.ts";
 import { type OpenOutcome, SessionOpener } from "./session-opener.ts";
 import { forgetShutdowns, heldByShutdown, sourceHandlers } from "./source-commands.ts";
-import type { ExportMode, SourceDisks } from "./source-disks.ts";
+import type { DiskChange, ExportMode, SourceDisk, SourceDisks } from "./source-disks.ts";
 import type { SourceHost } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
 import { targetHashes } from "./target-hashes.ts";
+import { wantedDisks } from "./wanted-disks.ts";
 
 export interface SourceOptions {
   /** The half's own to close once it is open. Those that guests use already go on being served whatever the site says, until it has opened a session. */
@@ -27,6 +36,8 @@ export interface SourceOptions {
   readonly capture: CaptureSettings;
   /** Whose disks they are, where that is known; otherwise the site says it by the VPG's name. */
   readonly vpgId?: Id | undefined;
+  /** The volumes that the configuration names now, when the VPG was edited; absent where none does. Throws `InvalidInput`. */
+  readonly configured?: (() => readonly SourceVolumeConfig[]) | undefined;
   /** Undefined when the VPG has one source gateway. */
   readonly barrier: BarrierConfig | undefined;
   readonly hooks: ReadonlyMap<string, VmHooks>;
@@ -86,6 +97,15 @@ export class SourceHalf {
   #heldVpgId: Id | null;
   /** Fired when the exports, the closed mark or the problem have changed. */
   readonly #changes = new ChangeSignal();
+  /** Why the VPG's volumes are not yet those of its edited definition. */
+  #configurationProblem: string | null = null;
+  #takingUp: Promise<void> | undefined;
+  /** Made before the next session is asked for. */
+  #diskChange: DiskChange | undefined;
+  /** Who this gateway is where the VPG has several. */
+  #gatewayId: Id | undefined;
+  /** By whose volumes the last session of this process was opened. */
+  #configRevision: number | undefined;
   /** Ends the wait for the session's end, so that the next one is opened. */
   #endSession: () => void = () => undefined;
 
@@ -119,7 +139,7 @@ export class SourceHalf {
     this.handlers = sourceHandlers({
       ...options,
       vpgName: disks.vpgName,
-      vmNames: disks.vmNames,
+      vmNames: () => disks.vmNames,
       sessionLog: this.#log,
       barrier,
       vpgId: () => state.facts.vpgId,
@@ -213,6 +233,7 @@ export class SourceHalf {
         writtenBytes,
         shippedBytes: log.backlog?.shippedBytes ?? 0,
         ...(this.#barrier.problem === undefined ? {} : { barrierProblem: this.#barrier.problem }),
+        ...(this.#configurationProblem === null ? {} : { configurationProblem: this.#configurationProblem }),
       },
     ];
   }
@@ -231,6 +252,85 @@ export class SourceHalf {
       return;
     }
     this.#log.setPaused(ours.paused);
+    if (ours.configRevision !== undefined) this.#edited(ours.configRevision);
+  }
+
+  /** Takes up the volumes of an edited definition, once the configuration file agrees with it; asked again with every heartbeat. */
+  #edited(configRevision: number): void {
+    const refused = this.#configRevision === undefined && this.#problem?.name !== "InvalidInput";
+    if (configRevision === this.#configRevision || refused || this.#closed) {
+      this.#configurationProblem = null;
+      return;
+    }
+    this.#takingUp ??= this.#takeUp(configRevision).finally(() => {
+      this.#takingUp = undefined;
+    });
+  }
+
+  async #takeUp(configRevision: number): Promise<void> {
+    const { site, log, configured } = this.#options;
+    const { signal } = this.#stop;
+    const { vpgId } = this.#state.facts;
+    if (this.#diskChange !== undefined || vpgId === null) return;
+    try {
+      const definition = await site.definition(vpgId, signal);
+      if (captureRevisionOf(definition) !== configRevision) return;
+      const volumes = configured?.();
+      if (volumes === undefined) {
+        throw new InvalidInput(
+          `${definition.name} was edited, and runs on recovered disks here, whose volumes can't be changed`,
+        );
+      }
+      const gatewayId = this.#gatewayId ?? definition.sourceGatewayId;
+      const change = await this.#disks.prepare(wantedDisks(definition, gatewayId, volumes));
+      this.#configurationProblem = null;
+      if (this.#session === undefined && change.opened.length + change.dropped.length === 0) return;
+      if (await this.#drainedForChange()) this.#diskChange = change;
+      else await this.#disks.abandon(change);
+      this.#endSession();
+    } catch (error) {
+      if (signal.aborted || isRetryable(error)) return;
+      const problem = error instanceof Error ? error.message : String(error);
+      if (this.#configurationProblem !== problem) log.warn("source.needs-configuration", { error });
+      this.#configurationProblem = problem.slice(0, configurationProblemCharactersMax);
+    }
+  }
+
+  /** True once the site has all of the session, with every later write among the suspects; or when there is no session. */
+  async #drainedForChange(): Promise<boolean> {
+    const session = this.#session;
+    if (session === undefined) return true;
+    this.#log.suspend();
+    const drained = (): boolean => this.#log.backlog?.acknowledgedSequence === this.#log.lastPosition?.sequence;
+    const over = (): boolean => this.#session !== session || session.over;
+    await this.#log.changes.until(() => drained() || over(), this.#stop.signal);
+    return !over();
+  }
+
+  /** Between two sessions the volumes become what the edited definition says. */
+  async #changeDisks(): Promise<void> {
+    const change = this.#diskChange;
+    if (change === undefined) return;
+    this.#diskChange = undefined;
+    await this.#disks.change(change, this.#log);
+    const placesOf = (disks: readonly SourceDisk[]) => disks.map(({ vmName, name }) => `${vmName}/${name}`);
+    this.#options.log.info("source.volumes-changed", {
+      opened: placesOf(change.opened.map(({ disk }) => disk)),
+      closed: placesOf(change.dropped),
+    });
+  }
+
+  /** After a clean stop the disks are as the journal has them, but for those that came or were touched since. */
+  async #recall(): Promise<void> {
+    const { clean, end, disks } = this.#state.facts;
+    if (!clean || end === null) return;
+    const now = await this.#disks.identify();
+    const standing = now.map((disk) => {
+      const known = disks.find(({ vmName, name }) => vmName === disk.vmName && name === disk.name);
+      if (known === undefined) return "new";
+      return sameDisks([known], [disk]) ? "same" : "touched";
+    });
+    this.#log.recall(end, standing);
   }
 
   get busy(): boolean {
@@ -250,6 +350,7 @@ export class SourceHalf {
   async close(): Promise<{ readonly clean: boolean }> {
     this.#stop.abort(new Error("the gateway stops"));
     await this.#loop;
+    await this.#takingUp;
     // What it holds back is let go: the guests' last writes are waited for.
     await this.#barrier.close();
     await this.#disks.exportAs("absent");
@@ -276,7 +377,12 @@ export class SourceHalf {
     const whole = closed && drained && !this.#session.over;
     const acknowledgedBatch = this.#log.backlog?.acknowledgedBatch ?? this.#state.facts.acknowledgedBatch;
     const disks = whole ? await this.#disks.identify() : [];
-    await this.#state.save({ acknowledgedBatch, clean: whole, disks });
+    await this.#state.save({
+      acknowledgedBatch,
+      clean: whole,
+      disks,
+      end: whole ? (this.#log.lastPosition ?? null) : null,
+    });
     log.info("source.closed", { clean: whole, drained, mode: this.#log.mode });
     return whole;
   }
@@ -298,8 +404,10 @@ export class SourceHalf {
     const { signal } = this.#stop;
     const startedAt = this.#options.clock.monotonic();
     try {
+      if (this.#untouched) await this.#recall();
       for (let pause = openRetryMsMin; ; pause = Math.min(openRetryMsMax, pause * 2)) {
         await this.#untilOpen(signal);
+        await this.#changeDisks();
         const outcome = await this.#opener.attempt(this.#untouched, signal);
         let refused = outcome.kind === "refused";
         if (outcome.kind === "opened") {
@@ -338,6 +446,8 @@ export class SourceHalf {
     this.#takenInUse = false;
     this.#granted = true;
     this.#refused = false;
+    this.#configRevision = reply.configRevision;
+    this.#gatewayId = reply.barrier?.gatewayId;
     const session = new SourceSession({
       address,
       vpgId,

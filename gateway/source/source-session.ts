@@ -15,6 +15,8 @@ export type SessionEnd = { readonly kind: "fenced" | "lost"; readonly error: Far
 export class SourceSession {
   readonly vpgId: Id;
   readonly session: number;
+  /** Of the definition that it was opened by. */
+  readonly configRevision: number;
   /** Resolves when the site does not take this session's batches any more, or `stop` was called. */
   readonly ended: Promise<SessionEnd | undefined>;
   readonly #log: SessionLog;
@@ -44,6 +46,7 @@ export class SourceSession {
     const { reply, log, events } = options;
     this.vpgId = options.vpgId;
     this.session = reply.session;
+    this.configRevision = reply.configRevision;
     this.#log = log;
     this.#state = options.state;
     this.#clock = options.clock;

@@ -2,7 +2,7 @@ import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
 import { CommandFailed, InvalidInput } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { CommandBody } from "#core/protection/command.ts";
-import type { SourceConfig } from "../config.ts";
+import type { SourceConfig, SourceVolumeConfig } from "../config.ts";
 import type { CommandHandler, CommandHandlers, CommandKind } from "../control/handlers.ts";
 import type { CapturedOperation, RecoveryHalf } from "../recovery-half.ts";
 import type { SiteLink } from "../site-link.ts";
@@ -23,6 +23,8 @@ export interface OwnSite {
 
 export interface SourcesOptions extends Omit<SourceOptions, "disks" | "vpgId" | "capture" | "barrier" | "host"> {
   readonly config: SourceConfig;
+  /** Reads the configuration again, for a VPG that was edited. Throws `InvalidInput`. */
+  readonly reload: () => SourceConfig | undefined;
   /** Parts of the machine that are not what they usually are. */
   readonly host?: Partial<SourceHost>;
   /** VPGs with promoted disks that were captured before: they have followed those of the configuration. */
@@ -63,7 +65,12 @@ export class Sources {
     try {
       if (socket !== undefined) await server.listenUnix(socket);
       if (listen !== undefined) await server.listenTcp(listen.port, listen.host);
-      sources.#halves = [await SourceHalf.open({ ...options, disks, capture: config, barrier })];
+      const configured = (): readonly SourceVolumeConfig[] => {
+        const { vpg } = options.reload() ?? {};
+        if (vpg?.name === name) return vpg.volumes;
+        throw new InvalidInput(`the configuration file names another VPG than ${name} now: restart the gateway`);
+      };
+      sources.#halves = [await SourceHalf.open({ ...options, disks, capture: config, configured, barrier })];
       return sources;
     } catch (error) {
       await disks.close();

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Id, idSchema } from "#core/ids.ts";
 import { finalSchema } from "#core/protection/command.ts";
+import { positionSchema } from "#core/protection/term.ts";
 import type { StateStore } from "./state-directory.ts";
 
 const diskSchema = z.strictObject({
@@ -46,6 +47,8 @@ const schema = z.strictObject({
   promotedBy: idSchema.nullable().default(null),
   /** The disks as they were at the clean end. */
   disks: z.array(diskSchema),
+  /** The last record of the session that ended cleanly, acknowledged. */
+  end: positionSchema.nullable().default(null),
 });
 export type SourceFacts = z.infer<typeof schema>;
 
@@ -62,6 +65,7 @@ const none: SourceFacts = {
   opened: null,
   promotedBy: null,
   disks: [],
+  end: null,
 };
 
 /** A gateway's memory of one VPG's sessions at one site, by the VPG's name (R4); of captures and of seeds apart. */

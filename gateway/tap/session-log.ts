@@ -53,7 +53,6 @@ export interface ChainHead {
  * at a guest's write (R1, R6).
  */
 export class SessionLog implements Tap {
-  readonly tracks: readonly VolumeTrack[];
   readonly changes = new ChangeSignal();
   readonly #clock: Clock;
   readonly #bufferBytes: number;
@@ -69,12 +68,19 @@ export class SessionLog implements Tap {
   #overflowed = false;
   #fenced = false;
   #closed = false;
+  /** Only suspects are marked: the session is about to be followed by another one. */
+  #suspended = false;
+  /** End of the session that was left with every later change among the suspects. */
+  #leftAt: Position | undefined;
+  readonly #tracks: VolumeTrack[];
+  #tracksMade: number;
   #head: ChainHead | undefined;
   #writes = 0;
   #writtenBytes = 0;
 
   constructor(options: { readonly sizes: readonly number[]; readonly bufferBytes: number; readonly clock: Clock }) {
-    this.tracks = options.sizes.map((sizeBytes, index) => new VolumeTrack(index, sizeBytes));
+    this.#tracks = options.sizes.map((sizeBytes, index) => new VolumeTrack(index, sizeBytes));
+    this.#tracksMade = this.#tracks.length;
     this.#bufferBytes = options.bufferBytes;
     this.#clock = options.clock;
   }
@@ -100,6 +106,50 @@ export class SessionLog implements Tap {
     this.changes.fire();
   }
 
+  /** In ascending order of their indexes, which are never given twice. */
+  get tracks(): readonly VolumeTrack[] {
+    return this.#tracks;
+  }
+
+  /** A volume more, of which the journal has nothing. Between two sessions, as the two that follow. */
+  addTrack(sizeBytes: number): VolumeTrack {
+    const track = this.#makeTrack(sizeBytes);
+    track.suspectAll();
+    track.fresh = "wholly";
+    return track;
+  }
+
+  /** In place of a track that is dropped: what that one had as suspects, and all beyond its end. */
+  addGrown(before: VolumeTrack, sizeBytes: number): VolumeTrack {
+    const track = this.#makeTrack(sizeBytes);
+    track.suspects.addFrom(before.suspects);
+    track.suspect(before.sizeBytes, sizeBytes - before.sizeBytes);
+    track.fresh = "partly";
+    return track;
+  }
+
+  #makeTrack(sizeBytes: number): VolumeTrack {
+    const track = new VolumeTrack(this.#tracksMade, sizeBytes);
+    this.#tracksMade += 1;
+    this.#tracks.push(track);
+    return track;
+  }
+
+  /** Nothing writes it any more. */
+  dropTrack(track: VolumeTrack): void {
+    this.#tracks.splice(this.#tracks.indexOf(track), 1);
+  }
+
+  /** Of a process that begins after a clean end: where that was, and what became of each track's disk since. */
+  recall(end: Position, standing: readonly ("same" | "touched" | "new")[]): void {
+    this.#leftAt = end;
+    for (const [place, track] of this.tracks.entries()) {
+      if (standing[place] === "same") continue;
+      track.suspectAll();
+      if (standing[place] === "new") track.fresh = "wholly";
+    }
+  }
+
   // --- session ---
 
   /** Begins to journal. A volume that does not continue is wholly suspect, and its sync-begin is the session's first record. */
@@ -111,16 +161,21 @@ export class SessionLog implements Tap {
     this.#holdSequence = 0;
     this.#overflowed = false;
     this.#closed = false;
+    this.#suspended = false;
     this.#head = undefined;
     this.#writes = 0;
     this.#writtenBytes = 0;
-    for (const track of this.tracks) {
-      track.journalVolume = session.journalVolumes[track.index] ?? 0;
+    const goesOn = start.kind === "sync" && this.#leftWhere(start.basis);
+    this.#leftAt = undefined;
+    for (const [place, track] of this.tracks.entries()) {
+      track.journalVolume = session.journalVolumes[place] ?? 0;
       if (start.kind === "continues") continue;
-      track.suspectAll();
-      track.label = start.label;
-      track.basis = start.basis;
+      if (!goesOn) track.suspectAll();
+      track.label = track.fresh !== undefined ? "initial-sync" : goesOn ? "bitmap-sync" : start.label;
+      track.basis = goesOn && track.fresh === "wholly" ? { kind: "empty" } : start.basis;
       track.basisRevision = track.revision;
+      track.fresh = undefined;
+      track.owed = true;
     }
     // A session that continues has a checkpoint of its own from its first moment.
     this.#appendedSinceMarker = true;
@@ -132,6 +187,7 @@ export class SessionLog implements Tap {
   /** The session is lost: nothing is journaled, and everything is suspect until another one begins. */
   detach(): void {
     this.#session = undefined;
+    this.#leftAt = undefined;
     this.#open = undefined;
     for (const track of this.tracks) {
       track.suspectAll();
@@ -140,13 +196,30 @@ export class SessionLog implements Tap {
     this.changes.fire();
   }
 
+  /** From here on only suspects are marked; when all before is acknowledged, `leave` and the next session go on from there. */
+  suspend(): void {
+    this.cut();
+    this.#suspended = true;
+    this.changes.fire();
+  }
+
   /**
-   * Takes leave of a session that `final` or `close` ended. When the site has all of it nothing becomes suspect: the session that
-   * follows goes on from there.
+   * Takes leave of a session that `final`, `close` or `suspend` ended. When the site has all of it nothing becomes suspect that isn't:
+   * the session that follows goes on from there.
    */
   leave(): void {
-    const whole = this.#closed && this.#session?.backlog.acknowledgedSequence === this.#lastSequence;
+    const whole =
+      (this.#closed || this.#suspended) && this.#session?.backlog.acknowledgedSequence === this.#lastSequence;
+    const leftAt = this.#suspended ? this.lastPosition : undefined;
     if (!whole) this.detach();
+    else if (leftAt !== undefined) {
+      this.#leftAt = leftAt;
+      for (const track of this.tracks) {
+        track.syncing = false;
+        // A comparison that is under way was with another session.
+        track.revision += 1;
+      }
+    }
     this.#session = undefined;
     this.changes.fire();
   }
@@ -175,7 +248,14 @@ export class SessionLog implements Tap {
   }
 
   get journaling(): boolean {
-    return this.#session !== undefined && !this.#paused && !this.#overflowed && !this.#fenced && !this.#closed;
+    return (
+      this.#session !== undefined &&
+      !this.#paused &&
+      !this.#overflowed &&
+      !this.#fenced &&
+      !this.#closed &&
+      !this.#suspended
+    );
   }
 
   /** Nothing on the disks is unlike the journal: a checkpoint would be valid. */
@@ -192,8 +272,9 @@ export class SessionLog implements Tap {
     if (this.#session === undefined) return "no-session";
     if (this.#closed) return "closed";
     if (this.#paused) return "paused";
-    if (this.#overflowed) return "dirty";
-    return this.tracks.find((track) => track.syncing)?.label ?? "replicating";
+    if (this.#overflowed || this.#suspended) return "dirty";
+    const labels = this.tracks.flatMap((track) => (track.syncing ? track.label : []));
+    return labels.find((label) => label === "initial-sync") ?? labels[0] ?? "replicating";
   }
 
   get backlog(): Backlog | undefined {
@@ -397,8 +478,15 @@ export class SessionLog implements Tap {
     return (this.#session?.checkpoints ?? "markers") === "markers";
   }
 
+  /** The disks are the image that a sync would compare with, but for the suspects. */
+  #leftWhere(basis: SyncBasis): boolean {
+    return this.#leftAt !== undefined && basis.kind === "image" && comparePositions(this.#leftAt, basis.upTo) === 0;
+  }
+
   #track(volume: number): VolumeTrack {
-    const track = this.tracks[volume];
+    // Unless some were dropped, a track stands where its index says.
+    const first = this.#tracks[volume];
+    const track = first?.index === volume ? first : this.#tracks.find(({ index }) => index === volume);
     if (track === undefined) throw new TypeError(`there is no volume ${volume}`);
     return track;
   }
@@ -478,11 +566,12 @@ export class SessionLog implements Tap {
   /** Writes are journaled from here on: says so of every volume with suspects, and what its hashes are to be compared with. */
   #beginSyncs(): void {
     for (const track of this.tracks) {
-      if (!this.journaling || track.suspects.count === 0) continue;
+      if (!this.journaling || (track.suspects.count === 0 && !track.owed)) continue;
       if (!track.syncing) {
         if (track.basisRevision !== track.revision) track.label = "bitmap-sync";
         if (!this.#event((sequence) => ({ kind: "sync-begin", sequence, volume: track.journalVolume }))) return;
         track.syncing = true;
+        track.owed = false;
       }
     }
     const upTo = this.lastPosition;

@@ -22,7 +22,11 @@ export class VolumeTrack {
   basis: SyncBasis = { kind: "empty" };
   /** sync-begin stands in the journal, and sync-end doesn't yet. */
   syncing = false;
+  /** The session counts it as unlike its journal until a sync has begun and ended, also one of no chunk. */
+  owed = false;
   label: SyncLabel = "delta-sync";
+  /** Added while the gateway ran: the journal has nothing of it, or of what it grew by. */
+  fresh: "wholly" | "partly" | undefined;
 
   constructor(index: number, sizeBytes: number) {
     this.index = index;

@@ -58,6 +58,8 @@ export class GatewaySite {
   readonly pace = { heartbeatMs: 200, checkpointMs: 150 };
   /** Requests that arrived, as `METHOD /path`. */
   readonly requests: string[] = [];
+  /** What was asked for hashes. */
+  readonly hashAsks: ReturnType<typeof hashesSchema.parse>[] = [];
   readonly #server: Server;
   readonly #random: () => number;
   #url = "";
@@ -115,10 +117,10 @@ export class GatewaySite {
   }
 
   /** The volume as the journal has it at a position, or at its end: every record in order over zeros. */
-  async image(volume: number, upTo?: Position): Promise<Buffer> {
+  async image(volume: number, upTo?: Position, sizeBytes?: number): Promise<Buffer> {
     const { definition } = this.protectedVpg.vpg;
-    const size = definition.vms.flatMap((vm) => vm.volumes).find((entry) => entry.volume === volume)?.sizeBytes ?? 0;
-    const image = Buffer.alloc(size);
+    const known = definition.vms.flatMap((vm) => vm.volumes).find((entry) => entry.volume === volume);
+    const image = Buffer.alloc(sizeBytes ?? known?.sizeBytes ?? 0);
     const listed = await this.site.objects.list(journalPrefix(this.vpgId));
     const places = listed.flatMap(({ key }) => {
       const place = parseBatchKey(key);
@@ -226,7 +228,8 @@ export class GatewaySite {
   }
 
   async #hashes(ask: ReturnType<typeof hashesSchema.parse>): Promise<Uint8Array> {
-    const image = await this.image(ask.volume, ask.upTo);
+    this.hashAsks.push(ask);
+    const image = await this.image(ask.volume, ask.upTo, ask.sizeBytes);
     const page = image.subarray(ask.page * 2048 * chunk, (ask.page + 1) * 2048 * chunk);
     const hashes: Uint8Array[] = [];
     if (ask.subChunksOf === undefined) {

@@ -1,0 +1,213 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
+import { parsePosition } from "#core/journal/position.ts";
+import { volumesOf } from "#core/protection/definition.ts";
+import { definitionOfCheckpoint } from "#core/protection/definition-at.ts";
+import { editVpg } from "#core/protection/edit-vpg.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
+import { vpgView } from "#core/protection/vpg-view.ts";
+import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { QuietLog } from "../../test/kit/quiet-log.ts";
+import { operator } from "../../test/kit/site.ts";
+import { type RunningGateway, runGateway } from "../main.ts";
+import { NbdClient } from "../nbd/client.ts";
+
+const MiB = 2 ** 20;
+const blockBytes = 4096;
+/** The writer goes round blocks that stand this far apart, over many chunks. */
+const strideBytes = 128 * 1024;
+const blocks = 64;
+
+const vpg = (sizes: Readonly<Record<string, number>>): CreateVpg =>
+  createVpgSchema.parse({
+    name: "shop",
+    protectedSite: "berlin",
+    sourceGateway: "gw-berlin",
+    recoveryGateway: null,
+    compute: "none",
+    vms: [{ name: "db", volumes: Object.entries(sizes).map(([name, sizeBytes]) => ({ name, sizeBytes })) }],
+  });
+
+let folder = "";
+let site: GatewaySite;
+let gateway: RunningGateway | undefined;
+
+function configure(names: readonly string[]): void {
+  const volumes = names.map((name) => `[[source.volume]]\nvm = "db"\nname = "${name}"\npath = "${name}.img"\n`);
+  const text = `site = "${site.url}"\ntoken_file = "token"\nstate = "state"\n[source]\nvpg = "shop"\nsocket = "run/shop.sock"\n`;
+  writeFileSync(join(folder, "gateway.toml"), text + volumes.join(""));
+}
+
+function disk(name: string, sizeBytes: number): void {
+  const file = join(folder, `${name}.img`);
+  if (!existsSync(file)) writeFileSync(file, Buffer.alloc(0));
+  truncateSync(file, sizeBytes);
+}
+
+const start = async (): Promise<void> => {
+  gateway = await runGateway({ configFile: join(folder, "gateway.toml"), log: new QuietLog() });
+  await gateway.ready;
+};
+
+const stream = () => gateway?.status().source?.stream;
+const connect = (name: string) => NbdClient.connect({ socketPath: join(folder, "run/shop.sock") }, `shop/db/${name}`);
+
+const until = async (met: () => boolean | Promise<boolean>, what: string): Promise<void> => {
+  for (let tries = 0; tries < 1400; tries += 1) {
+    if (await met()) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`never: ${what}: ${JSON.stringify(gateway?.status())}`);
+};
+const inSession = (session: number) =>
+  until(
+    async () =>
+      stream()?.session === session && (await site.checkpoints()).some(({ position }) => position.session === session),
+    `a checkpoint of session ${session}`,
+  );
+
+async function edit(sizes: Readonly<Record<string, number>>): Promise<void> {
+  const { definition } = await getVpg(site.site, "shop");
+  const ask = { definition: vpg(sizes), revision: definition.revision, dryRun: false };
+  await editVpg(site.site, operator, "shop", ask);
+}
+
+/** Writes numbers round the first blocks of a volume until told to stop; answers how many. */
+function writer(client: NbdClient): { stop(): Promise<number> } {
+  let going = true;
+  const run = async (): Promise<number> => {
+    let number = 0;
+    while (going) {
+      number += 1;
+      const block = Buffer.alloc(blockBytes);
+      block.writeUInt32LE(number, 0);
+      await client.write((number % blocks) * strideBytes, block);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    return number;
+  };
+  const running = run();
+  return {
+    stop: () => {
+      going = false;
+      return running;
+    },
+  };
+}
+
+/** The image is what the first of the writes made, as many of them as its highest number says. */
+function expectPrefix(image: Buffer, id: string): void {
+  const numbers = Array.from({ length: blocks }, (_, index) => image.readUInt32LE(index * strideBytes));
+  const last = Math.max(...numbers);
+  const wanted = numbers.map((_, index) => {
+    const back = (((last - index) % blocks) + blocks) % blocks;
+    return Math.max(0, last - back);
+  });
+  expect(numbers, `checkpoint ${id} of ${last} writes`).toEqual(wanted);
+}
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "farshore-edited-"));
+  mkdirSync(join(folder, "run"));
+  writeFileSync(join(folder, "token"), "token");
+  disk("data", 8 * MiB);
+  disk("log", 2 * MiB);
+  site = await GatewaySite.start(vpg({ data: 8 * MiB, log: 2 * MiB }));
+  configure(["data", "log"]);
+});
+afterEach(async () => {
+  await gateway?.close();
+  gateway = undefined;
+  await site.close();
+  rmSync(folder, { recursive: true });
+});
+
+describe("an edited VPG", () => {
+  it("gets its new volumes while the others are written, and compares nothing of what stayed", async () => {
+    await start();
+    await inSession(1);
+    const client = await connect("data");
+    const writing = writer(client);
+    await until(async () => (await site.checkpoints()).length > 3, "checkpoints");
+    const [old] = await site.checkpoints();
+
+    await edit({ data: 8 * MiB, log: 4 * MiB, more: 3 * MiB });
+    await until(() => stream()?.configurationProblem !== undefined, "the gateway says what it waits for");
+    expect(stream()?.configurationProblem).toContain('add [[source.volume]] with vm = "db", name = "more"');
+    expect(await vpgView(site.site, await getVpg(site.site, "shop"))).toMatchObject({
+      substatus: "NeedsConfiguration",
+      configurationProblem: expect.stringContaining('name = "more"'),
+      revision: 2,
+    });
+    writeFileSync(join(folder, "more.img"), Buffer.alloc(3 * MiB, 7));
+    configure(["data", "log", "more"]);
+    await until(() => stream()?.configurationProblem?.includes("log.img") === true, "the disk is too small");
+    const before = (await site.checkpoints()).length;
+    await until(async () => (await site.checkpoints()).length > before, "the old session goes on meanwhile");
+    site.hashAsks.length = 0;
+    writeFileSync(join(folder, "log.img"), Buffer.alloc(2 * MiB, 3), { flag: "a" });
+    await inSession(2);
+    expect(stream()?.configurationProblem).toBeUndefined();
+
+    const written = await writing.stop();
+    await until(() => stream()?.idle === true, "idle");
+    expect(written).toBeGreaterThan(blocks);
+    // Of the volume that stayed only what was written during the change is looked at; of a new one nothing is asked.
+    expect(site.hashAsks.filter(({ volume, subChunksOf }) => volume === 3 || (volume === 1 && !subChunksOf))).toEqual(
+      [],
+    );
+    for (const [volume, name, size] of [
+      [1, "data", 8],
+      [2, "log", 4],
+      [3, "more", 3],
+    ] as const) {
+      const image = await site.image(volume, undefined, size * MiB);
+      expect(image.equals(readFileSync(join(folder, `${name}.img`))), `${name} equals its disk`).toBe(true);
+    }
+    for (const { id } of await site.checkpoints()) expectPrefix(await site.image(1, parsePosition(id)), id);
+    const { definition } = await getVpg(site.site, "shop");
+    const then = await definitionOfCheckpoint(site.site, definition, old?.id ?? "");
+    expect(volumesOf(then).map(({ name, sizeBytes }) => [name, sizeBytes / MiB])).toEqual([
+      ["data", 8],
+      ["log", 2],
+    ]);
+    await client.disconnect();
+  });
+
+  it("lets a removed volume go, and after a clean restart with another one more looks at that alone", async () => {
+    await start();
+    await inSession(1);
+    await edit({ data: 8 * MiB });
+    configure(["data"]);
+    await inSession(2);
+    await expect(connect("log")).rejects.toThrow();
+    await gateway?.close();
+
+    site.hashAsks.length = 0;
+    await edit({ data: 8 * MiB, third: MiB });
+    disk("third", MiB);
+    writeFileSync(join(folder, "third.img"), Buffer.alloc(MiB, 9));
+    configure(["data", "third"]);
+    await start();
+    await inSession(3);
+    expect(site.hashAsks).toEqual([]);
+    expect((await site.image(3, undefined, MiB)).every((byte) => byte === 9)).toBe(true);
+  });
+
+  it("is compared whole when its disk was written while the gateway was down", async () => {
+    await start();
+    await inSession(1);
+    await gateway?.close();
+    await edit({ data: 8 * MiB, log: 2 * MiB, third: MiB });
+    disk("third", MiB);
+    configure(["data", "log", "third"]);
+    writeFileSync(join(folder, "data.img"), Buffer.alloc(8 * MiB, 5));
+    await start();
+    await inSession(2);
+    expect((await site.image(1)).every((byte) => byte === 5)).toBe(true);
+    expect(site.hashAsks.some(({ volume }) => volume === 2)).toBe(false);
+  });
+});
