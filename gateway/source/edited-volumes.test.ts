@@ -137,11 +137,9 @@ describe("an edited VPG", () => {
     await edit({ data: 8 * MiB, log: 4 * MiB, more: 3 * MiB });
     await until(() => stream()?.configurationProblem !== undefined, "the gateway says what it waits for");
     expect(stream()?.configurationProblem).toContain('add [[source.volume]] with vm = "db", name = "more"');
-    expect(await vpgView(site.site, await getVpg(site.site, "shop"))).toMatchObject({
-      substatus: "NeedsConfiguration",
-      configurationProblem: expect.stringContaining('name = "more"'),
-      revision: 2,
-    });
+    const view = async () => vpgView(site.site, await getVpg(site.site, "shop"));
+    await until(async () => (await view()).configurationProblem?.includes('name = "more"') === true, "and the site");
+    expect(await view()).toMatchObject({ substatus: "NeedsConfiguration", revision: 2 });
     writeFileSync(join(folder, "more.img"), Buffer.alloc(3 * MiB, 7));
     configure(["data", "log", "more"]);
     await until(() => stream()?.configurationProblem?.includes("log.img") === true, "the disk is too small");

@@ -9,11 +9,22 @@ import type { SourceState } from "../state/source-state.ts";
 import type { SourceDisks } from "./source-disks.ts";
 
 export type OpenOutcome =
-  | { readonly kind: "opened"; readonly vpgId: Id; readonly reply: OpenSessionReply }
+  | {
+      readonly kind: "opened";
+      readonly vpgId: Id;
+      readonly reply: OpenSessionReply;
+      /** The site has lost what it had acknowledged. */
+      readonly regressed: boolean;
+    }
   /** The site said no, by name: a person, or an operation's end, has to change that. */
   | { readonly kind: "refused"; readonly error: FarshoreError }
   /** Nobody was asked: no answer. */
   | { readonly kind: "unreachable"; readonly error: FarshoreError };
+
+interface Answered {
+  readonly reply: OpenSessionReply;
+  readonly regressed: boolean;
+}
 
 export interface SessionOpenerOptions {
   readonly site: SiteClient;
@@ -42,7 +53,7 @@ export class SessionOpener {
   async attempt(untouched: boolean, signal: AbortSignal): Promise<OpenOutcome> {
     try {
       const vpgId = await this.#vpgId(signal);
-      const reply = await this.#ask(vpgId, untouched, signal);
+      const { reply, regressed } = await this.#ask(vpgId, untouched, signal);
       await this.#options.state.save({
         vpgId,
         term: reply.term,
@@ -52,7 +63,7 @@ export class SessionOpener {
         clean: false,
         fenced: null,
       });
-      return { kind: "opened", vpgId, reply };
+      return { kind: "opened", vpgId, reply, regressed };
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof Transient) return { kind: "unreachable", error };
@@ -74,7 +85,7 @@ export class SessionOpener {
     return vpgId;
   }
 
-  async #ask(vpgId: Id, untouched: boolean, signal: AbortSignal): Promise<OpenSessionReply> {
+  async #ask(vpgId: Id, untouched: boolean, signal: AbortSignal): Promise<Answered> {
     const { state, disks, clock, random, purpose } = this.#options;
     const nonce = state.facts.pendingNonce ?? newId(clock, random);
     await state.save({ vpgId, pendingNonce: nonce });
@@ -89,19 +100,20 @@ export class SessionOpener {
       volumes: disks.offered,
       ...(purpose === undefined ? {} : { purpose }),
     };
-    const reply = await this.#opened(ask, signal);
+    const { reply, regressed } = await this.#opened(ask, signal);
     // The answer to an earlier ask whose reply was lost: what it says of the disks was true then, and may not be now.
-    return reply.continues && !ask.cleanlyClosed ? { ...reply, continues: false, sync: "delta" } : reply;
+    const late = reply.continues && !ask.cleanlyClosed;
+    return { reply: late ? { ...reply, continues: false, sync: "delta" } : reply, regressed };
   }
 
-  async #opened(ask: OpenSession, signal: AbortSignal): Promise<OpenSessionReply> {
+  async #opened(ask: OpenSession, signal: AbortSignal): Promise<Answered> {
     const { site, log } = this.#options;
     try {
-      return await site.openSession(ask, signal);
+      return { reply: await site.openSession(ask, signal), regressed: false };
     } catch (error) {
       if (!(error instanceof FarshoreError) || error.name !== "RecoverySiteRegressed") throw error;
       log.warn("source.site-regressed", { error });
-      return await site.openSession({ ...ask, acceptRegression: true }, signal);
+      return { reply: await site.openSession({ ...ask, acceptRegression: true }, signal), regressed: true };
     }
   }
 }

@@ -447,6 +447,7 @@ export class SourceHalf {
     this.#granted = true;
     this.#refused = false;
     this.#configRevision = reply.configRevision;
+    if (outcome.regressed) this.#log.distrustJournal();
     this.#gatewayId = reply.barrier?.gatewayId;
     const session = new SourceSession({
       address,

@@ -115,7 +115,8 @@ export class SessionLog implements Tap {
   addTrack(sizeBytes: number): VolumeTrack {
     const track = this.#makeTrack(sizeBytes);
     track.suspectAll();
-    track.fresh = "wholly";
+    track.nextLabel = "initial-sync";
+    track.isNew = true;
     return track;
   }
 
@@ -124,7 +125,7 @@ export class SessionLog implements Tap {
     const track = this.#makeTrack(sizeBytes);
     track.suspects.addFrom(before.suspects);
     track.suspect(before.sizeBytes, sizeBytes - before.sizeBytes);
-    track.fresh = "partly";
+    track.nextLabel = "initial-sync";
     return track;
   }
 
@@ -146,11 +147,17 @@ export class SessionLog implements Tap {
     for (const [place, track] of this.tracks.entries()) {
       if (standing[place] === "same") continue;
       track.suspectAll();
-      if (standing[place] === "new") track.fresh = "wholly";
+      track.isNew = standing[place] === "new";
+      track.nextLabel = track.isNew ? "initial-sync" : "delta-sync";
     }
   }
 
   // --- session ---
+
+  /** The site lost what it had acknowledged: nothing of what was known of the journal counts. */
+  distrustJournal(): void {
+    this.#leftAt = undefined;
+  }
 
   /** Begins to journal. A volume that does not continue is wholly suspect, and its sync-begin is the session's first record. */
   attach(session: LogSession, sink: SegmentSink, start: SessionStart): void {
@@ -171,10 +178,11 @@ export class SessionLog implements Tap {
       track.journalVolume = session.journalVolumes[place] ?? 0;
       if (start.kind === "continues") continue;
       if (!goesOn) track.suspectAll();
-      track.label = track.fresh !== undefined ? "initial-sync" : goesOn ? "bitmap-sync" : start.label;
-      track.basis = goesOn && track.fresh === "wholly" ? { kind: "empty" } : start.basis;
+      track.label = goesOn ? (track.nextLabel ?? "bitmap-sync") : start.label;
+      track.basis = goesOn && track.isNew ? { kind: "empty" } : start.basis;
       track.basisRevision = track.revision;
-      track.fresh = undefined;
+      track.nextLabel = undefined;
+      track.isNew = false;
       track.owed = true;
     }
     // A session that continues has a checkpoint of its own from its first moment.

@@ -25,8 +25,10 @@ export class VolumeTrack {
   /** The session counts it as unlike its journal until a sync has begun and ended, also one of no chunk. */
   owed = false;
   label: SyncLabel = "delta-sync";
-  /** Added while the gateway ran: the journal has nothing of it, or of what it grew by. */
-  fresh: "wholly" | "partly" | undefined;
+  /** What the next session is to call its sync, where that goes on from the one before. */
+  nextLabel: SyncLabel | undefined;
+  /** The journal has nothing of it. */
+  isNew = false;
 
   constructor(index: number, sizeBytes: number) {
     this.index = index;

@@ -71,7 +71,9 @@ export class ReverseGateway {
     const onCrash = (error: Error): void => {
       throw error;
     };
-    const sources = await Sources.open({ ...own, config: config.source, clock, random, log, onCrash, captured });
+    const { source } = config;
+    const parts = { ...own, config: source, reload: () => source, clock, random, log, onCrash, captured };
+    const sources = await Sources.open(parts);
     await recovery.resume();
     for (const operation of captured) await sources.resume(operation, recovery);
     sources.start();
