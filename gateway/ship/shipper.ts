@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import { errorFromWire, type FarshoreError } from "#core/errors.ts";
 import type { SiteAddress } from "../control/site-client.ts";
 import type { SealedSegment } from "../tap/segment.ts";
-import type { SegmentSink } from "../tap/session-log.ts";
+import type { SegmentSink } from "../tap/session-types.ts";
 import { workerUrl } from "../worker-url.ts";
 import type { ShipEvents } from "./engine.ts";
 import type { FromShipWorker, ShipWorkerData, ToShipWorker } from "./messages.ts";

@@ -8,9 +8,9 @@ import type { BlockDevice } from "../disk/block-device.ts";
 import { TappedDevice } from "../disk/tapped-device.ts";
 import { exportNameOf } from "../nbd/uri.ts";
 import type { DiskIdentity } from "../state/source-state.ts";
-import type { SessionLog } from "../tap/session-log.ts";
 import type { Tap } from "../tap/tap.ts";
 import type { VolumeTrack } from "../tap/volume-track.ts";
+import type { VolumeTracks } from "../tap/volume-tracks.ts";
 import { type ExportServer, type SourceHost, thisMachine } from "./source-host.ts";
 
 /** What disks take of the machine. */
@@ -41,9 +41,6 @@ export interface DiskChange {
   }[];
   readonly dropped: readonly SourceDisk[];
 }
-
-/** The log's part of a change of volumes. */
-type ChangingTracks = Pick<SessionLog, "tracks" | "addTrack" | "addGrown" | "dropTrack">;
 
 /** For disks that come and go while the gateway runs. */
 interface OtherDisks {
@@ -223,16 +220,16 @@ export class SourceDisks {
   }
 
   /** Between two sessions: clients of what goes away are dropped and their writes have ended; what comes is exported as the others are. */
-  change(change: DiskChange, tracks: ChangingTracks): Promise<void> {
+  change(change: DiskChange, tracks: VolumeTracks): Promise<void> {
     return this.#inTurn(() => this.#changeNow(change, tracks));
   }
 
-  async #changeNow({ opened, dropped }: DiskChange, tracks: ChangingTracks): Promise<void> {
+  async #changeNow({ opened, dropped }: DiskChange, tracks: VolumeTracks): Promise<void> {
     const mode = this.#exported;
     if (mode !== "absent") for (const disk of dropped) await this.#server.removeExport(this.#nameOf(disk));
     const trackOf = (disk: SourceDisk | undefined): VolumeTrack | undefined => {
       const index = this.#disks.find(([, each]) => each === disk)?.[0];
-      return tracks.tracks.find((track) => track.index === index);
+      return index === undefined ? undefined : tracks.at(index);
     };
     const [tap, onTapFault, gate] = this.#tapping ?? [];
     if (tap === undefined || onTapFault === undefined) throw new TypeError("disks change before they are tapped");
@@ -240,14 +237,14 @@ export class SourceDisks {
     for (const { disk, replaces } of opened) {
       const { sizeBytes } = disk.device;
       const before = trackOf(replaces);
-      const track = before === undefined ? tracks.addTrack(sizeBytes) : tracks.addGrown(before, sizeBytes);
+      const track = before === undefined ? tracks.add(sizeBytes) : tracks.addGrown(before, sizeBytes);
       const device = new TappedDevice(disk.device, tap, track.index, onTapFault, gate);
       this.#tapped[track.index] = device;
       added.push([track.index, disk]);
     }
     for (const disk of dropped) {
       const track = trackOf(disk);
-      if (track !== undefined) tracks.dropTrack(track);
+      if (track !== undefined) tracks.drop(track);
     }
     this.#disks = [...this.#disks.filter(([, disk]) => !dropped.includes(disk)), ...added];
     if (mode !== "absent") for (const [index, disk] of added) this.#addExport(index, disk, mode);

@@ -1,34 +1,27 @@
 import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
-import { CommandFailed, type FarshoreError, Fenced, InvalidInput, isRetryable, Transient } from "#core/errors.ts";
+import { CommandFailed, type FarshoreError, Fenced, InvalidInput, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
-import { captureRevisionOf } from "#core/protection/definition.ts";
 import { SourceBarrier, type WrapPeerChannel } from "../barrier/source-barrier.ts";
 import type { BarrierConfig, CaptureSettings, SourceVolumeConfig, VmHooks } from "../config.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
 import type { SiteAddress, SiteClient } from "../control/site-client.ts";
 import { withTimeout } from "../control/time-out.ts";
-import {
-  configurationProblemCharactersMax,
-  openRetryMsMax,
-  openRetryMsMin,
-  openWaitMs,
-  refusedOpenRetryMs,
-} from "../limits.ts";
-import { sameDisks } from "../state/disk-identity.ts";
+import { openRetryMsMax, openRetryMsMin, openWaitMs, refusedOpenRetryMs } from "../limits.ts";
 import { type SourceFacts, SourceState } from "../state/source-state.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
 import { ChangeSignal } from "../tap/change-signal.ts";
 import { SessionLog } from "../tap/session-log.ts";
+import { endCleanly } from "./clean-end.ts";
 import { Closing } from "./closing.ts";
+import { EditedVolumes, recallDisks } from "./edited-volumes.ts";
 import { type OpenOutcome, SessionOpener } from "./session-opener.ts";
 import { forgetShutdowns, heldByShutdown, sourceHandlers } from "./source-commands.ts";
-import type { DiskChange, ExportMode, SourceDisk, SourceDisks } from "./source-disks.ts";
+import type { ExportMode, SourceDisks } from "./source-disks.ts";
 import type { SourceHost } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
 import { targetHashes } from "./target-hashes.ts";
-import { wantedDisks } from "./wanted-disks.ts";
 
 export interface SourceOptions {
   /** The half's own to close once it is open. Those that guests use already go on being served whatever the site says, until it has opened a session. */
@@ -97,15 +90,7 @@ export class SourceHalf {
   #heldVpgId: Id | null;
   /** Fired when the exports, the closed mark or the problem have changed. */
   readonly #changes = new ChangeSignal();
-  /** Why the VPG's volumes are not yet those of its edited definition. */
-  #configurationProblem: string | null = null;
-  #takingUp: Promise<void> | undefined;
-  /** Made before the next session is asked for. */
-  #diskChange: DiskChange | undefined;
-  /** Who this gateway is where the VPG has several. */
-  #gatewayId: Id | undefined;
-  /** By whose volumes the last session of this process was opened. */
-  #configRevision: number | undefined;
+  readonly #edited: EditedVolumes;
   /** Ends the wait for the session's end, so that the next one is opened. */
   #endSession: () => void = () => undefined;
 
@@ -136,6 +121,14 @@ export class SourceHalf {
       openHasher: host.openHasher,
     });
     this.#opener = new SessionOpener({ ...options, state });
+    this.#edited = new EditedVolumes({
+      ...options,
+      sessionLog: this.#log,
+      vpgId: () => state.facts.vpgId,
+      session: () => this.#session,
+      endSession: () => this.#endSession(),
+      configured: options.configured,
+    });
     this.handlers = sourceHandlers({
       ...options,
       vpgName: disks.vpgName,
@@ -233,7 +226,7 @@ export class SourceHalf {
         writtenBytes,
         shippedBytes: log.backlog?.shippedBytes ?? 0,
         ...(this.#barrier.problem === undefined ? {} : { barrierProblem: this.#barrier.problem }),
-        ...(this.#configurationProblem === null ? {} : { configurationProblem: this.#configurationProblem }),
+        ...(this.#edited.problem === null ? {} : { configurationProblem: this.#edited.problem }),
       },
     ];
   }
@@ -252,85 +245,8 @@ export class SourceHalf {
       return;
     }
     this.#log.setPaused(ours.paused);
-    if (ours.configRevision !== undefined) this.#edited(ours.configRevision);
-  }
-
-  /** Takes up the volumes of an edited definition, once the configuration file agrees with it; asked again with every heartbeat. */
-  #edited(configRevision: number): void {
-    const refused = this.#configRevision === undefined && this.#problem?.name !== "InvalidInput";
-    if (configRevision === this.#configRevision || refused || this.#closed) {
-      this.#configurationProblem = null;
-      return;
-    }
-    this.#takingUp ??= this.#takeUp(configRevision).finally(() => {
-      this.#takingUp = undefined;
-    });
-  }
-
-  async #takeUp(configRevision: number): Promise<void> {
-    const { site, log, configured } = this.#options;
-    const { signal } = this.#stop;
-    const { vpgId } = this.#state.facts;
-    if (this.#diskChange !== undefined || vpgId === null) return;
-    try {
-      const definition = await site.definition(vpgId, signal);
-      if (captureRevisionOf(definition) !== configRevision) return;
-      const volumes = configured?.();
-      if (volumes === undefined) {
-        throw new InvalidInput(
-          `${definition.name} was edited, and runs on recovered disks here, whose volumes can't be changed`,
-        );
-      }
-      const gatewayId = this.#gatewayId ?? definition.sourceGatewayId;
-      const change = await this.#disks.prepare(wantedDisks(definition, gatewayId, volumes));
-      this.#configurationProblem = null;
-      if (this.#session === undefined && change.opened.length + change.dropped.length === 0) return;
-      if (await this.#drainedForChange()) this.#diskChange = change;
-      else await this.#disks.abandon(change);
-      this.#endSession();
-    } catch (error) {
-      if (signal.aborted || isRetryable(error)) return;
-      const problem = error instanceof Error ? error.message : String(error);
-      if (this.#configurationProblem !== problem) log.warn("source.needs-configuration", { error });
-      this.#configurationProblem = problem.slice(0, configurationProblemCharactersMax);
-    }
-  }
-
-  /** True once the site has all of the session, with every later write among the suspects; or when there is no session. */
-  async #drainedForChange(): Promise<boolean> {
-    const session = this.#session;
-    if (session === undefined) return true;
-    this.#log.suspend();
-    const drained = (): boolean => this.#log.backlog?.acknowledgedSequence === this.#log.lastPosition?.sequence;
-    const over = (): boolean => this.#session !== session || session.over;
-    await this.#log.changes.until(() => drained() || over(), this.#stop.signal);
-    return !over();
-  }
-
-  /** Between two sessions the volumes become what the edited definition says. */
-  async #changeDisks(): Promise<void> {
-    const change = this.#diskChange;
-    if (change === undefined) return;
-    this.#diskChange = undefined;
-    await this.#disks.change(change, this.#log);
-    const placesOf = (disks: readonly SourceDisk[]) => disks.map(({ vmName, name }) => `${vmName}/${name}`);
-    this.#options.log.info("source.volumes-changed", {
-      opened: placesOf(change.opened.map(({ disk }) => disk)),
-      closed: placesOf(change.dropped),
-    });
-  }
-
-  /** After a clean stop the disks are as the journal has them, but for those that came or were touched since. */
-  async #recall(): Promise<void> {
-    const { clean, end, disks } = this.#state.facts;
-    if (!clean || end === null) return;
-    const now = await this.#disks.identify();
-    const standing = now.map((disk) => {
-      const known = disks.find(({ vmName, name }) => vmName === disk.vmName && name === disk.name);
-      if (known === undefined) return "new";
-      return sameDisks([known], [disk]) ? "same" : "touched";
-    });
-    this.#log.recall(end, standing);
+    const refused = this.#session === undefined && this.#problem?.name === "InvalidInput";
+    if (ours.configRevision !== undefined && !this.#closed) this.#edited.told(ours.configRevision, refused);
   }
 
   get busy(): boolean {
@@ -350,7 +266,7 @@ export class SourceHalf {
   async close(): Promise<{ readonly clean: boolean }> {
     this.#stop.abort(new Error("the gateway stops"));
     await this.#loop;
-    await this.#takingUp;
+    await this.#edited.stop();
     // What it holds back is let go: the guests' last writes are waited for.
     await this.#barrier.close();
     await this.#disks.exportAs("absent");
@@ -366,37 +282,9 @@ export class SourceHalf {
     if (this.#session === undefined) return this.#untouched && this.#state.facts.clean;
     // It ended before, by a FINAL that the site has.
     if (this.#state.facts.closed?.final != null) return true;
-    try {
-      await this.#disks.flush();
-    } catch (error) {
-      log.error("disk.flush-failed", { error });
-    }
-    // A failed flush has made its regions suspects, and then there is no close.
-    const closed = this.#log.close();
-    const drained = await this.#drain();
-    const whole = closed && drained && !this.#session.over;
-    const acknowledgedBatch = this.#log.backlog?.acknowledgedBatch ?? this.#state.facts.acknowledgedBatch;
-    const disks = whole ? await this.#disks.identify() : [];
-    await this.#state.save({
-      acknowledgedBatch,
-      clean: whole,
-      disks,
-      end: whole ? (this.#log.lastPosition ?? null) : null,
-    });
-    log.info("source.closed", { clean: whole, drained, mode: this.#log.mode });
-    return whole;
-  }
-
-  async #drain(): Promise<boolean> {
-    const wanted = this.#log.lastPosition?.sequence ?? 0;
-    const drained = (): boolean => this.#log.backlog?.acknowledgedSequence === wanted;
-    const over = this.#session?.ended.then(() => false) ?? false;
     const { clock, capture } = this.#options;
-    const until = withTimeout(clock, capture.drainMs, (signal) => this.#log.changes.until(drained, signal)).then(
-      () => true,
-      () => false,
-    );
-    return await Promise.race([until, over]);
+    const parts = { disks: this.#disks, sessionLog: this.#log, session: this.#session, state: this.#state };
+    return endCleanly({ ...parts, clock, log, drainMs: capture.drainMs });
   }
 
   /** Opens sessions one after the other until the gateway stops or is fenced off. */
@@ -404,10 +292,10 @@ export class SourceHalf {
     const { signal } = this.#stop;
     const startedAt = this.#options.clock.monotonic();
     try {
-      if (this.#untouched) await this.#recall();
+      if (this.#untouched) await recallDisks(this.#state.facts, this.#disks, this.#log.volumes);
       for (let pause = openRetryMsMin; ; pause = Math.min(openRetryMsMax, pause * 2)) {
         await this.#untilOpen(signal);
-        await this.#changeDisks();
+        await this.#edited.apply();
         const outcome = await this.#opener.attempt(this.#untouched, signal);
         let refused = outcome.kind === "refused";
         if (outcome.kind === "opened") {
@@ -446,9 +334,7 @@ export class SourceHalf {
     this.#takenInUse = false;
     this.#granted = true;
     this.#refused = false;
-    this.#configRevision = reply.configRevision;
-    if (outcome.regressed) this.#log.distrustJournal();
-    this.#gatewayId = reply.barrier?.gatewayId;
+    if (outcome.regressed) this.#log.volumes.forget();
     const session = new SourceSession({
       address,
       vpgId,

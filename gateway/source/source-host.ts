@@ -12,7 +12,7 @@ import { Shipper, type ShipperEvents } from "../ship/shipper.ts";
 import { identifyDisk } from "../state/disk-identity.ts";
 import { HashPool } from "../sync/hash-pool.ts";
 import type { ChunkHasher } from "../sync/volume-sync.ts";
-import type { SegmentSink } from "../tap/session-log.ts";
+import type { SegmentSink } from "../tap/session-types.ts";
 
 /** Opens the backing of one volume; a test puts a faulty one in its place. */
 export type OpenDisk = (volume: SourceVolumeConfig) => BlockDevice;

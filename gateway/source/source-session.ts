@@ -5,7 +5,8 @@ import type { Clock, Log } from "#core/ports.ts";
 import type { SiteAddress } from "../control/site-client.ts";
 import { stateSaveMs } from "../limits.ts";
 import type { SourceState } from "../state/source-state.ts";
-import type { SessionLog, SessionStart } from "../tap/session-log.ts";
+import type { SessionLog } from "../tap/session-log.ts";
+import type { SessionStart } from "../tap/session-types.ts";
 import type { SegmentShipper, SourceHost } from "./source-host.ts";
 
 /** Why a session ended although the process goes on. */
@@ -17,6 +18,8 @@ export class SourceSession {
   readonly session: number;
   /** Of the definition that it was opened by. */
   readonly configRevision: number;
+  /** Who this gateway is, where the VPG has several. */
+  readonly gatewayId: Id | undefined;
   /** Resolves when the site does not take this session's batches any more, or `stop` was called. */
   readonly ended: Promise<SessionEnd | undefined>;
   readonly #log: SessionLog;
@@ -47,6 +50,7 @@ export class SourceSession {
     this.vpgId = options.vpgId;
     this.session = reply.session;
     this.configRevision = reply.configRevision;
+    this.gatewayId = reply.barrier?.gatewayId;
     this.#log = log;
     this.#state = options.state;
     this.#clock = options.clock;

@@ -9,7 +9,8 @@ import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { TappedDevice } from "../disk/tapped-device.ts";
 import { ShipEngine } from "../ship/engine.ts";
 import type { SealedSegment } from "../tap/segment.ts";
-import { type SegmentSink, SessionLog, type SessionStart } from "../tap/session-log.ts";
+import { SessionLog } from "../tap/session-log.ts";
+import type { SegmentSink, SessionStart } from "../tap/session-types.ts";
 import { SyncRunner } from "./sync-runner.ts";
 
 const MiB = 2 ** 20;

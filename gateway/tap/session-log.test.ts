@@ -4,7 +4,8 @@ import { extentKinds } from "#core/journal/batch.ts";
 import { VirtualClock } from "../../test/kit/virtual-clock.ts";
 import { segmentBytes, segmentRecordsMax } from "../limits.ts";
 import { extentsOf, type SealedSegment } from "./segment.ts";
-import { SessionLog, type SessionStart } from "./session-log.ts";
+import { SessionLog } from "./session-log.ts";
+import type { SessionStart } from "./session-types.ts";
 
 const MiB = 2 ** 20;
 const sizes = [64 * MiB, 4 * MiB];

@@ -7,44 +7,15 @@ import type { Piece } from "#core/sync/pieces.ts";
 import { lowWaterShare, syncQueueBytesMax, syncShare } from "../limits.ts";
 import { Backlog } from "./backlog.ts";
 import { ChangeSignal } from "./change-signal.ts";
-import { OpenSegment, type SealedSegment, type SegmentBuffers } from "./segment.ts";
+import { OpenSegment, type SegmentBuffers } from "./segment.ts";
+import type { ChainHead, LogMode, LogSession, SegmentSink, SessionStart } from "./session-types.ts";
 import type { Tap } from "./tap.ts";
-import { type SyncBasis, type SyncLabel, VolumeTrack } from "./volume-track.ts";
-
-/** The session that a site opened. */
-export interface LogSession {
-  readonly term: number;
-  readonly session: number;
-  /** The journal's number of each volume, in the order of the configuration. */
-  readonly journalVolumes: readonly number[];
-  /**
-   * What makes its checkpoints: its own markers, or barriers with the VPG's other source gateways (R11). A session of seeds has none: its
-   * volumes count as unsynced to its end.
-   */
-  readonly checkpoints?: "markers" | "barriers" | "none";
-}
-
-/** Where sealed segments go; their buffers are the receiver's from then on. */
-export interface SegmentSink {
-  push(segment: SealedSegment): void;
-}
-
-/** Whether the disks are as the journal has them when a session begins, and if not, what they are compared with. */
-export type SessionStart =
-  | { readonly kind: "continues" }
-  | { readonly kind: "sync"; readonly label: SyncLabel; readonly basis: SyncBasis };
-
-export type LogMode = SyncLabel | "replicating" | "paused" | "dirty" | "closed" | "fenced" | "no-session";
+import type { VolumeTrack } from "./volume-track.ts";
+import { VolumeTracks } from "./volume-tracks.ts";
 
 interface CurrentSession extends LogSession {
   readonly sink: SegmentSink;
   readonly backlog: Backlog;
-}
-
-/** The batch that ends a session's chain so far, with its hash. */
-export interface ChainHead {
-  readonly batch: number;
-  readonly hash: Uint8Array;
 }
 
 /**
@@ -54,6 +25,8 @@ export interface ChainHead {
  */
 export class SessionLog implements Tap {
   readonly changes = new ChangeSignal();
+  /** What they are compared with and suspected of; they come and go between sessions. */
+  readonly volumes: VolumeTracks;
   readonly #clock: Clock;
   readonly #bufferBytes: number;
   #session: CurrentSession | undefined;
@@ -70,17 +43,12 @@ export class SessionLog implements Tap {
   #closed = false;
   /** Only suspects are marked: the session is about to be followed by another one. */
   #suspended = false;
-  /** End of the session that was left with every later change among the suspects. */
-  #leftAt: Position | undefined;
-  readonly #tracks: VolumeTrack[];
-  #tracksMade: number;
   #head: ChainHead | undefined;
   #writes = 0;
   #writtenBytes = 0;
 
   constructor(options: { readonly sizes: readonly number[]; readonly bufferBytes: number; readonly clock: Clock }) {
-    this.#tracks = options.sizes.map((sizeBytes, index) => new VolumeTrack(index, sizeBytes));
-    this.#tracksMade = this.#tracks.length;
+    this.volumes = new VolumeTracks(options.sizes);
     this.#bufferBytes = options.bufferBytes;
     this.#clock = options.clock;
   }
@@ -106,58 +74,11 @@ export class SessionLog implements Tap {
     this.changes.fire();
   }
 
-  /** In ascending order of their indexes, which are never given twice. */
   get tracks(): readonly VolumeTrack[] {
-    return this.#tracks;
-  }
-
-  /** A volume more, of which the journal has nothing. Between two sessions, as the two that follow. */
-  addTrack(sizeBytes: number): VolumeTrack {
-    const track = this.#makeTrack(sizeBytes);
-    track.suspectAll();
-    track.nextLabel = "initial-sync";
-    track.isNew = true;
-    return track;
-  }
-
-  /** In place of a track that is dropped: what that one had as suspects, and all beyond its end. */
-  addGrown(before: VolumeTrack, sizeBytes: number): VolumeTrack {
-    const track = this.#makeTrack(sizeBytes);
-    track.suspects.addFrom(before.suspects);
-    track.suspect(before.sizeBytes, sizeBytes - before.sizeBytes);
-    track.nextLabel = "initial-sync";
-    return track;
-  }
-
-  #makeTrack(sizeBytes: number): VolumeTrack {
-    const track = new VolumeTrack(this.#tracksMade, sizeBytes);
-    this.#tracksMade += 1;
-    this.#tracks.push(track);
-    return track;
-  }
-
-  /** Nothing writes it any more. */
-  dropTrack(track: VolumeTrack): void {
-    this.#tracks.splice(this.#tracks.indexOf(track), 1);
-  }
-
-  /** Of a process that begins after a clean end: where that was, and what became of each track's disk since. */
-  recall(end: Position, standing: readonly ("same" | "touched" | "new")[]): void {
-    this.#leftAt = end;
-    for (const [place, track] of this.tracks.entries()) {
-      if (standing[place] === "same") continue;
-      track.suspectAll();
-      track.isNew = standing[place] === "new";
-      track.nextLabel = track.isNew ? "initial-sync" : "delta-sync";
-    }
+    return this.volumes.tracks;
   }
 
   // --- session ---
-
-  /** The site lost what it had acknowledged: nothing of what was known of the journal counts. */
-  distrustJournal(): void {
-    this.#leftAt = undefined;
-  }
 
   /** Begins to journal. A volume that does not continue is wholly suspect, and its sync-begin is the session's first record. */
   attach(session: LogSession, sink: SegmentSink, start: SessionStart): void {
@@ -172,19 +93,7 @@ export class SessionLog implements Tap {
     this.#head = undefined;
     this.#writes = 0;
     this.#writtenBytes = 0;
-    const goesOn = start.kind === "sync" && this.#leftWhere(start.basis);
-    this.#leftAt = undefined;
-    for (const [place, track] of this.tracks.entries()) {
-      track.journalVolume = session.journalVolumes[place] ?? 0;
-      if (start.kind === "continues") continue;
-      if (!goesOn) track.suspectAll();
-      track.label = goesOn ? (track.nextLabel ?? "bitmap-sync") : start.label;
-      track.basis = goesOn && track.isNew ? { kind: "empty" } : start.basis;
-      track.basisRevision = track.revision;
-      track.nextLabel = undefined;
-      track.isNew = false;
-      track.owed = true;
-    }
+    this.volumes.begin(session.journalVolumes, start);
     // A session that continues has a checkpoint of its own from its first moment.
     this.#appendedSinceMarker = true;
     this.#beginSyncs();
@@ -195,12 +104,8 @@ export class SessionLog implements Tap {
   /** The session is lost: nothing is journaled, and everything is suspect until another one begins. */
   detach(): void {
     this.#session = undefined;
-    this.#leftAt = undefined;
     this.#open = undefined;
-    for (const track of this.tracks) {
-      track.suspectAll();
-      track.syncing = false;
-    }
+    this.volumes.distrust();
     this.changes.fire();
   }
 
@@ -218,16 +123,8 @@ export class SessionLog implements Tap {
   leave(): void {
     const whole =
       (this.#closed || this.#suspended) && this.#session?.backlog.acknowledgedSequence === this.#lastSequence;
-    const leftAt = this.#suspended ? this.lastPosition : undefined;
     if (!whole) this.detach();
-    else if (leftAt !== undefined) {
-      this.#leftAt = leftAt;
-      for (const track of this.tracks) {
-        track.syncing = false;
-        // A comparison that is under way was with another session.
-        track.revision += 1;
-      }
-    }
+    else if (this.#suspended && this.lastPosition !== undefined) this.volumes.leave(this.lastPosition);
     this.#session = undefined;
     this.changes.fire();
   }
@@ -486,15 +383,8 @@ export class SessionLog implements Tap {
     return (this.#session?.checkpoints ?? "markers") === "markers";
   }
 
-  /** The disks are the image that a sync would compare with, but for the suspects. */
-  #leftWhere(basis: SyncBasis): boolean {
-    return this.#leftAt !== undefined && basis.kind === "image" && comparePositions(this.#leftAt, basis.upTo) === 0;
-  }
-
   #track(volume: number): VolumeTrack {
-    // Unless some were dropped, a track stands where its index says.
-    const first = this.#tracks[volume];
-    const track = first?.index === volume ? first : this.#tracks.find(({ index }) => index === volume);
+    const track = this.volumes.at(volume);
     if (track === undefined) throw new TypeError(`there is no volume ${volume}`);
     return track;
   }

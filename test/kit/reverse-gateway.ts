@@ -71,8 +71,8 @@ export class ReverseGateway {
     const onCrash = (error: Error): void => {
       throw error;
     };
-    const { source } = config;
-    const parts = { ...own, config: source, reload: () => source, clock, random, log, onCrash, captured };
+    const named = config.source;
+    const parts = { ...own, config: named, reload: () => named, clock, random, log, onCrash, captured };
     const sources = await Sources.open(parts);
     await recovery.resume();
     for (const operation of captured) await sources.resume(operation, recovery);
