@@ -75,7 +75,7 @@ export class SessionOpener {
   async #vpgId(signal: AbortSignal): Promise<Id> {
     const { disks, site, state, log } = this.#options;
     const { vpgName } = disks;
-    const { vpgId } = await site.definition(this.#options.vpgId ?? vpgName, signal);
+    const vpgId = this.#options.vpgId ?? (await site.definition(vpgName, signal)).vpgId;
     const known = state.facts.vpgId;
     if (known !== null && known !== vpgId) {
       // The name was given to a new VPG: nothing this directory knows is about that one.

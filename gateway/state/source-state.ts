@@ -102,6 +102,6 @@ export class SourceState {
 
   /** Forgets the VPG it was about: the name means another one now. */
   async forget(): Promise<void> {
-    await this.save(none);
+    await this.save({ ...none, promotedBy: this.#facts.promotedBy });
   }
 }

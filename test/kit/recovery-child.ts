@@ -3,39 +3,13 @@
  * of command bodies that it runs in order; each one's end is told on standard output. After so many CHANGES to the world (files opened,
  * renamed, removed, written, synced, processes started) it kills itself with SIGKILL before the next one.
  */
-import childProcess from "node:child_process";
-import fs from "node:fs";
-import promises from "node:fs/promises";
-import { syncBuiltinESMExports } from "node:module";
 import path from "node:path";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { FileObjects } from "#adapters/embedded/objects.ts";
 import { type CommandBody, commandBodySchema } from "#core/protection/command.ts";
+import { killAfter } from "./kill-after.ts";
 import { QuietLog } from "./quiet-log.ts";
 import { openKit, recordingHooks, runCommand } from "./recovery.ts";
-
-function killAfter(changes: number): void {
-  let left = changes;
-  const modules: readonly (readonly [object, readonly string[]])[] = [
-    [promises, ["open", "mkdir", "rename", "rm"]],
-    [fs, ["write", "writeSync", "fdatasync", "renameSync"]],
-    [childProcess, ["spawn"]],
-  ];
-  for (const [module, names] of modules) {
-    for (const name of names) {
-      const original: unknown = Reflect.get(module, name);
-      if (typeof original !== "function") throw new TypeError(`there is no ${name}`);
-      Reflect.set(module, name, (...args: unknown[]) => {
-        // Opened to be read: a folder to be synced, the bucket.
-        if (!(name === "open" && args[1] === "r")) left -= 1;
-        if (left < 0) process.kill(process.pid, "SIGKILL");
-        return Reflect.apply(original, module, args);
-      });
-    }
-  }
-  // Named imports see the change too.
-  syncBuiltinESMExports();
-}
 
 const [folder = "", commands = "[]", changes] = process.argv.slice(2);
 const log = new QuietLog();

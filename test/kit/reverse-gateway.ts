@@ -46,7 +46,12 @@ export class ReverseGateway {
     this.#state = state;
   }
 
-  static async start(folder: string, site: GatewaySite, journal: RandomJournal, source = ""): Promise<ReverseGateway> {
+  static async start(
+    folder: string,
+    site: Pick<GatewaySite, "url">,
+    journal: Pick<RandomJournal, "objects">,
+    source = "",
+  ): Promise<ReverseGateway> {
     const text = `site = "${site.url}"\nstate = "state"\n[recovery]\ndirectory = "r"\n[source]\ndrain = "20s"\n${source}\n`;
     const config = parseGatewayConfig(text, { path: join(folder, "gateway.toml"), token: "token" });
     if (config.source === undefined) throw new Error("no source");
