@@ -24,6 +24,9 @@ function peerText({ peer, reverseProblem }: VpgView): string {
   return [...known, ...problem].join("; ");
 }
 
+const leftOffText = (operations: readonly string[]): string =>
+  `the source's VMs, which ${operations.join(" ")} shut down; they are powered on when their gateway is heard again`;
+
 function printVpg(output: Output, vpg: VpgView): void {
   fields(output, [
     ["VPG", `${vpg.name} (${vpg.vpgId})`],
@@ -58,6 +61,7 @@ function printVpg(output: Output, vpg: VpgView): void {
     ["Source", sourceText(vpg)],
     ["Trigger", `${vpg.suspicion.policy}, incident ${vpg.suspicion.incidentId ?? "-"}`],
     ["Operation", vpg.operationId ?? "-"],
+    ...(vpg.powerOnDue === undefined ? [] : [["Left off", leftOffText(vpg.powerOnDue)] as const]),
     ["Open tests", vpg.openTests.length === 0 ? "-" : vpg.openTests.join(" ")],
   ]);
   output.line("");

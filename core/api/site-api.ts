@@ -173,6 +173,8 @@ export const vpgViewSchema = z.object({
   oldestCheckpoint: checkpointSchema.nullable(),
   operationId: idSchema.nullable(),
   openTests: z.array(idSchema),
+  /** Rolled back operations that left the source's VMs off, because it was silent; absent when there are none. */
+  powerOnDue: z.array(idSchema).exactOptional(),
   suspicion: suspicionSchema,
   /** Shipped and not yet acknowledged, by the last heartbeat. */
   backlogBytes: z.int(),

@@ -36,6 +36,7 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     operationId: null,
     syncOperationId: null,
     openTests: [],
+    powerOnDue: [],
     lastSession: 0,
     ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions: {} } : {}),
     opening: [],

@@ -27,6 +27,12 @@ export const protectionLimits = {
   commitWaitMsMax: 30 * 86_400_000,
   /** Checkpoints that one failover may be moved to before its commit; each keeps its scratch, and its steps stand in one item. */
   retargetsMax: 16,
+  /** Rolled back operations of one VPG whose source is still to be powered on: one would do, were a second failover not allowed meanwhile. */
+  powerOnsDueMax: 32,
+  /** Asks to power a source on that was heard again; more mean that its hook doesn't work. */
+  powerOnTriesMax: 20,
+  /** A source that was just heard answers such an ask at once; a late answer could meet the next failover. */
+  powerOnExpiryMs: 60_000,
   /** How long a detached scratch is kept after a rollback. */
   scratchKeptMs: 86_400_000,
   /** After a commit, how long what the source had acknowledged beyond the recovered checkpoint stays readable at least. */

@@ -212,5 +212,7 @@ export const operationSchema = z.strictObject({
   /** Milliseconds from the start to all volumes readable and all groups booted. */
   rtoMs: z.int().nullable(),
   sourceWasShutDown: z.boolean(),
+  /** A rollback could not power the source on, because its gateway was silent: it is done when that is heard again. */
+  sourceLeftOff: z.boolean().default(false),
 });
 export type Operation = z.infer<typeof operationSchema>;

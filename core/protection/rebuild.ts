@@ -88,6 +88,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     operationId: null,
     syncOperationId: null,
     openTests: [],
+    powerOnDue: [],
     lastSession,
     ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions } : {}),
     opening: [],

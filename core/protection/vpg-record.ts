@@ -14,6 +14,8 @@ export const vpgFieldsSchema = z.strictObject({
   operationId: idSchema.nullable(),
   /** A delta-sync; only one at a time, and beside any other operation: it keeps nobody from failing over. */
   syncOperationId: idSchema.nullable().default(null),
+  /** Rolled back operations that had shut the source down and found it silent: it is powered on when it is heard again. */
+  powerOnDue: z.array(idSchema).max(limits.powerOnsDueMax).default([]),
   openTests: z.array(idSchema).max(limits.testsMax),
   /** The newest session's ordinal, 0 before the first. */
   lastSession: z.int().min(0),
@@ -56,10 +58,10 @@ export function recordOf(item: TableItem): VpgRecord {
 
 export function fieldsOf(record: VpgFields): TableFields {
   const { definition, term, role, operationId, syncOperationId, openTests, lastSession, opening } = record;
-  const { paused, deleted, needsConfiguration, formatVersion, createdAt, gatewaySessions } = record;
+  const { powerOnDue, paused, deleted, needsConfiguration, formatVersion, createdAt, gatewaySessions } = record;
   return tableFields({
     ...(gatewaySessions === undefined ? {} : { gatewaySessions }),
     ...{ definition, term, role, operationId, syncOperationId, openTests, lastSession, opening },
-    ...{ paused, deleted, needsConfiguration, formatVersion, createdAt },
+    ...{ powerOnDue, paused, deleted, needsConfiguration, formatVersion, createdAt },
   });
 }

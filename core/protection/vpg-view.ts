@@ -75,6 +75,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     oldestCheckpoint: oldest ? checkpointView(oldest) : null,
     operationId: vpg.operationId,
     openTests: vpg.openTests,
+    ...(vpg.powerOnDue.length === 0 ? {} : { powerOnDue: vpg.powerOnDue }),
     suspicion: await suspicionOf(site, vpg),
     backlogBytes: sum(({ backlogBytes }) => backlogBytes),
     lagMs: Math.max(0, ...streams.map(({ lagMs }) => lagMs)),

@@ -22,6 +22,7 @@ import {
   checkpointOf,
   commandNames,
   lastCheckpoint,
+  leftOffText,
   type PlanFacts,
   type PlannedCommand,
   planCommand,
@@ -96,7 +97,7 @@ async function issue(
   switch (plan.kind) {
     case "skip": {
       const end = endedStep(undefined, now, { state: "skipped", result: plan.reason });
-      return { change: { phase, ...endStep(record, step, end) } };
+      return { change: { ...plan.change, phase, ...endStep(record, step, end) } };
     }
     case "fail": {
       const error = { name: plan.error, message: plan.message };
@@ -104,7 +105,7 @@ async function issue(
     }
     case "commands":
       return {
-        change: { phase, tokens, steps: { ...record.steps, [step]: startedStep(now) } },
+        change: { ...plan.change, phase, tokens, steps: { ...record.steps, [step]: startedStep(now) } },
         actions: plan.commands.flatMap((planned) => actionsOf(site, record, step, planned)),
       };
   }
@@ -189,11 +190,15 @@ function settleAll(
   if (failure !== undefined || first === undefined) return failure ?? failed("CommandFailed", "no gateway was asked");
   const silent = names.length - settled.length;
   const results = new Set(settled.map(({ end }) => end.result ?? ""));
-  if (silent > 0) results.add(`${silent} of ${names.length} source gateways silent: nothing could be shut down there.`);
+  if (silent > 0) {
+    const then = step === stepNames.powerOnSource ? leftOffText : "nothing could be shut down there.";
+    results.add(`${silent} of ${names.length} source gateways silent: ${then}`);
+  }
   const isShutDown = ({ change }: Settled): boolean => change?.sourceWasShutDown === true;
   const all = silent === 0 && settled.every(isShutDown);
-  const change = settled.some(isShutDown) ? { ...first.change, sourceWasShutDown: all } : first.change;
-  return done([...results].join(" "), change);
+  const shutDown = settled.some(isShutDown) ? { sourceWasShutDown: all } : {};
+  const leftOff = settled.some(({ change }) => change?.sourceLeftOff === true) ? { sourceLeftOff: true } : {};
+  return done([...results].join(" "), { ...first.change, ...shutDown, ...leftOff });
 }
 
 function settle(operation: Operation, step: string, command: CommandRecord): Settled {
@@ -208,9 +213,8 @@ function settle(operation: Operation, step: string, command: CommandRecord): Set
     if (operation.live?.shutdown.policy === "force") return done(`The source gateway gave ${waited}; went on without.`);
     return failed("SourceShutdownFailed", `the source gateway gave ${waited}`);
   }
-  // A source that never confirmed a shutdown and is silent now was most likely gone all the time.
-  if (step === stepNames.powerOnSource && !operation.sourceWasShutDown) {
-    return done(`The source gateway gave ${waited}; it never confirmed that it had shut anything down.`);
+  if (step === stepNames.powerOnSource) {
+    return done(`The source gateway gave ${waited}: ${leftOffText}`, { sourceLeftOff: true });
   }
   return failed("CommandExpired", `${step}: the gateway gave ${waited}`);
 }

@@ -133,7 +133,13 @@ async function release(site: Site, seen: OperationRecord, end: Outcome & { reado
   throw new Transient(`${seen.vpgName} is being changed by others`);
 }
 
-function releaseOf(vpg: VpgRecord, { kind, operationId }: Operation): Partial<VpgRecord> {
+function releaseOf(vpg: VpgRecord, { kind, operationId, sourceLeftOff }: Operation): Partial<VpgRecord> {
   if (kind === "failover-test") return { openTests: vpg.openTests.filter((open) => open !== operationId) };
-  return vpg.operationId === operationId ? { operationId: null } : {};
+  if (vpg.operationId !== operationId) return {};
+  // Once another term has begun nothing of the old source is to run again.
+  if (vpg.role !== "Journal") return { operationId: null, powerOnDue: [] };
+  const due = sourceLeftOff
+    ? [operationId, ...vpg.powerOnDue.filter((other) => other !== operationId)]
+    : vpg.powerOnDue;
+  return { operationId: null, powerOnDue: due.slice(0, limits.powerOnsDueMax) };
 }

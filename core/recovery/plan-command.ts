@@ -27,8 +27,8 @@ export interface PlannedCommand {
 
 /** What a step asks of gateways: commands, nothing (with the reason for the report), or a refusal at once. */
 export type CommandPlan =
-  | { readonly kind: "commands"; readonly commands: readonly PlannedCommand[] }
-  | { readonly kind: "skip"; readonly reason: string }
+  | { readonly kind: "commands"; readonly commands: readonly PlannedCommand[]; readonly change?: Partial<Operation> }
+  | { readonly kind: "skip"; readonly reason: string; readonly change?: Partial<Operation> }
   | { readonly kind: "fail"; readonly error: string; readonly message: string };
 
 const skip = (reason: string): CommandPlan => ({ kind: "skip", reason });
@@ -110,16 +110,10 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
       const keepScratchMs = mode === "live" ? limits.scratchKeptMs : 0;
       return recovery(vpg, step, { kind: "detach-volumes", ...base, keepScratchMs });
     }
-    case stepNames.powerOnSource: {
-      if (!facts.shutdownAsked) return skip("The source had been left alone.");
-      const commands = sourceGatewaysOf(vpg.definition).map((gateway) => ({
-        name: commandNameOf(vpg.definition, step, gateway),
-        gatewayId: gateway.gatewayId,
-        body: { kind: "power-on-source" as const, ...base, vms: namesOf(vpg, gateway) },
-        expiresInMs: limits.commandExpiryMs,
-      }));
-      return { kind: "commands", commands };
-    }
+    case stepNames.powerOnSource:
+      return facts.shutdownAsked
+        ? planPowerOn(operation, vpg, facts.connected)
+        : skip("The source had been left alone.");
     default:
       throw new Corrupt(`${step} is no step that a gateway does`, { step });
   }
@@ -179,6 +173,33 @@ function planShutdown(operation: Operation, vpg: VpgRecord, connected: ReadonlyS
     }));
   return { kind: "commands", commands };
 }
+
+/** What is silent can't be waited for: the VPG must be free for the next failover. It is powered on when it is heard again. */
+function planPowerOn(operation: Operation, vpg: VpgRecord, connected: ReadonlySet<Id>): CommandPlan {
+  const gateways = sourceGatewaysOf(vpg.definition);
+  const there = gateways.filter(({ gatewayId }) => connected.has(gatewayId));
+  const left = there.length < gateways.length ? { change: { sourceLeftOff: true } } : {};
+  if (there.length === 0) {
+    const silent = gateways.map(({ name }) => name).join(", ");
+    return { ...skip(`Gateway ${silent} is silent: ${leftOffText}`), ...left };
+  }
+  const commands = there.map((gateway) => ({
+    name: commandNameOf(vpg.definition, stepNames.powerOnSource, gateway),
+    gatewayId: gateway.gatewayId,
+    body: powerOnBody(vpg, operation.operationId, gateway),
+    expiresInMs: limits.commandExpiryMs,
+  }));
+  return { kind: "commands", commands, ...left };
+}
+
+/** Powers on what the operation's shutdown stopped behind the gateway. */
+export function powerOnBody(vpg: VpgRecord, operationId: Id, gateway: SourceGateway): CommandBody {
+  const { vpgId, definition } = vpg;
+  return { kind: "power-on-source", operationId, vpgId, vpgName: definition.name, vms: namesOf(vpg, gateway) };
+}
+
+/** What becomes of a source that could not be powered on. */
+export const leftOffText = "its VMs are powered on once it is heard again; sooner, a person has to.";
 
 /** Set before anything is attached. */
 export function checkpointOf(operation: Operation): string {

@@ -1,9 +1,11 @@
 import { expect, it } from "vitest";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { newId } from "#core/ids.ts";
+import { tableFields } from "#core/json.ts";
 import { listCheckpoints } from "#core/protection/checkpoints.ts";
 import { pendingCommands } from "#core/protection/commands.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
+import { items } from "#core/protection/items.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { Step } from "#core/protection/operation.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
@@ -72,6 +74,9 @@ it("powers a source on that the operation had shut down, when it is asked to go 
   await rebuildTable(rebuilt);
   await rebuildOperations(rebuilt);
   const { operationId } = failed;
+  const heard = { lastSeenAt: rebuilt.clock.now(), skewMs: 0, version: "1", processId: operationId };
+  const fields = tableFields({ ...heard, attachedOperations: [], streams: [] });
+  await rebuilt.table.transact([{ put: items.gateway(vpg.definition.sourceGatewayId), fields }]);
   await retryOperation(rebuilt, operator, operationId);
   await beginOperation(rebuilt, operationId);
   await issueStep(rebuilt, operationId, powerOnSource);

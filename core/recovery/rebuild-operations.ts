@@ -71,6 +71,7 @@ function operationOf(report: Report): Operation {
     tokens: {},
     exports: Object.fromEntries(report.exports.map(({ number, uri }) => [String(number), uri])),
     bootGroupsDone: 0,
+    sourceLeftOff: false,
     sourceWasShutDown: steps[stepNames.shutdownSource]?.state === "done",
   };
 }

@@ -10,6 +10,7 @@ import { checkStep, issueStep } from "./command-step.ts";
 import { deciders, findDecision, settleDecision, undoDecision, wakeDecision } from "./decide.ts";
 import { endOperation } from "./end-operation.ts";
 import { changeOperation, executionName, getOperation, hasEnded, type OperationRecord } from "./operation-store.ts";
+import { powerOnLater } from "./power-on-later.ts";
 import { enterDecided } from "./route.ts";
 import { startExecution } from "./start-operation.ts";
 import { isLeaving, isOver, stepNames, undoStepsOf } from "./steps.ts";
@@ -32,6 +33,11 @@ export async function reconcile(site: Site): Promise<Readonly<Record<string, Rec
       } catch (error) {
         troubles.push(error);
       }
+    }
+    try {
+      await powerOnLater(site, vpg);
+    } catch (error) {
+      troubles.push(error);
     }
     const sources = sourceGatewaysOf(vpg.definition).map(({ gatewayId }) => gatewayId);
     for (const gatewayId of new Set([...sources, vpg.definition.recoveryGatewayId])) {

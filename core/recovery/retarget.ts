@@ -10,7 +10,7 @@ import { type Caller, callerText, type Site } from "#core/site.ts";
 import { findDecision, wakeDecision } from "./decide.ts";
 import { changeOperation, getOperation, type OperationChange, operationFields } from "./operation-store.ts";
 import { checkpointOf } from "./plan-command.ts";
-import { assertStepFits, bootGroupOf, endedStep, retargetSteps, stepNames } from "./steps.ts";
+import { assertStepFits, bootGroupOf, endedStep, isLeaving, retargetSteps, stepNames } from "./steps.ts";
 
 /**
  * Asks for another checkpoint before the commit (0017). The try is recorded, and its checkpoint pinned, in one transaction that
@@ -40,7 +40,7 @@ export async function retarget(site: Site, caller: Caller, operationId: Id, ask:
     site.log.info("operation-retargeted", { operationId, vpgId, checkpoint: id, initiatedBy: callerText(caller) });
     return next;
   });
-  await wakeDecision(site, operationId);
+  if (isLeaving(asked)) await wakeDecision(site, operationId);
   return asked;
 }
 

@@ -175,5 +175,6 @@ function newOperation(
     error: null,
     rtoMs: null,
     sourceWasShutDown: false,
+    sourceLeftOff: false,
   };
 }

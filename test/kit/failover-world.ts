@@ -83,7 +83,6 @@ export class FailoverWorld {
   #life = new Life();
   #process: { readonly workflows: EmbeddedWorkflows; readonly site: Site; readonly outside: Site } | undefined;
   #reconcileAt = 0;
-  #beatAt = Number.NEGATIVE_INFINITY;
   /** Functions under way in this life. */
   #busy = 0;
   events = 0;
@@ -134,15 +133,17 @@ export class FailoverWorld {
 
   /** Lives on until the operation and its execution have ended, or `stop` says so. */
   async run(stop: () => Promise<boolean> = () => this.finished()): Promise<void> {
+    await this.#beat(this.shop.clock.now());
     for (let turn = 0; turn < turnsMax; turn += 1) {
       if (this.#process === undefined || !this.#life.alive) await this.#start();
       do await this.shop.clock.settle();
       while (this.#busy > 0 && this.#life.alive);
-      if (this.shop.clock.now() - this.#beatAt > 4000) await this.#beat(this.shop.clock.now());
       if (!this.#life.alive || (await this.#people()) || (await this.#gatewaysTurn())) continue;
       if (this.events > eventsMax) throw new Error("the world runs in circles");
       await this.#reconcile();
       if (await stop()) return;
+      // Gateways are heard all the time: whoever acts at the next instant finds that they were.
+      await this.#beat(this.shop.clock.nextAt);
       if (!(await this.shop.clock.step())) {
         const operation = await this.operation();
         const { phase, error } = operation ?? { phase: "none", error: null };
@@ -150,6 +151,14 @@ export class FailoverWorld {
       }
     }
     throw new Error("the world does not come to an end");
+  }
+
+  /** A minute in which nothing runs: heartbeats, the reconciler, the gateways' turns. */
+  async idleMinute(): Promise<void> {
+    await this.#beat(this.shop.clock.now());
+    await reconcile(this.outside);
+    await this.#gatewaysTurn();
+    await this.shop.clock.advance(60_000);
   }
 
   /** True when the execution has ended, whether or not the operation has. */
@@ -320,7 +329,6 @@ export class FailoverWorld {
   }
 
   async #beat(now: number): Promise<void> {
-    this.#beatAt = now;
     const { stream, vpg } = this.shop;
     for (const gateway of this.#gateways.filter(({ absent }) => !absent)) {
       const state = {

@@ -43,6 +43,11 @@ export class VirtualClock implements Clock {
     return this.#sleepers.size;
   }
 
+  /** When the next sleep ends; now when nobody sleeps. */
+  get nextAt(): number {
+    return Math.max(this.#now, this.#next()?.at ?? this.#now);
+  }
+
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) {

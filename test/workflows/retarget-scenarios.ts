@@ -1,5 +1,6 @@
 import type { Id } from "#core/ids.ts";
 import { idSchema } from "#core/ids.ts";
+import type { Phase } from "#core/protection/operation.ts";
 import { retarget } from "#core/recovery/retarget.ts";
 import { type Deed, operationId } from "../kit/failover-world.ts";
 import { operator } from "../kit/site.ts";
@@ -29,8 +30,11 @@ import type { Scenario } from "./scenario.ts";
 const requestOf = (number: number): Id => idSchema.parse(`01k3s1te00000000000000r00${number}`);
 
 /** Asks for the shop's checkpoint of that number as try `number`; the same ask again is the same try. */
-export const retargets = (checkpoint: number, when: Deed["when"] = "BeforeCommit", number = 2): Deed => ({
-  when,
+export const retargets = (checkpoint: number, phase: Phase = "BeforeCommit", number = 2): Deed => ({
+  // Whoever was killed while asking asks again, however far the try has come since.
+  when: (operation) =>
+    (operation.phase === phase && operation.retargets.length === number - 2) ||
+    operation.retargets.length === number - 1,
   act: (site, { shop }) =>
     retarget(site, operator, operationId, {
       checkpoint: { kind: "id", id: shop.checkpoints[checkpoint] ?? "" },
@@ -74,11 +78,7 @@ const asked: readonly Scenario[] = [
   {
     name: "retargeted twice, then rolled back: the source is powered on again",
     ask: live(graceful),
-    deeds: [
-      retargets(0),
-      retargets(1, ({ phase, retargets: { length } }) => phase === "BeforeCommit" && length === 1, 3),
-      rollsBack,
-    ],
+    deeds: [retargets(0), retargets(1, "BeforeCommit", 3), rollsBack],
     trace: [...up, ...wait, ...ways, ...wait, ...ways, ...wait, ...undo, ...end("Done")],
     end: { ...rolledBack, checkpoint: "1-10", steps: { "attach-volumes.try-2": "done", "power-on-source": "done" } },
   },
