@@ -57,6 +57,8 @@ export const streamStateSchema = z.strictObject({
   /** Age of the oldest unacknowledged record; 0 when there is none. */
   lagMs: z.int().min(0),
   sync: syncProgressSchema.nullable(),
+  /** Of the sync that ended last in this life of the gateway; absent before one did, and from older gateways. */
+  lastSync: syncProgressSchema.exactOptional(),
   /** Guest writes and bytes since the session began. */
   writes: z.int().min(0),
   writtenBytes: z.int().min(0),

@@ -222,6 +222,7 @@ export class SourceHalf {
         backlogBytes: log.backlog?.unacknowledgedBytes ?? 0,
         lagMs,
         sync: this.#sync.progress,
+        ...(this.#sync.last === null ? {} : { lastSync: this.#sync.last }),
         writes,
         writtenBytes,
         shippedBytes: log.backlog?.shippedBytes ?? 0,
