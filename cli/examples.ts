@@ -63,6 +63,7 @@ socket = "run/shop.sock"            # nbd+unix:///shop/db/data?socket=run/shop.s
 # barrier_listen = "10.0.0.5:7710"   # a VPG on several gateways: here on its own source gateway,
 # barrier_connect = "10.0.0.5:7710"  # and instead on each of the others; on both
 # barrier_key_file = "barrier.key"   # the same file everywhere: openssl rand -hex 32 > barrier.key
+# throttle_time_zone = "Europe/Paris" # of the hours of [[source.throttle]] below; UTC unless it says otherwise
 buffer = "256MiB"                   # what may wait in memory for a slow link; past it changes are only tracked
 start_without_grant = "never"       # or "after 10m", "always": may it serve when the recovery site is silent?
 on_fenced = "read-only"             # or "stop", "continue": what it does once the recovery site has taken over
@@ -77,6 +78,12 @@ sector = 512
 vm = "db"
 name = "log"
 path = "disks/db-log.img"
+
+# [[source.throttle]]               # ships no faster in these hours; guests are never slowed, but the RPO grows
+# from = "08:00"
+# to = "18:00"                      # past midnight if it is the earlier one
+# rate = "20MB/s"
+# days = ["mon", "tue", "wed", "thu", "fri"]
 
 # [hooks.db]                        # argument lists, never a shell line; used by --shutdown graceful and force
 # shutdown = ["virsh", "shutdown", "db"]

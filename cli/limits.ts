@@ -8,8 +8,8 @@ export const cliLimits = {
   sitePollMs: 2000,
   /** Items of one page of a list. */
   pageItems: 1000,
-  /** Tagging waits this long for the gateway to put the marker and the site to list it. */
-  tagWaitMs: 60_000,
+  /** Tagging and throttling wait this long for the gateway to do it. */
+  commandWaitMs: 60_000,
   /** A VPG's rates are measured at least this long: two heartbeats, with which the counters come. */
   measureMsMin: 10_000,
 } as const;

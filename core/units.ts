@@ -31,6 +31,27 @@ export function parseBytes(text: string): number {
   return bytes;
 }
 
+const rateUnits: Readonly<Record<string, number>> = {
+  ...{ kB: 1e3, MB: 1e6, GB: 1e9 },
+  ...{ KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 },
+};
+
+/** "20MB/s", "500KiB/s" in bytes a second. Throws `InvalidInput`. */
+export function parseRate(text: string): number {
+  const [, digits, unit] = /^(\d{1,6})(kB|MB|GB|KiB|MiB|GiB)\/s$/.exec(text) ?? [];
+  const rate = Number(digits) * (unit === undefined ? Number.NaN : (rateUnits[unit] ?? Number.NaN));
+  if (rate > 0) return rate;
+  throw new InvalidInput(
+    `"${text}" is not a rate; write a whole number with kB/s, MB/s, GB/s or KiB/s, such as 20MB/s`,
+  );
+}
+
+/** 20000000 → "20 MB/s"; for people only. */
+export function formatRate(bytesPerSecond: number): string {
+  const [factor, unit] = bytesPerSecond >= 1e6 ? [1e6, "MB/s"] : [1e3, "kB/s"];
+  return `${Math.round((bytesPerSecond / factor) * 10) / 10} ${unit}`;
+}
+
 /** 1536 → "1.5 KiB"; for people only. */
 export function formatBytes(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -7,7 +7,7 @@ import { authOf, iamAccess } from "#adapters/site-access.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
-import { parseBytes, parseDuration } from "#core/units.ts";
+import { parseBytes, parseDuration, parseRate } from "#core/units.ts";
 import { keyBytesMax, keyBytesMin } from "./barrier/limits.ts";
 import type { SiteAddress } from "./control/site-client.ts";
 import * as limits from "./limits.ts";
@@ -63,7 +63,19 @@ export interface SourceVpgConfig {
   readonly volumes: readonly SourceVolumeConfig[];
 }
 
+/** Of a throttle schedule: minutes of the day in `timeZone`; one that ends before it begins goes past midnight. */
+export interface ThrottleConfig {
+  readonly fromMinute: number;
+  readonly toMinute: number;
+  readonly bytesPerSecond: number;
+  /** On which it begins: sun, mon, tue, wed, thu, fri, sat. */
+  readonly days: readonly string[];
+  /** IANA name. */
+  readonly timeZone: string;
+}
+
 export interface SourceConfig extends CaptureSettings {
+  readonly throttle: readonly ThrottleConfig[];
   /** Whom it replicates to. */
   readonly site: SiteAddress;
   /** Undefined where only reverse protection brings disks to capture. */
@@ -108,6 +120,23 @@ const duration = z.string().transform((value, context) => asIssue(context, () =>
 
 const address = z.string().regex(/^[^\s]+:\d{1,5}$/, 'must be HOST:PORT, such as "127.0.0.1:10809"');
 
+const weekdays = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
+
+/** "08:30" in minutes of the day; "24:00" is its end. */
+const timeOfDay = z
+  .string()
+  .regex(/^(([01]\d|2[0-3]):[0-5]\d|24:00)$/, 'must be HH:MM, such as "08:00"')
+  .transform((value) => Number(value.slice(0, 2)) * 60 + Number(value.slice(3)));
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat("en-GB", { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const siteUrl = z.url({
   protocol: /^https?$/,
   error: 'must be the URL of the recovery site, such as "http://127.0.0.1:7700"',
@@ -142,6 +171,24 @@ const fileSchema = z.strictObject({
       on_fenced: z.enum(["read-only", "stop", "continue"]).optional(),
       sync_rate: bytes.optional(),
       drain: duration.optional(),
+      throttle_time_zone: z
+        .string()
+        .refine(isTimeZone, "must be an IANA time zone, such as Europe/Berlin")
+        .default("UTC"),
+      throttle: z
+        .array(
+          z.strictObject({
+            from: timeOfDay,
+            to: timeOfDay,
+            rate: z.string().transform((value, context) => asIssue(context, () => parseRate(value))),
+            days: z
+              .array(z.enum(weekdays))
+              .min(1)
+              .default([...weekdays]),
+          }),
+        )
+        .max(limits.throttlesMax)
+        .default([]),
       volume: z
         .array(
           z.strictObject({
@@ -258,6 +305,9 @@ function sourceOf(
     onFenced: file.on_fenced ?? "read-only",
     syncBytesPerSecond: file.sync_rate,
     drainMs: file.drain ?? limits.drainMsDefault,
+    throttle: file.throttle.map(({ from, to, rate, days }) => ({
+      ...{ fromMinute: from, toMinute: to, bytesPerSecond: rate, days, timeZone: file.throttle_time_zone },
+    })),
   };
 }
 

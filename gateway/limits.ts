@@ -100,3 +100,6 @@ export const siteConnectionsMax = 16;
 
 /** What a heartbeat says of a configuration that an edited definition waits for. */
 export const configurationProblemCharactersMax = 500;
+
+/** Intervals of a throttle's schedule: a day's hours, a week's days apart. */
+export const throttlesMax = 50;

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { type CheckpointView, checkpointListSchema, checkpointSchema, commandViewSchema } from "#core/api/site-api.ts";
-import { CommandFailed, errorFromWire } from "#core/errors.ts";
+import { type CheckpointView, checkpointListSchema, checkpointSchema } from "#core/api/site-api.ts";
 import { formatDuration } from "#core/units.ts";
+import { awaitCommand } from "../await-command.ts";
 import { type Context, contextOf } from "../context.ts";
 import { cliLimits } from "../limits.ts";
 import { offlineCheckpoints } from "../offline.ts";
@@ -83,25 +83,9 @@ function show({ output }: Context, found: readonly CheckpointView[], options: Li
 
 /** Waits until the gateway has put the tagged marker and the site lists it. */
 async function waitForTag(client: SiteClient, vpg: string, commandId: string): Promise<CheckpointView> {
-  const deadline = Date.now() + cliLimits.tagWaitMs;
-  while (Date.now() < deadline) {
-    const command = await client.get(`/v1/commands/${commandId}`, commandViewSchema);
-    if (command.state === "failed" || command.state === "expired") {
-      throw errorFromWire(
-        command.error?.name ?? "CommandExpired",
-        command.error?.message ?? "the gateway did not answer in time",
-      );
-    }
-    const id = command.result?.["checkpointId"];
-    if (command.state === "done" && typeof id === "string") {
-      const query = new URLSearchParams({ kind: "id", value: id });
-      return await client.get(`/v1/vpgs/${encodeURIComponent(vpg)}/checkpoints/resolve?${query}`, checkpointSchema);
-    }
-    await new Promise((resolve) => setTimeout(resolve, cliLimits.pollMs));
-  }
-  throw new CommandFailed(
-    `the gateway did not put the tag within ${formatDuration(cliLimits.tagWaitMs)}; is it running? (farshore status)`,
-  );
+  const { checkpointId } = await awaitCommand(client, commandId, "put the tag");
+  const query = new URLSearchParams({ kind: "id", value: String(checkpointId) });
+  return await client.get(`/v1/vpgs/${encodeURIComponent(vpg)}/checkpoints/resolve?${query}`, checkpointSchema);
 }
 
 export function registerCheckpoint(program: Command): void {

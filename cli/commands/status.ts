@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { type StatusReply, statusReplySchema, type VpgView } from "#core/api/site-api.ts";
-import { formatBytes, formatDuration } from "#core/units.ts";
+import { formatBytes, formatDuration, formatRate } from "#core/units.ts";
 import { reachability } from "../ask-peer.ts";
 import { contextOf } from "../context.ts";
 import { columns, result } from "../output.ts";
@@ -76,7 +76,12 @@ export function registerStatus(program: Command): void {
             vpg.operationId ?? "-",
           ]),
         );
-        for (const { name, barrierProblem } of status.vpgs) {
+        for (const { name, barrierProblem, throttleBytesPerSecond } of status.vpgs) {
+          if (throttleBytesPerSecond !== undefined) {
+            output.line(
+              `${name} ships at most ${formatRate(throttleBytesPerSecond)} (farshore gateway throttle, or a schedule)`,
+            );
+          }
           if (barrierProblem !== undefined) output.line(`${name} makes no new checkpoint: ${barrierProblem}`);
         }
         output.line("");

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { type VpgView, vpgViewSchema } from "#core/api/site-api.ts";
-import { formatBytes, formatDuration } from "#core/units.ts";
+import { formatBytes, formatDuration, formatRate } from "#core/units.ts";
 import { confirmByName } from "../confirm.ts";
 import { contextOf } from "../context.ts";
 import { columns, fields, type Output, result, timeText } from "../output.ts";
@@ -48,6 +48,9 @@ function printVpg(output: Output, vpg: VpgView): void {
     ...(vpg.barrierProblem === undefined ? [] : [["No new checkpoint", vpg.barrierProblem] as const]),
     ...(vpg.configurationProblem === undefined ? [] : [["Edit not taken up", vpg.configurationProblem] as const]),
     ["Replication", `${vpg.mode}, backlog ${formatBytes(vpg.backlogBytes)}, lag ${formatDuration(vpg.lagMs)}`],
+    ...(vpg.throttleBytesPerSecond === undefined
+      ? []
+      : [["Throttle", `at most ${formatRate(vpg.throttleBytesPerSecond)}`] as const]),
     [
       "Sync",
       vpg.sync === null

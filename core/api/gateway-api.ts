@@ -65,6 +65,8 @@ export const streamStateSchema = z.strictObject({
   shippedBytes: z.int().min(0),
   /** R11, of a coordinator: why its last barrier made no checkpoint; null when it did. */
   barrierProblem: z.string().max(500).nullable().exactOptional(),
+  /** What it may ship at most now, bytes a second; absent for no limit. */
+  throttleBytesPerSecond: z.int().min(1).exactOptional(),
   /** What is in the way of the edited definition that the site told of, and what to do about it. */
   configurationProblem: z.string().max(500).exactOptional(),
 });

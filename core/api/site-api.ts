@@ -19,6 +19,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *
  *   GET    /status                                     [viewer] statusReplySchema
  *   GET    /gateways                                   [viewer] {gateways: gatewayViewSchema[]}
+ *   POST   /gateways/NAME/throttle                     [operator] throttleSchema → {commandId}
  *   POST   /vpgs                                       [operator] createVpgSchema → vpgViewSchema
  *   GET    /vpgs, /vpgs/REF                            [viewer] {vpgs: vpgViewSchema[]}, vpgViewSchema
  *   GET    /vpgs/REF/definition                        [viewer] vpgDefinitionSchema
@@ -202,6 +203,8 @@ export const vpgViewSchema = z.object({
   barrierProblem: z.string().exactOptional(),
   /** What the source gateways need before they work by the edited definition; until then new checkpoints have the volumes of before. */
   configurationProblem: z.string().exactOptional(),
+  /** What a source gateway may ship at most now, bytes a second: the least, where there are several. */
+  throttleBytesPerSecond: z.int().exactOptional(),
   /** Of its definition; absent from older sites. */
   revision: z.int().exactOptional(),
   vms: z.array(
@@ -251,6 +254,8 @@ export const decideSchema = z.discriminatedUnion("decision", [
 /** Another checkpoint before the commit; the same request again changes nothing. */
 export const retargetAskSchema = z.strictObject({ checkpoint: checkpointSelectorSchema, requestId: idSchema });
 export type RetargetAsk = z.infer<typeof retargetAskSchema>;
+
+export const throttleSchema = z.strictObject({ bytesPerSecond: z.int().min(limits.throttleRateMin).nullable() });
 
 export const commandViewSchema = z.object({
   commandId: z.string(),

@@ -97,6 +97,8 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
   }),
   /** Source side, at rollback: undo this operation's close. Done once writes are taken again, in a new session. */
   z.strictObject({ kind: z.literal("open-volumes"), ...operationBase }),
+  /** Source side: ship no faster than this, also after a restart; null ends it. What the configuration's schedule says stands. Result: {}. */
+  z.strictObject({ kind: z.literal("set-throttle"), bytesPerSecond: z.int().min(limits.throttleRateMin).nullable() }),
   /** Source side: put a tagged marker into the stream now. Result: {checkpointId}. */
   z.strictObject({
     kind: z.literal("tag-checkpoint"),

@@ -111,7 +111,8 @@ function assertUnique(entries: readonly { readonly name: string }[], field: stri
   }
 }
 
-async function gatewayNamed(site: Site, name: string): Promise<Id> {
+/** Throws `InvalidInput` for a name that no token of a gateway has. */
+export async function gatewayNamed(site: Site, name: string): Promise<Id> {
   const item = await site.table.get(items.gatewayName(name));
   if (item === undefined) {
     throw new InvalidInput(

@@ -75,6 +75,8 @@ export const protectionLimits = {
   tagExpiryMs: 60_000,
   /** Events of one batch: a begin and an end for each volume and some more; they stand in one item. */
   eventsPerBatchMax: 1024,
+  /** Bytes a second. Below it a batch of 4 MiB would take longer than a gateway's command lives. */
+  throttleRateMin: 10_000,
   /** Other sites that one site knows; `status` carries them all. */
   peersMax: 100,
   /** A function URL has about 70; a name of one's own in front may be longer. */

@@ -86,6 +86,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     journalBytes: summary.journalBytes,
     ...(sources.length > 1 ? groupFields(sources) : {}),
     ...(outdated.length > 0 ? { configurationProblem: outdated.join("; ") } : {}),
+    ...throttleOf(streams),
     revision: definition.revision,
     vms: definition.vms.map((vm) => ({
       name: vm.name,
@@ -120,6 +121,11 @@ async function sourceOf(site: Site, { vpgId }: VpgRecord, gateway: SourceGateway
 
 const newestOf = (scan: CheckpointScan, gatewayId: Id): KnownSession | undefined =>
   scan.sessions.findLast(({ state }) => state.claim.gatewayId === gatewayId);
+
+function throttleOf(streams: readonly StreamState[]): Pick<VpgView, "throttleBytesPerSecond"> {
+  const rates = streams.flatMap(({ throttleBytesPerSecond }) => throttleBytesPerSecond ?? []);
+  return rates.length === 0 ? {} : { throttleBytesPerSecond: Math.min(...rates) };
+}
 
 /** What each source gateway waits for that has not taken up an edit of its volumes. */
 function outdatedOf(scan: CheckpointScan, vpg: VpgRecord, sources: readonly SourceStanding[]): readonly string[] {

@@ -1,17 +1,21 @@
-import { createTokenSchema, createVpgSchema, editVpgSchema } from "#core/api/site-api.ts";
+import { createTokenSchema, createVpgSchema, editVpgSchema, throttleSchema } from "#core/api/site-api.ts";
 import { InvalidInput } from "#core/errors.ts";
+import { newId } from "#core/ids.ts";
 import { parseInput } from "#core/json.ts";
+import { issueCommand } from "#core/protection/commands.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
-import { askedFor } from "#core/protection/definition-input.ts";
+import { askedFor, gatewayNamed } from "#core/protection/definition-input.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { editVpg } from "#core/protection/edit-vpg.ts";
 import { failoverCheck } from "#core/protection/failover-check.ts";
 import { listGateways } from "#core/protection/gateway-store.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { registerPrincipal } from "#core/protection/principals.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { getVpg, listVpgs, pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import { siteStatus } from "#core/recovery/site-status.ts";
+import { callerText } from "#core/site.ts";
 import { bodyJson, type HttpResult, json } from "../shared/http.ts";
 import { httpHandler } from "../shared/http-handler.ts";
 import { getBatches, getObject } from "../shared/journal-routes.ts";
@@ -48,6 +52,7 @@ const routes: readonly Route[] = [
     role: "viewer",
     run: async ({ site }) => json({ gateways: await listGateways(site) }),
   },
+  { method: "POST", path: "/gateways/{gateway}/throttle", role: "operator", run: postThrottle },
   { method: "POST", path: "/vpgs", role: "operator", run: postVpg },
   { method: "GET", path: "/vpgs", role: "viewer", run: getVpgs },
   { method: "GET", path: "/vpgs/{ref}", role: "viewer", run: getOneVpg },
@@ -87,6 +92,16 @@ const routes: readonly Route[] = [
 async function postVpg({ site, caller, event }: Call): Promise<HttpResult> {
   const input = parseInput(createVpgSchema, bodyJson(event, httpLimits.jsonBytesMax));
   return json(await vpgView(site, await createVpg(site, input, caller)), 201);
+}
+
+/** Orders a gateway to ship no faster; the caller looks at the command until it is done. */
+async function postThrottle({ site, caller, param, event }: Call): Promise<HttpResult> {
+  const { bytesPerSecond } = parseInput(throttleSchema, bodyJson(event, httpLimits.jsonBytesMax));
+  const commandId = `${newId(site.clock, site.random)}.throttle`;
+  const body = { kind: "set-throttle", bytesPerSecond } as const;
+  const ask = { commandId, body, expiresInMs: limits.tagExpiryMs, initiatedBy: callerText(caller) };
+  await issueCommand(site, await gatewayNamed(site, param("gateway")), ask);
+  return json({ commandId }, 202);
 }
 
 async function getVpgs({ site }: Call): Promise<HttpResult> {

@@ -58,6 +58,7 @@ const routes: readonly [string, HttpHandler, string, string, readonly Caller["ro
       ["GET", "/v1/status", "read"],
       ["GET", "/v1/gateways", "read"],
       ["POST", "/v1/vpgs", "write"],
+      ["POST", "/v1/gateways/gw-berlin/throttle", "write"],
       ["GET", "/v1/vpgs", "read"],
       ["GET", "/v1/vpgs/shop", "read"],
       ["POST", "/v1/vpgs/shop/pause", "write"],

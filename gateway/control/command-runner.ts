@@ -212,6 +212,8 @@ export class CommandRunner {
         return (handlers["close-volumes"] ?? missing)(body, context);
       case "open-volumes":
         return (handlers["open-volumes"] ?? missing)(body, context);
+      case "set-throttle":
+        return (handlers["set-throttle"] ?? missing)(body, context);
       case "tag-checkpoint":
         return (handlers["tag-checkpoint"] ?? missing)(body, context);
     }

@@ -48,6 +48,45 @@ class Rig {
   }
 }
 
+async function pass(rig: Rig, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 50) await rig.clock.advance(50);
+}
+
+describe("a throttled ship engine", () => {
+  it("sends no faster than its rate, goes on by a new one at once, and ends while it waits", async () => {
+    const sentAt: number[] = [];
+    let sent = 0;
+    const rig = new Rig(async (_, object) => {
+      sent += object.length;
+      sentAt.push(rig.clock.monotonic());
+    });
+    const begunAt = rig.clock.monotonic();
+    rig.engine.setRate(100_000);
+    for (let batch = 0; batch < 4; batch += 1) rig.engine.push(segment(batch, randomBytes(102_400)));
+    await pass(rig, 10_000);
+    expect(sentAt).toHaveLength(4);
+    const last = (sentAt.at(-1) ?? 0) - begunAt;
+    expect(last).toBeGreaterThanOrEqual(2900);
+    expect(last).toBeLessThan(3500);
+    expect(sent).toBeGreaterThan(400_000);
+
+    rig.engine.setRate(1000);
+    for (let batch = 4; batch < 8; batch += 1) rig.engine.push(segment(batch, randomBytes(102_400)));
+    await pass(rig, 5000);
+    expect(sentAt).toHaveLength(5);
+    rig.engine.setRate(undefined);
+    await pass(rig, 100);
+    expect(rig.acknowledged.at(-1)).toBe(7);
+
+    rig.engine.setRate(1000);
+    for (let batch = 8; batch < 11; batch += 1) rig.engine.push(segment(batch, randomBytes(102_400)));
+    await pass(rig, 1000);
+    rig.engine.stop();
+    await pass(rig, 10_000);
+    expect(sentAt.length).toBeLessThan(11);
+  });
+});
+
 /** An upload whose end the test decides, batch by batch. */
 class Held {
   readonly sent: number[] = [];

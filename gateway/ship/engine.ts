@@ -3,6 +3,7 @@ import { batchHash } from "#core/journal/hash.ts";
 import type { Clock, Random } from "#core/ports.ts";
 import { batchesInFlightMax, gapsMax, refusedResendMs, resendMsMax, resendMsMin } from "../limits.ts";
 import type { SealedSegment, SegmentBuffers } from "../tap/segment.ts";
+import { Throttle } from "../throttle.ts";
 import { ObjectMemory } from "./object-memory.ts";
 import { levelFor, pressSegment, type SessionPlace } from "./press.ts";
 import { UploadWindow } from "./upload-window.ts";
@@ -67,6 +68,7 @@ export class ShipEngine {
   readonly #retained = new Map<number, Retained>();
   readonly #memory = new ObjectMemory();
   readonly #window = new UploadWindow(batchesInFlightMax);
+  readonly #throttle: Throttle;
   #queuedBytes = 0;
   #encoding = false;
   #previousHash: Uint8Array = new Uint8Array(32);
@@ -87,6 +89,12 @@ export class ShipEngine {
     this.#events = options.events;
     this.#clock = options.clock;
     this.#random = options.random;
+    this.#throttle = new Throttle(undefined, options.clock);
+  }
+
+  /** Bytes a second that are sent at most, resent ones too; undefined for no limit. */
+  setRate(bytesPerSecond: number | undefined): void {
+    this.#throttle.set(bytesPerSecond);
   }
 
   push(segment: SealedSegment): void {
@@ -144,6 +152,9 @@ export class ShipEngine {
   /** What went wrong; undefined when nothing did, or there is nothing to send any more. */
   async #sendOnce(batch: number): Promise<FarshoreError | undefined> {
     const now = (): number => this.#clock.monotonic();
+    // Before the window: what waits for the rate is no slow upload. Only the stop rejects, and what follows finds nothing to send.
+    const bytes = this.#retained.get(batch)?.object.length ?? 0;
+    if (this.#throttle.limits) await this.#throttle.take(bytes, this.#stop.signal).catch(() => undefined);
     const turn = await this.#window.enter(batch, now);
     const retained = this.#retained.get(batch);
     if (retained === undefined || retained.taken) {

@@ -10,7 +10,11 @@ export interface ShipWorkerData {
 }
 
 /** Main thread to worker; the segment's buffers are transferred. */
-export type ToShipWorker = { readonly kind: "segment"; readonly segment: SealedSegment } | { readonly kind: "stop" };
+export type ToShipWorker =
+  | { readonly kind: "segment"; readonly segment: SealedSegment }
+  /** Undefined for no limit. */
+  | { readonly kind: "rate"; readonly bytesPerSecond: number | undefined }
+  | { readonly kind: "stop" };
 
 interface ErrorMessage {
   readonly name: string;

@@ -39,6 +39,9 @@ port.on("message", (message: ToShipWorker) => {
     case "segment":
       engine.push(message.segment);
       return;
+    case "rate":
+      engine.setRate(message.bytesPerSecond);
+      return;
     case "stop":
       engine.stop();
       void client.close().then(() => port.close());

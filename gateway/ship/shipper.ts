@@ -41,6 +41,13 @@ export class Shipper implements SegmentSink {
     this.#worker.postMessage(message, [segment.buffers.payload, segment.buffers.columns]);
   }
 
+  /** No faster than this from now on; undefined for no limit. */
+  setRate(bytesPerSecond: number | undefined): void {
+    if (this.#stopping) return;
+    const message: ToShipWorker = { kind: "rate", bytesPerSecond };
+    this.#worker.postMessage(message);
+  }
+
   /** Ends the worker; nothing is told any more, and what isn't acknowledged is given up. */
   async stop(): Promise<void> {
     if (!this.#stopping) {

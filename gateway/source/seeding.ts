@@ -121,6 +121,8 @@ export class Seeding {
       ...{ address, vpgId, reply, journalVolumes, log, state, clock, events, host },
       purpose: "seed",
       onInterval: () => undefined,
+      // It goes to the gateway's own site, not over the link that a throttle is for.
+      rate: () => undefined,
     });
     const sync = new SyncRunner({
       log,

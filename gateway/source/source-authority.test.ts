@@ -89,6 +89,7 @@ path = "data.img"
       disks,
       capture: config.source,
       barrier: undefined,
+      rate: () => undefined,
       host: thisMachine,
       hooks: config.hooks,
       directory: config.directory,

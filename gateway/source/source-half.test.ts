@@ -17,6 +17,7 @@ import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { openAsk, operator } from "../../test/kit/site.ts";
 import type { GatewayConfig } from "../config.ts";
 import { parseGatewayConfig } from "../config.ts";
+import { stateSaveMs } from "../limits.ts";
 import { type RunningGateway, runGateway } from "../main.ts";
 import { NbdClient } from "../nbd/client.ts";
 
@@ -289,6 +290,42 @@ path = "log.img"
       await until(async () => ["done", "failed"].includes((await getCommand(site.site, commandId)).state), commandId);
       return await getCommand(site.site, commandId);
     };
+
+    it("throttles what is shipped, not guests, until it is told otherwise, also in its next life", async () => {
+      await (await start()).ready;
+      await replicating();
+      const rate = 400_000;
+      const { gatewayId } = site.protectedVpg.source;
+      if (gatewayId === null) throw new Error("no gateway");
+      const throttle = (commandId: string, bytesPerSecond: number | null): Promise<unknown> =>
+        issueCommand(site.site, gatewayId, { commandId, body: { kind: "set-throttle", bytesPerSecond } });
+      await throttle("one.throttle", rate);
+      const throttled = (): boolean => gateway?.status().source?.stream?.throttleBytesPerSecond === rate;
+      await until(throttled, "throttled");
+      await new Promise((resolve) => setTimeout(resolve, stateSaveMs));
+      const client = await connect("data");
+      const shipped = (): number => gateway?.status().source?.stream?.shippedBytes ?? 0;
+      const [before, begun] = [shipped(), performance.now()];
+      let writingMs = 0;
+      for (let at = 0; at < 4; at += 1) {
+        const writeAt = performance.now();
+        await client.write(at * MiB, random.bytes(300 * 1024));
+        writingMs += performance.now() - writeAt;
+        await new Promise((resolve) => setTimeout(resolve, 2 * site.pace.checkpointMs));
+      }
+      expect(writingMs).toBeLessThan(1000);
+      await until(() => gateway?.status().source?.stream?.idle === true, "idle");
+      const bytes = shipped() - before;
+      expect(bytes).toBeGreaterThan(1_000_000);
+      // The first batch is free; each later one waits for those before it.
+      expect(performance.now() - begun).toBeGreaterThan(((bytes - 700_000) * 1000) / rate);
+      await client.disconnect();
+      await gateway?.close();
+      await (await start()).ready;
+      await until(throttled, "still throttled");
+      await throttle("two.throttle", null);
+      await until(() => gateway?.status().source?.stream?.throttleBytesPerSecond === undefined, "free again");
+    });
 
     it("tags a checkpoint that is listed", async () => {
       await (await start()).ready;

@@ -31,6 +31,8 @@ export interface SourceOptions {
   readonly vpgId?: Id | undefined;
   /** The volumes that the configuration names now, when the VPG was edited; absent where none does. Throws `InvalidInput`. */
   readonly configured?: (() => readonly SourceVolumeConfig[]) | undefined;
+  /** Bytes a second that this half may ship now; undefined for no limit. */
+  readonly rate: () => number | undefined;
   /** Undefined when the VPG has one source gateway. */
   readonly barrier: BarrierConfig | undefined;
   readonly hooks: ReadonlyMap<string, VmHooks>;
@@ -210,6 +212,7 @@ export class SourceHalf {
     if (vpgId === null) return [];
     const log = this.#log;
     const { writes, writtenBytes, lagMs } = log.statistics;
+    const rate = this.#options.rate();
     return [
       {
         vpgId,
@@ -227,6 +230,7 @@ export class SourceHalf {
         writtenBytes,
         shippedBytes: log.backlog?.shippedBytes ?? 0,
         ...(this.#barrier.problem === undefined ? {} : { barrierProblem: this.#barrier.problem }),
+        ...(rate === undefined ? {} : { throttleBytesPerSecond: rate }),
         ...(this.#edited.problem === null ? {} : { configurationProblem: this.#edited.problem }),
       },
     ];
@@ -347,6 +351,7 @@ export class SourceHalf {
       events: log,
       host,
       onInterval: () => this.#barrier.tick(),
+      rate: this.#options.rate,
     });
     this.#barrier.opened(vpgId, reply.barrier, this.#log);
     this.#session = session;

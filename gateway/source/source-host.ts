@@ -22,6 +22,8 @@ export type ExportServer = Pick<NbdServer, "listenUnix" | "listenTcp" | "addExpo
 
 /** Brings a session's segments to the site. */
 export interface SegmentShipper extends SegmentSink {
+  /** No faster than this from now on, bytes a second; undefined for no limit. */
+  setRate(bytesPerSecond: number | undefined): void;
   /** Nothing is told any more, and what isn't acknowledged is given up. */
   stop(): Promise<void>;
 }

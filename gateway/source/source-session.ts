@@ -43,6 +43,8 @@ export class SourceSession {
     readonly host: Pick<SourceHost, "openShipper">;
     /** Once a checkpoint interval, when the log was cut. */
     readonly onInterval: () => void;
+    /** Bytes a second that may be shipped now; undefined for no limit. */
+    readonly rate: () => number | undefined;
     /** "seed": its session makes no checkpoint. */
     readonly purpose?: OpenSession["purpose"];
   }) {
@@ -88,7 +90,9 @@ export class SourceSession {
       log.flush();
       options.onInterval();
     });
+    this.#shipper.setRate(options.rate());
     void this.#every(stateSaveMs, () => {
+      this.#shipper.setRate(options.rate());
       // A state directory that can't be written makes the next start compare more, and loses nothing.
       this.save().catch((error: unknown) => events.warn("state.not-saved", { error }));
     });

@@ -3,16 +3,18 @@ import { CommandFailed, InvalidInput } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { CommandBody } from "#core/protection/command.ts";
 import type { SourceConfig, SourceVolumeConfig } from "../config.ts";
-import type { CommandHandler, CommandHandlers, CommandKind } from "../control/handlers.ts";
+import type { CommandHandler, CommandHandlers } from "../control/handlers.ts";
 import type { CapturedOperation, RecoveryHalf } from "../recovery-half.ts";
 import type { SiteLink } from "../site-link.ts";
 import { SourceState } from "../state/source-state.ts";
 import { Turns } from "../turns.ts";
 import { Seeding } from "./seeding.ts";
+import { ShippingRate } from "./shipping-rate.ts";
 import { SourceDisks } from "./source-disks.ts";
 import { SourceHalf, type SourceOptions, type SourceStatus } from "./source-half.ts";
 import { type SourceHost, thisMachine } from "./source-host.ts";
 
+type CommandOfVpg = Extract<CommandBody, { readonly vpgId: Id }>;
 type ProtectBody = Extract<CommandBody, { kind: "protect-volumes" }>;
 
 /** The site of the gateway's own recovery half. */
@@ -21,7 +23,8 @@ export interface OwnSite {
   readonly link: Pick<SiteLink, "address" | "client">;
 }
 
-export interface SourcesOptions extends Omit<SourceOptions, "disks" | "vpgId" | "capture" | "barrier" | "host"> {
+export interface SourcesOptions
+  extends Omit<SourceOptions, "disks" | "vpgId" | "capture" | "barrier" | "rate" | "host"> {
   readonly config: SourceConfig;
   /** Reads the configuration again, for a VPG that was edited. Throws `InvalidInput`. */
   readonly reload: () => SourceConfig | undefined;
@@ -44,8 +47,11 @@ export class Sources {
   /** Of a VPG, the beginnings of captures and the seedings go one after the other. */
   readonly #turns = new Turns<Id>();
 
-  private constructor(options: OpenOptions) {
+  readonly #rate: ShippingRate;
+
+  private constructor(options: OpenOptions, rate: ShippingRate) {
     this.#options = options;
+    this.#rate = rate;
   }
 
   /** Opens the disks of the configuration and listens; nothing is exported before a session, or the configuration, grants it (R17). */
@@ -53,7 +59,7 @@ export class Sources {
     const { config, log, captured = [] } = given;
     const host = { ...thisMachine, ...given.host };
     const options = { ...given, host };
-    const sources = new Sources(options);
+    const sources = new Sources(options, await ShippingRate.load(options.state, options.clock, config.throttle));
     if (config.vpg === undefined) return sources;
     const { name, socket, listen, barrier, volumes } = config.vpg;
     if (captured.some(({ vpgName }) => vpgName === name)) {
@@ -70,7 +76,8 @@ export class Sources {
         if (vpg?.name === name) return vpg.volumes;
         throw new InvalidInput(`the configuration file names another VPG than ${name} now: restart the gateway`);
       };
-      sources.#halves = [await SourceHalf.open({ ...options, disks, capture: config, configured, barrier })];
+      const half = { disks, capture: config, configured, rate: sources.#share, barrier };
+      sources.#halves = [await SourceHalf.open({ ...options, ...half })];
       return sources;
     } catch (error) {
       await disks.close();
@@ -145,6 +152,10 @@ export class Sources {
       "open-volumes": this.#forward("open-volumes"),
       "hash-volumes": this.#forward("hash-volumes"),
       "ship-wanted": this.#forward("ship-wanted"),
+      "set-throttle": async ({ bytesPerSecond }) => {
+        await this.#rate.order(bytesPerSecond);
+        return {};
+      },
     };
   }
 
@@ -186,8 +197,15 @@ export class Sources {
   }
 
   #capture(vpgId: Id, disks: SourceDisks): Promise<SourceHalf> {
-    return SourceHalf.open({ ...this.#options, disks, vpgId, capture: this.#options.config, barrier: undefined });
+    const half = { disks, vpgId, capture: this.#options.config, rate: this.#share, barrier: undefined };
+    return SourceHalf.open({ ...this.#options, ...half });
   }
+
+  /** What the gateway may ship now, shared evenly by the VPGs that it captures. */
+  readonly #share = (): number | undefined => {
+    const rate = this.#rate.now();
+    return rate === undefined ? undefined : Math.max(1, Math.floor(rate / Math.max(1, this.#halves.length)));
+  };
 
   /** By its name while its site has not said which VPG that is. */
   #half(vpgId: Id, vpgName: string): SourceHalf {
@@ -196,10 +214,11 @@ export class Sources {
     return half;
   }
 
-  #forward<K extends CommandKind>(kind: K): CommandHandler<K> {
+  #forward<K extends CommandOfVpg["kind"]>(kind: K): CommandHandler<K> {
     return async (body, context) => {
-      const half = this.#halves.find(({ vpgId }) => vpgId === body.vpgId);
-      if (half === undefined) throw new InvalidInput(`this gateway captures no VPG ${body.vpgId}`);
+      const { vpgId }: Pick<CommandOfVpg, "vpgId"> = body;
+      const half = this.#halves.find((each) => each.vpgId === vpgId);
+      if (half === undefined) throw new InvalidInput(`this gateway captures no VPG ${vpgId}`);
       const handler = half.handlers[kind];
       if (handler === undefined) throw new TypeError(`a capture half serves ${kind}`);
       return await handler(body, context);

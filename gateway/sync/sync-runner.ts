@@ -3,9 +3,9 @@ import { SyncCounter, type SyncProgress } from "#core/sync/progress.ts";
 import { syncReadAhead } from "../limits.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 import type { VolumeTrack } from "../tap/volume-track.ts";
+import { Throttle } from "../throttle.ts";
 import { ChunkBuffers } from "./chunk-buffers.ts";
 import { HashPool } from "./hash-pool.ts";
-import { Throttle } from "./throttle.ts";
 import { type ChunkHasher, type SyncSource, type TargetHashes, VolumeSync } from "./volume-sync.ts";
 
 /** Buffers of all volumes' syncs together: two volumes' read-ahead. */

@@ -11,9 +11,9 @@ import type { RangeWatch } from "../disk/tapped-device.ts";
 import { syncReadAhead, syncRetryMs } from "../limits.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 import type { SyncBasis, VolumeTrack } from "../tap/volume-track.ts";
+import type { Throttle } from "../throttle.ts";
 import type { ChunkBuffers } from "./chunk-buffers.ts";
 import type { HashPool } from "./hash-pool.ts";
-import type { Throttle } from "./throttle.ts";
 
 /** The disk that is synced; a `TappedDevice` is one. */
 export interface SyncSource {

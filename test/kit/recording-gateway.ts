@@ -92,6 +92,8 @@ export class Machines {
         if (this.closedBy !== undefined) this.violations.push("source powered on with closed volumes");
         if (this.stoppedBy === body.operationId) this.sourceRuns = true;
         return {};
+      case "set-throttle":
+        return {};
       case "seed-volumes":
         return { hashedBytes: 8192, differingBytes: 4096, shippedBytes: 4096 };
       case "protect-volumes":
