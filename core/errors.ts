@@ -55,6 +55,11 @@ export class ConditionFailed extends FarshoreError {
   readonly kind = "conflict";
   readonly status = 409;
 }
+/** It can't be proved that nothing of the source lies behind a move's FINAL. */
+export class FinalNotProved extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
 /** The caller's term or session is over: it must stop writing. */
 export class Fenced extends FarshoreError {
   readonly kind = "operator";
@@ -211,6 +216,7 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   NoCheckpoint,
   AmbiguousCheckpoint,
   SourceShutdownFailed,
+  FinalNotProved,
   CommandFailed,
   CommandExpired,
   CommandRunning,

@@ -27,6 +27,7 @@ import { SiteTemplate, testAccount, testRegion } from "../test/kit/site-template
 import { Stream } from "../test/kit/stream.ts";
 import { TriggerSite } from "../test/kit/trigger-site.ts";
 import { liveScenarios } from "../test/workflows/live-scenarios.ts";
+import { moveScenarios } from "../test/workflows/move-scenarios.ts";
 import { play } from "../test/workflows/scenario.ts";
 import { testScenarios } from "../test/workflows/test-scenarios.ts";
 
@@ -75,7 +76,7 @@ class Recorder {
 
   #workflows(who: string, port: Workflows): Workflows {
     const note = (action: string, machine: string) => this.seen.add([who, action, machine, ""].join("|"));
-    const machines = ["failover-live", "failover-test"];
+    const machines = ["failover-live", "failover-test", "move"];
     const answered = (action: string) => machines.forEach((machine) => void note(action, machine));
     return {
       start: (machine, name, input) => {
@@ -143,7 +144,7 @@ const slowMs = 120_000;
 describe("permissions are enough", { timeout: slowMs }, () => {
   it("for every function in every way that a failover or a test may go", async () => {
     const recorder = new Recorder();
-    for (const scenario of [...liveScenarios, ...testScenarios]) {
+    for (const scenario of [...liveScenarios, ...testScenarios, ...moveScenarios]) {
       const world = await play(scenario, { seenBy: recorder.as });
       world.close();
     }

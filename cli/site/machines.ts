@@ -9,6 +9,7 @@ import { handler as endOperation } from "../../functions/end-operation/handler.t
 import { handler as issueCommand } from "../../functions/issue-command/handler.ts";
 import { handler as mintTerm } from "../../functions/mint-term/handler.ts";
 import { handler as nextBootGroup } from "../../functions/next-boot-group/handler.ts";
+import { handler as proveFinal } from "../../functions/prove-final/handler.ts";
 import { handler as readDecision } from "../../functions/read-decision/handler.ts";
 import { handler as recordFailure } from "../../functions/record-failure/handler.ts";
 import { handler as resolveCheckpoint } from "../../functions/resolve-checkpoint/handler.ts";
@@ -18,6 +19,7 @@ import type { TaskHandler } from "../../functions/shared/task-handler.ts";
 import { handler as switchCheckpoint } from "../../functions/switch-checkpoint/handler.ts";
 import failoverLive from "../../workflows/failover-live/failover-live.asl.json" with { type: "json" };
 import failoverTest from "../../workflows/failover-test/failover-test.asl.json" with { type: "json" };
+import move from "../../workflows/move/move.asl.json" with { type: "json" };
 import { lambdaContext } from "./lambda-context.ts";
 
 /** The tasks of the state machines by the name of their folder; on AWS each is a Lambda of its own. */
@@ -29,6 +31,7 @@ export const tasks: Readonly<Record<string, TaskHandler<unknown>>> = {
   "issue-command": issueCommand,
   "mint-term": mintTerm,
   "next-boot-group": nextBootGroup,
+  "prove-final": proveFinal,
   "read-decision": readDecision,
   "record-failure": recordFailure,
   "resolve-checkpoint": resolveCheckpoint,
@@ -47,6 +50,7 @@ export const substitutions = Object.fromEntries(
 /** The very documents that are deployed to Step Functions. */
 export const machines: Readonly<Record<string, MachineSource>> = {
   "failover-live": { definition: failoverLive, substitutions },
+  move: { definition: move, substitutions },
   "failover-test": { definition: failoverTest, substitutions },
 };
 

@@ -5,6 +5,7 @@ import {
   checkpointSelectorSchema,
   decisionSchema,
   liveOptionsSchema,
+  moveOptionsSchema,
   operationSchema,
   testOptionsSchema,
 } from "#core/protection/operation.ts";
@@ -239,6 +240,7 @@ export type OperationView = z.infer<typeof operationViewSchema>;
 export const startOperationSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("failover-live"), options: liveOptionsSchema, requestId: idSchema }),
   z.strictObject({ kind: z.literal("failover-test"), options: testOptionsSchema, requestId: idSchema }),
+  z.strictObject({ kind: z.literal("move"), options: moveOptionsSchema, requestId: idSchema }),
 ]);
 export type StartOperation = z.infer<typeof startOperationSchema>;
 

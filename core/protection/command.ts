@@ -99,6 +99,15 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("open-volumes"), ...operationBase }),
   /** Source side: ship no faster than this, also after a restart; null ends it. What the configuration's schedule says stands. Result: {}. */
   z.strictObject({ kind: z.literal("set-throttle"), bytesPerSecond: z.int().min(limits.throttleRateMin).nullable() }),
+  /** Source side, of closed volumes: compare the disks with the image at the FINAL by hashes. Result: verifyResultSchema. */
+  z.strictObject({
+    kind: z.literal("verify-volumes"),
+    ...operationBase,
+    upTo: positionSchema,
+    volumes: z.array(namedVolume).min(1).max(limits.volumesMax),
+  }),
+  /** Source side, after a commit that was asked to: runs the remove hook of each VM that has one. Result: {removed, withoutHook}. */
+  z.strictObject({ kind: z.literal("remove-source"), ...operationBase, vms: z.array(z.string()) }),
   /** Source side: put a tagged marker into the stream now. Result: {checkpointId}. */
   z.strictObject({
     kind: z.literal("tag-checkpoint"),
@@ -130,6 +139,9 @@ export const finalSchema = z.strictObject({
   checkpoint: positionSchema.nullable(),
 });
 export type Final = z.infer<typeof finalSchema>;
+
+/** Result of verify-volumes: bytes read from the disks, and of the chunks that were not as the journal has them. */
+export const verifyResultSchema = z.looseObject({ hashedBytes: z.int().min(0), differingBytes: z.int().min(0) });
 
 /** Result of close-volumes; `final` is null where none was asked for. */
 export const closedResultSchema = z.strictObject({ final: finalSchema.nullable() });

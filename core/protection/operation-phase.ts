@@ -5,7 +5,11 @@ import type { Site } from "#core/site.ts";
 import { items } from "./items.ts";
 import { operationKinds, phases } from "./operation.ts";
 
-const phaseSchema = z.object({ kind: z.enum(operationKinds), phase: z.enum(phases) });
+const phaseSchema = z.object({
+  kind: z.enum(operationKinds),
+  phase: z.enum(phases),
+  steps: z.record(z.string(), z.unknown()).default({}),
+});
 
 export type SeenPhase = z.infer<typeof phaseSchema> & { readonly rev: number };
 

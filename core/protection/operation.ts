@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { idSchema } from "#core/ids.ts";
+import { finalSchema } from "./command.ts";
 import { protectionLimits as limits } from "./limits.ts";
 
 export const checkpointSelectorSchema = z.union([
@@ -11,21 +12,35 @@ export const checkpointSelectorSchema = z.union([
 ]);
 export type CheckpointSelector = z.infer<typeof checkpointSelectorSchema>;
 
+/** `none` waits for a person (at most 30 days, with reminders); the others act after `afterMs`, 0 = at once. */
+export const commitPolicySchema = z.discriminatedUnion("action", [
+  z.strictObject({ action: z.literal("none") }),
+  z.strictObject({ action: z.enum(["commit", "rollback"]), afterMs: z.int().min(0).max(limits.commitWaitMsMax) }),
+]);
+
 export const liveOptionsSchema = z.strictObject({
   checkpoint: checkpointSelectorSchema,
   shutdown: z.strictObject({
     policy: z.enum(["none", "graceful", "force"]),
     graceMs: z.int().min(0).max(limits.shutdownGraceMsMax),
   }),
-  /** `none` waits for a person (at most 30 days, with reminders); the others act after `afterMs`, 0 = at once. */
-  commitPolicy: z.discriminatedUnion("action", [
-    z.strictObject({ action: z.literal("none") }),
-    z.strictObject({ action: z.enum(["commit", "rollback"]), afterMs: z.int().min(0).max(limits.commitWaitMsMax) }),
-  ]),
+  commitPolicy: commitPolicySchema,
   /** Begin reverse protection as soon as the committed failover has ended; absent: no. */
   reverseProtection: z.boolean().exactOptional(),
 });
 export type LiveOptions = z.infer<typeof liveOptionsSchema>;
+
+/** The newest instant there is, after a graceful shutdown: nothing else is a move. */
+export const moveOptionsSchema = z.strictObject({
+  graceMs: z.int().min(0).max(limits.shutdownGraceMsMax),
+  commitPolicy: commitPolicySchema,
+  /** What becomes of the source's VMs after the commit: `remove` runs their own `remove` hooks, nothing else is ever removed. */
+  source: z.enum(["keep", "remove"]),
+  /** Compare the closed disks with the checkpoint, hash by hash, before anything is brought up. */
+  verify: z.boolean(),
+  reverseProtection: z.boolean().exactOptional(),
+});
+export type MoveOptions = z.infer<typeof moveOptionsSchema>;
 
 export const testOptionsSchema = z.strictObject({ checkpoint: checkpointSelectorSchema });
 export type TestOptions = z.infer<typeof testOptionsSchema>;
@@ -42,12 +57,19 @@ export const reverseOptionsSchema = z.strictObject({
 });
 export type ReverseOptions = z.infer<typeof reverseOptionsSchema>;
 
-export const operationKinds = ["failover-live", "failover-test", "delta-sync", "reverse-protection"] as const;
+export const operationKinds = ["failover-live", "failover-test", "move", "delta-sync", "reverse-protection"] as const;
 export type OperationKind = (typeof operationKinds)[number];
+
+/** Brings the VPG up to stay: it holds the VPG until it was committed or rolled back. */
+export const isLive = ({ kind }: { readonly kind: OperationKind }): boolean =>
+  kind === "failover-live" || kind === "move";
 
 export const phases = [
   "Starting",
   "ShuttingDownSource",
+  /** Of a move: until every source gateway has given its FINAL; until it is proved that nothing lies behind them. */
+  "ClosingVolumes",
+  "ProvingFinal",
   "AttachingVolumes",
   "Booting",
   "BeforeCommit",
@@ -73,6 +95,9 @@ export const phases = [
   "Failed",
 ] as const;
 export type Phase = (typeof phases)[number];
+
+/** The step of a move's undo after which its source serves again. */
+export const openVolumesStep = "open-volumes";
 
 export const endedPhases: readonly Phase[] = ["Completed", "RolledBack", "Failed"];
 
@@ -182,6 +207,7 @@ export const operationSchema = z.strictObject({
   attempt: z.int().min(1),
   live: liveOptionsSchema.nullable(),
   test: testOptionsSchema.nullable(),
+  move: moveOptionsSchema.nullable().default(null),
   /** Of a delta-sync. */
   sync: syncOptionsSchema.nullable().default(null),
   reverse: reverseOptionsSchema.nullable().default(null),
@@ -203,6 +229,8 @@ export const operationSchema = z.strictObject({
   /** In the order they were asked for; the last one may be under way. */
   retargets: z.array(retargetSchema).max(limits.retargetsMax).default([]),
   lostTail: lostTailSchema.nullable(),
+  /** Of a move: how each source gateway's session ended, by the gateway's id. */
+  finals: z.record(idSchema, finalSchema).default({}),
   /** Of an operation that syncs; null before it has, and of any other. */
   syncFigures: syncFiguresSchema.nullable().default(null),
   reverseFigures: reverseFiguresSchema.nullable().default(null),

@@ -67,7 +67,9 @@ export interface VpgStatus {
 /** The status is never stored: it is this function of what is. Substatuses stand under the statuses where the field puts them. */
 export function statusOf(facts: StatusFacts): VpgStatus {
   if (facts.deleted) return { status: "Deleting", substatus: "None" };
-  if (facts.operation !== null) return operationStatus(facts.operation.phase);
+  if (facts.operation !== null) {
+    return facts.operation.kind === "move" ? moveStatus(facts.operation.phase) : operationStatus(facts.operation.phase);
+  }
   switch (facts.role) {
     case "Journal":
       return facts.rpoMs === null ? beforeFirstCheckpoint(facts) : protectedStatus(facts, facts.rpoMs);
@@ -95,6 +97,8 @@ function operationStatus(phase: Phase): VpgStatus {
       return { status: "FailingOver", substatus: "FailingOverRollingBack" };
     case "Starting":
     case "ShuttingDownSource":
+    case "ClosingVolumes":
+    case "ProvingFinal":
     case "AttachingVolumes":
     case "Booting":
     case "Retargeting":
@@ -122,6 +126,18 @@ function operationStatus(phase: Phase): VpgStatus {
       return { status: "NotMeetingSLA", substatus: "Error" };
   }
 }
+
+function moveStatus(phase: Phase): VpgStatus {
+  const failover = operationStatus(phase);
+  if (failover.status !== "FailingOver") return failover;
+  return { status: "Moving", substatus: movingSubstatus[failover.substatus] ?? failover.substatus };
+}
+
+const movingSubstatus: Readonly<Partial<Record<Substatus, Substatus>>> = {
+  FailingOverBeforeCommit: "MovingBeforeCommit",
+  FailingOverCommitting: "MovingCommitting",
+  FailingOverRollingBack: "MovingRollingBack",
+};
 
 function beforeFirstCheckpoint(facts: StatusFacts): VpgStatus {
   if (facts.broken) return { status: "NotMeetingSLA", substatus: "Error" };

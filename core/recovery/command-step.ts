@@ -3,6 +3,7 @@ import { CommandRunning, Corrupt } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
 import { checkpointParts } from "#core/protection/checkpoints.ts";
+import { closedResultSchema, type Final, verifyResultSchema } from "#core/protection/command.ts";
 import { type CommandRecord, commandActions, findCommand, wake } from "#core/protection/commands.ts";
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway, isConnected } from "#core/protection/gateway-store.ts";
@@ -21,7 +22,8 @@ import {
 import {
   checkpointOf,
   commandNames,
-  lastCheckpoint,
+  followUp,
+  followUpName,
   leftOffText,
   type PlanFacts,
   type PlannedCommand,
@@ -45,14 +47,14 @@ function commandIdOf({ operationId, attempt, retargets }: Operation, name: strin
   return `${operationId}.${attempt}.${last === undefined ? "" : `try-${last.number}.`}${name}`;
 }
 
-/** The commands that the step gave, and the last checkpoint's if it gave that, by name. */
+/** The commands that the step gave, and the one behind them if it gave that, by name. */
 async function commandsOf(
   site: Site,
   operation: Operation,
   { definition }: VpgRecord,
   step: string,
 ): Promise<ReadonlyMap<string, CommandRecord>> {
-  const names = [...commandNames(definition, step), lastCheckpoint(operation, definition, step)?.name ?? step];
+  const names = [...commandNames(definition, step), followUpName(definition, step) ?? step];
   const found = new Map<string, CommandRecord>();
   for (const name of new Set(names)) {
     const command = await findCommand(site, commandIdOf(operation, name));
@@ -143,8 +145,8 @@ export async function checkStep(site: Site, operationId: Id, step: string): Prom
   const vpg = await vpgOf(site, operation);
   const commands = await commandsOf(site, operation, vpg, step);
   if (commands.size === 0) throw new Corrupt(`step ${step} of ${operationId} has no command`, { operationId, step });
-  const last = lastCheckpoint(operation, vpg.definition, step);
   const names = commandNames(vpg.definition, step);
+  const last = followUp(operation, vpg, step, Object.values(finalsOf(commands)));
   if (last !== undefined && names.every((name) => commands.get(name)?.state === "done") && !commands.has(last.name)) {
     await changeOperation(site, operationId, async (record) => {
       const given = await findCommand(site, commandIdOf(record, last.name));
@@ -156,7 +158,9 @@ export async function checkStep(site: Site, operationId: Id, step: string): Prom
   const ended = await changeOperation(site, operationId, (record): OperationChange | undefined => {
     const running = record.steps[step];
     if (isOver(running)) return undefined;
-    const { end, change } = settleAll(record, step, names, commands);
+    // A shutdown's last checkpoint is a kindness; a move without its coordinator's FINAL is none.
+    const all = last !== undefined && step === stepNames.closeVolumes ? [...names, last.name] : names;
+    const { end, change } = settleAll(record, step, all, commands);
     return { change: { ...change, ...endStep(record, step, endedStep(running, site.clock.now(), end)) } };
   });
   const step_ = ended.steps[step];
@@ -191,15 +195,19 @@ function settleAll(
   const silent = names.length - settled.length;
   const results = new Set(settled.map(({ end }) => end.result ?? ""));
   if (silent > 0) {
-    const then = step === stepNames.powerOnSource ? leftOffText : "nothing could be shut down there.";
+    const then = undoAtSource.includes(step) ? leftOffText : "nothing could be shut down there.";
     results.add(`${silent} of ${names.length} source gateways silent: ${then}`);
   }
   const isShutDown = ({ change }: Settled): boolean => change?.sourceWasShutDown === true;
   const all = silent === 0 && settled.every(isShutDown);
   const shutDown = settled.some(isShutDown) ? { sourceWasShutDown: all } : {};
   const leftOff = settled.some(({ change }) => change?.sourceLeftOff === true) ? { sourceLeftOff: true } : {};
-  return done([...results].join(" "), { ...first.change, ...shutDown, ...leftOff });
+  const closed = step === stepNames.closeVolumes ? { finals: finalsOf(commands) } : {};
+  return done([...results].join(" "), { ...first.change, ...shutDown, ...leftOff, ...closed });
 }
+
+/** What is not waited for at a silent source. */
+const undoAtSource: readonly string[] = [stepNames.openVolumes, stepNames.powerOnSource];
 
 function settle(operation: Operation, step: string, command: CommandRecord): Settled {
   if (command.state === "done") return settleDone(operation, step, command.result ?? {});
@@ -213,14 +221,25 @@ function settle(operation: Operation, step: string, command: CommandRecord): Set
     if (operation.live?.shutdown.policy === "force") return done(`The source gateway gave ${waited}; went on without.`);
     return failed("SourceShutdownFailed", `the source gateway gave ${waited}`);
   }
-  if (step === stepNames.powerOnSource) {
+  if (undoAtSource.includes(step)) {
     return done(`The source gateway gave ${waited}: ${leftOffText}`, { sourceLeftOff: true });
   }
   return failed("CommandExpired", `${step}: the gateway gave ${waited}`);
 }
 
+/** What close-volumes answered, by the gateway's id. */
+function finalsOf(commands: ReadonlyMap<string, CommandRecord>): Record<string, Final> {
+  const finals: Record<string, Final> = {};
+  for (const { gatewayId, result } of commands.values()) {
+    const parsed = closedResultSchema.safeParse(result);
+    if (parsed.success && parsed.data.final !== null) finals[gatewayId] = parsed.data.final;
+  }
+  return finals;
+}
+
 const attachResult = z.looseObject({ exports: z.record(z.string(), z.string()) });
 const bootResult = z.looseObject({ booted: z.array(z.string()), withoutHook: z.array(z.string()) });
+const removeResult = z.looseObject({ removed: z.array(z.string()), withoutHook: z.array(z.string()) });
 const promoteResult = z.looseObject({ bytes: z.int() });
 
 function settleDone(operation: Operation, step: string, result: unknown): Settled {
@@ -243,6 +262,26 @@ function settleDone(operation: Operation, step: string, result: unknown): Settle
     case stepNames.promoteVolumes: {
       const parsed = promoteResult.safeParse(result);
       return done(parsed.success ? `${parsed.data.bytes} bytes are on local disks.` : "All data is on local disks.");
+    }
+    case stepNames.closeVolumes:
+      return done("The source's volumes are closed, and all that was written is at this site.");
+    case stepNames.verifyVolumes: {
+      const parsed = verifyResultSchema.safeParse(result);
+      if (!parsed.success) return failed("CommandFailed", "the gateway did not say what it found");
+      const { hashedBytes, differingBytes } = parsed.data;
+      if (differingBytes > 0) {
+        const text = `${differingBytes} of ${hashedBytes} bytes of the closed disks are not as the journal has them`;
+        return failed("FinalNotProved", text);
+      }
+      return done(`${hashedBytes} bytes of the closed disks are as the journal has them.`);
+    }
+    case stepNames.openVolumes:
+      return done("The source's volumes take writes again.");
+    case stepNames.removeSource: {
+      const parsed = removeResult.safeParse(result);
+      const { removed, withoutHook } = parsed.success ? parsed.data : { removed: [], withoutHook: [] };
+      const kept = withoutHook.length === 0 ? "" : `; kept, without a remove hook: ${withoutHook.join(", ")}`;
+      return done(`Removed ${removed.length === 0 ? "none" : removed.join(", ")}${kept}.`);
     }
     case stepNames.stopVms:
     case stepNames.retargetStopVms:

@@ -6,7 +6,7 @@ import type { TableAction } from "#core/ports.ts";
 import { wake } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import { type Decision, decisionSchema, type Operation } from "#core/protection/operation.ts";
+import { type Decision, decisionSchema, isLive, type Operation } from "#core/protection/operation.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { getOperation, hasEnded } from "./operation-store.ts";
 import { stepNames } from "./steps.ts";
@@ -84,10 +84,11 @@ function assertDecidable(operation: Operation, { decision }: Decision): void {
   throw new NotBeforeCommit(`operation ${operationId} is ${phase}; ${next}`, { operationId, phase });
 }
 
-function assertFits({ kind, operationId }: Operation, { decision }: Decision): void {
-  const fits = kind === "failover-live" ? decision !== "stop" : decision === "stop";
+function assertFits(operation: Operation, { decision }: Decision): void {
+  const { kind, operationId } = operation;
+  const fits = isLive(operation) ? decision !== "stop" : decision === "stop";
   if (fits) return;
-  const verb = kind === "failover-live" ? "committed or rolled back" : "stopped";
+  const verb = isLive(operation) ? "committed or rolled back" : "stopped";
   throw new InvalidInput(`operation ${operationId} is a ${kind}: it can be ${verb}, not ${decision}`, { operationId });
 }
 
@@ -112,8 +113,7 @@ export async function settleDecision(
 }
 
 /** What undoes an operation of this kind. */
-export const undoDecision = (operation: Operation): "rollback" | "stop" =>
-  operation.kind === "failover-live" ? "rollback" : "stop";
+export const undoDecision = (operation: Operation): "rollback" | "stop" => (isLive(operation) ? "rollback" : "stop");
 
 async function create(
   site: Site,

@@ -3,7 +3,7 @@ import type { Id } from "#core/ids.ts";
 import { annotate, findTags } from "#core/protection/checkpoints.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import type { Decision, Operation, Phase } from "#core/protection/operation.ts";
+import { type Decision, isLive, type Operation, type Phase } from "#core/protection/operation.ts";
 import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { letGo } from "./begin-operation.ts";
@@ -20,7 +20,7 @@ import {
 } from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
 import { letGoOfOthers } from "./retarget.ts";
-import { isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
+import { commitStepsOf, isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
 
 /**
  * Task end-operation, also done by the reconciler: works out from the record alone how the operation ended, lets its pin go,
@@ -80,8 +80,9 @@ export function nothingAttached(operation: Operation): boolean {
 export function outcomeOf(operation: Operation, decision: Decision, unminted: Operation["error"] = null): Outcome {
   const { operationId, kind, vpgName } = operation;
   if (decision.decision === "commit") {
-    if (stepOk(operation, stepNames.promoteVolumes)) return { phase: "Completed", error: null };
-    const error = unminted ?? failedStep(operation, [stepNames.sealSessions, stepNames.promoteVolumes]);
+    const steps = commitStepsOf(operation);
+    if (steps.every((step) => stepOk(operation, step))) return { phase: "Completed", error: null };
+    const error = unminted ?? failedStep(operation, steps);
     const next = `${vpgName} runs here but is not complete: farshore operation retry ${operationId} goes on`;
     return { phase: "Failed", error: withNext(error, next) };
   }
@@ -94,11 +95,11 @@ export function outcomeOf(operation: Operation, decision: Decision, unminted: Op
     return { phase: "Failed", error: withNext(error, next) };
   }
   if (operation.error !== null) {
-    const verb =
-      kind === "failover-live" ? `farshore failover live ${vpgName}` : `farshore failover test start ${vpgName}`;
-    return { phase: "Failed", error: withNext(operation.error, `everything is undone; ${verb} starts again`) };
+    const verb = kind === "move" ? "move start" : kind === "failover-live" ? "failover live" : "failover test start";
+    const next = `everything is undone; farshore ${verb} ${vpgName} starts again`;
+    return { phase: "Failed", error: withNext(operation.error, next) };
   }
-  return { phase: kind === "failover-live" ? "RolledBack" : "Completed", error: null };
+  return { phase: isLive(operation) ? "RolledBack" : "Completed", error: null };
 }
 
 function failedStep(operation: Operation, steps: readonly string[]): NonNullable<Operation["error"]> {

@@ -4,6 +4,8 @@ export const recoveryLimits = {
   decisionRoundMs: 86_400_000,
   /** What a shutdown command may take beyond its grace before it counts as unanswered. */
   shutdownMarginMs: 60_000,
+  /** A source gateway that is silent for so long while it closes its volumes: its VMs are down meanwhile, and go on again after. */
+  closeExpiryMs: 60_000,
   /** Attempts of one operation; more means that something is wrong that trying doesn't mend. */
   attemptsMax: 50,
   /** An HTML report: below what one reply of a function may carry (6 MB). */

@@ -10,12 +10,12 @@ import { type KnownSession, progressOfSessions } from "#core/protection/session-
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { checkpointOf } from "./plan-command.ts";
-import { stepNames } from "./steps.ts";
+import { stepNames, stepOk } from "./steps.ts";
 
 /**
  * What a committed failover left behind: the writes that this site holds beyond the recovered checkpoint, once the old term's
  * sessions are sealed. It is exact when the source was shut down and its gateway has said since then that this was its last
- * sequence; else the source may have acknowledged more than ever came here. `bytes` are journal bytes.
+ * sequence, or when a move proved it; else the source may have acknowledged more than ever came here. `bytes` are journal bytes.
  */
 export async function measureLostTail(site: Site, vpg: VpgRecord, operation: Operation): Promise<LostTail> {
   const parts = await checkpointParts(site, vpg, checkpointOf(operation));
@@ -34,7 +34,7 @@ export async function measureLostTail(site: Site, vpg: VpgRecord, operation: Ope
       lastTime = Math.max(lastTime, await lastSourceTime(site, known, row.batch));
     }
   }
-  const exact = await sourcesSaidLast(site, vpg, operation, sessions);
+  const exact = stepOk(operation, stepNames.proveFinal) || (await sourcesSaidLast(site, vpg, operation, sessions));
   const ms = lastTime - (operation.checkpointTime ?? lastTime);
   return { certainty: exact ? "exact" : "at-least", ms, writes, bytes };
 }

@@ -2,7 +2,7 @@ import { ComputeNotConfigured, Corrupt } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { comparePositions, formatPosition, type Position, parsePosition } from "#core/journal/position.ts";
 import type { CheckpointPart } from "#core/protection/checkpoints.ts";
-import type { CommandBody } from "#core/protection/command.ts";
+import type { CommandBody, Final } from "#core/protection/command.ts";
 import {
   type SourceGateway,
   sourceGatewaysOf,
@@ -11,7 +11,7 @@ import {
   volumesOf,
 } from "#core/protection/definition.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import type { Operation } from "#core/protection/operation.ts";
+import { isLive, type LiveOptions, type Operation } from "#core/protection/operation.ts";
 import type { VpgRecord } from "#core/protection/vpg-record.ts";
 import { vmsOfGroup } from "./boot-groups.ts";
 import { recoveryLimits } from "./limits.ts";
@@ -45,11 +45,20 @@ export interface PlanFacts {
   readonly recovered: VpgDefinition;
 }
 
+/** Steps that every source gateway has a part in. */
+const sourceSteps: readonly string[] = [
+  stepNames.shutdownSource,
+  stepNames.powerOnSource,
+  stepNames.closeVolumes,
+  stepNames.verifyVolumes,
+  stepNames.openVolumes,
+  stepNames.removeSource,
+];
+
 /** Names of the commands that a step may give: the step's own, or one for each of several source gateways. */
 export function commandNames(definition: VpgDefinition, step: string): readonly string[] {
   const gateways = sourceGatewaysOf(definition);
-  const ofSource = step === stepNames.shutdownSource || step === stepNames.powerOnSource;
-  if (gateways.length === 1 || !ofSource) return [step];
+  if (gateways.length === 1 || !sourceSteps.includes(step)) return [step];
   return gateways.map((gateway) => commandNameOf(definition, step, gateway));
 }
 
@@ -57,30 +66,43 @@ function commandNameOf(definition: VpgDefinition, step: string, { gatewayId }: S
   return sourceGatewaysOf(definition).length === 1 ? step : `${step}.${gatewayId}`;
 }
 
+/** Name of the command that the coordinator gets when all of several source gateways have done the step, if there is one. */
+export function followUpName(definition: VpgDefinition, step: string): string | undefined {
+  if (sourceGatewaysOf(definition).length === 1) return undefined;
+  if (step === stepNames.shutdownSource) return `${step}.checkpoint`;
+  return step === stepNames.closeVolumes ? `${step}.final` : undefined;
+}
+
 /**
- * The command behind the shutdowns of several source gateways, or undefined: a barrier of them all, so that the newest
- * checkpoint has their last writes. One gateway alone makes its last marker within its shutdown.
+ * That command. Behind the shutdowns a barrier of all gateways, so that the newest checkpoint has their last writes; one gateway
+ * alone makes its last marker within its shutdown. Behind the closes the coordinator's FINAL, whose barrier names those of the
+ * others: by then nobody writes.
  */
-export function lastCheckpoint(
+export function followUp(
   operation: Operation,
-  definition: VpgDefinition,
+  { definition }: VpgRecord,
   step: string,
+  finals: readonly Final[],
 ): PlannedCommand | undefined {
-  if (step !== stepNames.shutdownSource || sourceGatewaysOf(definition).length === 1) return undefined;
+  const name = followUpName(definition, step);
+  if (name === undefined) return undefined;
   const { vpgId, operationId } = operation;
-  return {
-    name: `${step}.checkpoint`,
-    gatewayId: definition.sourceGatewayId,
-    body: { kind: "tag-checkpoint", vpgId, tag: `Source shut down for ${operationId}` },
-    expiresInMs: limits.tagExpiryMs,
-  };
+  const gatewayId = definition.sourceGatewayId;
+  if (step === stepNames.shutdownSource) {
+    const body = { kind: "tag-checkpoint" as const, vpgId, tag: `Source shut down for ${operationId}` };
+    return { name, gatewayId, body, expiresInMs: limits.tagExpiryMs };
+  }
+  const others = finals.map(({ session, sequence }) => ({ session, sequence }));
+  const vpgName = definition.name;
+  const body = { kind: "close-volumes" as const, operationId, vpgId, vpgName, term: null, final: true, others };
+  return { name, gatewayId, body, expiresInMs: recoveryLimits.closeExpiryMs };
 }
 
 /** What the step asks of which gateway. */
 export function planCommand(operation: Operation, vpg: VpgRecord, step: string, facts: PlanFacts): CommandPlan {
   const { operationId, vpgId } = operation;
   const base = { operationId, vpgId, vpgName: vpg.definition.name };
-  const mode = operation.kind === "failover-live" ? "live" : "test";
+  const mode = isLive(operation) ? "live" : "test";
   const { recovered } = facts;
   const bootGroup = bootGroupOf(step);
   if (bootGroup !== undefined) {
@@ -112,8 +134,43 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
     }
     case stepNames.powerOnSource:
       return facts.shutdownAsked
-        ? planPowerOn(operation, vpg, facts.connected)
+        ? planWhereHeard(vpg, step, facts.connected, (gateway) => powerOnBody(vpg, operationId, gateway))
         : skip("The source had been left alone.");
+    case stepNames.closeVolumes: {
+      const alone = sourceGatewaysOf(vpg.definition).length === 1;
+      const final = ({ gatewayId }: SourceGateway) => alone || gatewayId !== vpg.definition.sourceGatewayId;
+      const body = (gateway: SourceGateway): CommandBody => ({
+        ...{ kind: "close-volumes", ...base, term: null, final: final(gateway) },
+      });
+      return source(vpg, step, body, recoveryLimits.closeExpiryMs);
+    }
+    case stepNames.verifyVolumes: {
+      if (operation.move?.verify !== true) return skip("Not asked for.");
+      return source(vpg, step, (gateway) => {
+        const final = operation.finals[gateway.gatewayId];
+        if (final === undefined) throw new Corrupt(`gateway ${gateway.name} has given no FINAL`);
+        const { session, sequence } = final;
+        const volumes = volumesOf({ vms: [...vmsOfGateway(vpg.definition, gateway.gatewayId)] });
+        return {
+          ...{ kind: "verify-volumes", ...base, upTo: { session, sequence } },
+          volumes: volumes.map(({ volume, vmName, name, sizeBytes, sectorBytes }) => ({
+            volume,
+            vmName,
+            name,
+            sizeBytes,
+            sectorBytes,
+          })),
+        };
+      });
+    }
+    case stepNames.openVolumes: {
+      if (operation.steps[stepNames.closeVolumes] === undefined) return skip("No volume had been closed.");
+      return planWhereHeard(vpg, step, facts.connected, () => ({ kind: "open-volumes", ...base }));
+    }
+    case stepNames.removeSource: {
+      if (operation.move?.source !== "remove") return skip("The source's VMs and disks are kept, as asked.");
+      return source(vpg, step, (gateway) => ({ kind: "remove-source", ...base, vms: namesOf(vpg, gateway) }));
+    }
     default:
       throw new Corrupt(`${step} is no step that a gateway does`, { step });
   }
@@ -125,6 +182,21 @@ function recovery(vpg: VpgRecord, name: string, body: CommandBody): CommandPlan 
     throw new ComputeNotConfigured(`${vpg.definition.name} has no recovery gateway; give it one and start again`);
   }
   return { kind: "commands", commands: [{ name, gatewayId, body, expiresInMs: limits.commandExpiryMs }] };
+}
+
+function source(
+  { definition }: VpgRecord,
+  step: string,
+  body: (gateway: SourceGateway) => CommandBody,
+  expiresInMs: number = limits.commandExpiryMs,
+): CommandPlan {
+  const commands = sourceGatewaysOf(definition).map((gateway) => ({
+    name: commandNameOf(definition, step, gateway),
+    gatewayId: gateway.gatewayId,
+    body: body(gateway),
+    expiresInMs,
+  }));
+  return { kind: "commands", commands };
 }
 
 /** The greatest position of a checkpoint, and what a volume's own adds where there are several. */
@@ -146,16 +218,22 @@ function positions(parts: readonly CheckpointPart[], checkpoint: Position) {
 const namesOf = ({ definition }: VpgRecord, { gatewayId }: SourceGateway): string[] =>
   vmsOfGateway(definition, gatewayId).map((vm) => vm.name);
 
+/** A move's must succeed. */
+function shutdownOf({ live, move }: Operation): LiveOptions["shutdown"] {
+  if (move !== null) return { policy: "graceful", graceMs: move.graceMs };
+  return live?.shutdown ?? { policy: "none", graceMs: 0 };
+}
+
 /** Design 7: graceful that can't be done fails the operation; an unreachable source under force doesn't. */
 function planShutdown(operation: Operation, vpg: VpgRecord, connected: ReadonlySet<Id>): CommandPlan {
-  const { policy, graceMs } = operation.live?.shutdown ?? { policy: "none" as const, graceMs: 0 };
+  const { policy, graceMs } = shutdownOf(operation);
   if (policy === "none") return skip("The source was left alone, as asked.");
   const gateways = sourceGatewaysOf(vpg.definition);
   const silent = gateways.filter(({ gatewayId }) => !connected.has(gatewayId)).map(({ name }) => name);
   if (silent.length > 0 && policy === "graceful") {
     const message =
       `gateway ${silent.join(", ")} is silent, so the source can't be shut down gracefully; ` +
-      "start again with --shutdown force or none";
+      (operation.kind === "move" ? "start it, and the move again" : "start again with --shutdown force or none");
     return { kind: "fail", error: "SourceShutdownFailed", message };
   }
   if (silent.length === gateways.length) {
@@ -175,7 +253,12 @@ function planShutdown(operation: Operation, vpg: VpgRecord, connected: ReadonlyS
 }
 
 /** What is silent can't be waited for: the VPG must be free for the next failover. It is powered on when it is heard again. */
-function planPowerOn(operation: Operation, vpg: VpgRecord, connected: ReadonlySet<Id>): CommandPlan {
+function planWhereHeard(
+  vpg: VpgRecord,
+  step: string,
+  connected: ReadonlySet<Id>,
+  body: (gateway: SourceGateway) => CommandBody,
+): CommandPlan {
   const gateways = sourceGatewaysOf(vpg.definition);
   const there = gateways.filter(({ gatewayId }) => connected.has(gatewayId));
   const left = there.length < gateways.length ? { change: { sourceLeftOff: true } } : {};
@@ -184,15 +267,15 @@ function planPowerOn(operation: Operation, vpg: VpgRecord, connected: ReadonlySe
     return { ...skip(`Gateway ${silent} is silent: ${leftOffText}`), ...left };
   }
   const commands = there.map((gateway) => ({
-    name: commandNameOf(vpg.definition, stepNames.powerOnSource, gateway),
+    name: commandNameOf(vpg.definition, step, gateway),
     gatewayId: gateway.gatewayId,
-    body: powerOnBody(vpg, operation.operationId, gateway),
+    body: body(gateway),
     expiresInMs: limits.commandExpiryMs,
   }));
   return { kind: "commands", commands, ...left };
 }
 
-/** Powers on what the operation's shutdown stopped behind the gateway. */
+/** Powers on what the operation's shutdown stopped behind the gateway, whose volumes it opens if the operation had closed them. */
 export function powerOnBody(vpg: VpgRecord, operationId: Id, gateway: SourceGateway): CommandBody {
   const { vpgId, definition } = vpg;
   return { kind: "power-on-source", operationId, vpgId, vpgName: definition.name, vms: namesOf(vpg, gateway) };

@@ -43,7 +43,7 @@ async function protectedSite() {
     ...{ vpgName: "shop", protectedSite: "berlin", recoverySite: "recovery", initiatedBy: "ann" },
     ...{ startedAt: noon, endedAt: noon, checkpointId, checkpointTime: noon, rtoMs: null, term: 1 },
     ...{ decision: null, lostTail: null, lostTailText: "", error: null, incident: null, steps: ended, exports: [] },
-    ...{ live: null, test: null, sync: null, reverse: null, vms: null, version: null },
+    ...{ live: null, move: null, test: null, sync: null, reverse: null, vms: null, version: null },
     ...{ checkpointTags: null, retargets: [], syncFigures: null, reverseFigures: null, verdicts: [] },
   });
   return { site, rebuilt, vpg, report };

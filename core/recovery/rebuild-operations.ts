@@ -59,16 +59,17 @@ function actionsOf(report: Report, operation: Operation): readonly TableAction[]
 /** Its wake-ups are not in the report, and nobody needs them any more. */
 function operationOf(report: Report): Operation {
   const { operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt } = report;
-  const { live, test, sync, reverse, syncFigures, reverseFigures } = report;
+  const { live, test, move, sync, reverse, syncFigures, reverseFigures } = report;
   const { checkpointId, checkpointTime, term, retargets, lostTail, verdicts, error, rtoMs } = report;
   const steps = Object.fromEntries(report.steps.map(({ step, durationMs: _, ...record }) => [step, record]));
   return {
     ...{ operationId, vpgId, vpgName, kind, phase, attempt, initiatedBy, incident, endedAt },
-    ...{ live, test, sync, reverse, syncFigures, reverseFigures },
+    ...{ live, test, move, sync, reverse, syncFigures, reverseFigures },
     ...{ checkpointId, checkpointTime, term, retargets, lostTail, verdicts, error, rtoMs },
     createdAt: report.startedAt,
     steps,
     tokens: {},
+    finals: {},
     exports: Object.fromEntries(report.exports.map(({ number, uri }) => [String(number), uri])),
     bootGroupsDone: 0,
     sourceLeftOff: false,

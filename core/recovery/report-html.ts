@@ -1,4 +1,4 @@
-import type { SyncFigures } from "#core/protection/operation.ts";
+import { isLive, type SyncFigures } from "#core/protection/operation.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
 import { deciders } from "./decide.ts";
 import { recoveryLimits as limits } from "./limits.ts";
@@ -93,7 +93,7 @@ function verdictOf({ phase, kind, decision }: Report): Verdict {
     case "RolledBack":
       return { text: "rolled back", good: null };
     case "Completed":
-      if (kind === "failover-live") return { text: "committed", good: true };
+      if (isLive({ kind })) return { text: "committed", good: true };
       if (decision === null || decision.success === null) return { text: "stopped without a verdict", good: null };
       return decision.success ? { text: "succeeded", good: true } : { text: "did not succeed", good: false };
     default:

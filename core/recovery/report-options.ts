@@ -1,11 +1,12 @@
-import type { CheckpointSelector, LiveOptions } from "#core/protection/operation.ts";
+import type { CheckpointSelector, LiveOptions, MoveOptions } from "#core/protection/operation.ts";
 import { formatDuration } from "#core/units.ts";
 import { type Content, markup } from "./markup.ts";
 import type { Report } from "./report.ts";
 import { type Cut, clock, type Row } from "./report-tables.ts";
 
 /** What an operation was asked to do, as rows of its report. */
-export function askedRows({ live, test }: Report, cut: Cut): readonly Row[] {
+export function askedRows({ live, test, move }: Report, cut: Cut): readonly Row[] {
+  if (move !== null) return moveRows(move);
   const options = live ?? test;
   if (options === null) return [["Options", "not recorded"]];
   const checkpoint: Row = ["Checkpoint", selectorText(options.checkpoint, cut)];
@@ -14,6 +15,16 @@ export function askedRows({ live, test }: Report, cut: Cut): readonly Row[] {
     checkpoint,
     ["Shutdown of the source", shutdownText(live.shutdown)],
     ["Commit", commitText(live.commitPolicy)],
+  ];
+}
+
+function moveRows({ graceMs, commitPolicy, source, verify }: MoveOptions): readonly Row[] {
+  return [
+    ["Checkpoint", "the last, behind which nothing was written"],
+    ["Shutdown of the source", shutdownText({ policy: "graceful", graceMs })],
+    ["Disks compared with the checkpoint", verify ? "yes" : "no"],
+    ["Commit", commitText(commitPolicy)],
+    ["Source after the commit", source === "keep" ? "kept" : "removed by its VMs' remove hooks"],
   ];
 }
 

@@ -11,6 +11,7 @@ import {
   decisionSchema,
   liveOptionsSchema,
   lostTailSchema,
+  moveOptionsSchema,
   type Operation,
   operationIncidentSchema,
   operationKinds,
@@ -46,6 +47,7 @@ export const reportSchema = z.strictObject({
   /** What was asked of a live failover, or of a test. Like `vms` and `version`, absent in reports of before they were kept. */
   live: liveOptionsSchema.nullable().default(null),
   test: testOptionsSchema.nullable().default(null),
+  move: moveOptionsSchema.nullable().default(null),
   sync: syncOptionsSchema.nullable().default(null),
   reverse: reverseOptionsSchema.nullable().default(null),
   startedAt: z.int(),
@@ -131,6 +133,7 @@ export function reportOf(
     incident: operation.incident,
     live: operation.live,
     test: operation.test,
+    move: operation.move,
     sync: operation.sync,
     reverse: operation.reverse,
     startedAt: operation.createdAt,

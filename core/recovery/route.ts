@@ -2,7 +2,7 @@ import type { Id } from "#core/ids.ts";
 import { wake } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import type { Decision, Operation, Phase } from "#core/protection/operation.ts";
+import { type Decision, isLive, type Operation, type Phase } from "#core/protection/operation.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
 import { deciders, findDecision, followsFailure, settleDecision, undoDecision } from "./decide.ts";
@@ -36,7 +36,7 @@ export function deadlineOf(operation: Operation, openedAt: number): Deadline {
     const notes = `nobody stopped the test within ${formatDuration(limits.commitWaitMsMax)}`;
     return { at: bound, decision: { ...base, decision: "stop", notes } };
   }
-  const policy = operation.live?.commitPolicy ?? { action: "none" as const };
+  const policy = (operation.live ?? operation.move)?.commitPolicy ?? { action: "none" as const };
   if (policy.action === "none" || (policy.action === "commit" && operation.phase === "RetargetFailed")) {
     const notes = `nobody decided within ${formatDuration(limits.commitWaitMsMax)}`;
     return { at: bound, decision: { ...base, decision: "rollback", notes } };
@@ -83,7 +83,7 @@ async function openDecision(site: Site, operationId: Id, now: number): Promise<O
     if (record.steps[stepNames.decision] !== undefined || isLeaving(record)) return undefined;
     const steps = { ...record.steps, [stepNames.decision]: startedStep(now) };
     if (record.phase === "RetargetFailed") return { change: { steps } };
-    const phase: Phase = record.kind === "failover-live" ? "BeforeCommit" : "TestRunning";
+    const phase: Phase = isLive(record) ? "BeforeCommit" : "TestRunning";
     const rtoMs = record.rtoMs ?? now - record.createdAt;
     return { change: { phase, steps, rtoMs, ...retargetReached(record, now) } };
   });

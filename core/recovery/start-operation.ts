@@ -13,7 +13,7 @@ import type { TableAction } from "#core/ports.ts";
 import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import type { Operation } from "#core/protection/operation.ts";
+import { type CheckpointSelector, isLive, type Operation } from "#core/protection/operation.ts";
 import { assertTableCurrent } from "#core/protection/terms.ts";
 import { getVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
@@ -27,8 +27,8 @@ export interface Trigger {
 }
 
 /**
- * Starts a failover or a test. The request's id becomes the operation's, so the same request again answers with the same
- * operation, whatever became of it. Refused at once: `ComputeNotConfigured`, `OperationInProgress` (a live one runs),
+ * Starts a failover, a test or a move. The request's id becomes the operation's, so the same request again answers with the same
+ * operation, whatever became of it. Refused at once: `ComputeNotConfigured`, `OperationInProgress` (a live one or a move runs),
  * `LimitExceeded` (tests), `TableBehindBucket`, `NoCheckpoint`, `AmbiguousCheckpoint`, `InvalidInput` (not protected here),
  * `ConditionFailed` (an action of the trigger).
  */
@@ -71,7 +71,7 @@ async function createOperation(
     const record = await getVpg(site, vpg.vpgId);
     assertMayStart(record, ask.kind);
     await assertTableCurrent(site, record);
-    const checkpoint = await resolveCheckpoint(site, record.vpgId, ask.options.checkpoint);
+    const checkpoint = await resolveCheckpoint(site, record.vpgId, selectorOf(ask));
     const made = newOperation(site, caller, record, ask, { id: checkpoint.id, time: checkpoint.time });
     const operation = { ...made, incident: trigger?.incident ?? null };
     const { operationId, vpgId, kind } = operation;
@@ -95,9 +95,13 @@ async function createOperation(
   throw new Transient(`${vpg.definition.name} is being changed by others`);
 }
 
+/** A move's checkpoint is only made by it; that there is one at all is asked of it too. */
+const selectorOf = (ask: StartOperation): CheckpointSelector =>
+  ask.kind === "move" ? { kind: "latest" } : ask.options.checkpoint;
+
 /** What the VPG's record says while the operation is open. */
 export function holdBy(vpg: VpgRecord, operation: Operation): Partial<VpgRecord> {
-  return operation.kind === "failover-live"
+  return isLive(operation)
     ? { operationId: operation.operationId }
     : { openTests: [...vpg.openTests, operation.operationId] };
 }
@@ -110,7 +114,7 @@ function assertMayStart(vpg: VpgRecord, kind: Operation["kind"]): void {
       { vpgId: vpg.vpgId },
     );
   }
-  if (kind === "failover-live" && vpg.operationId !== null) throw inProgress(name, vpg.operationId);
+  if (isLive({ kind }) && vpg.operationId !== null) throw inProgress(name, vpg.operationId);
   if (vpg.role !== "Journal") {
     throw new InvalidInput(`${name} is not protected at this site (its role here is ${vpg.role})`, {
       vpgId: vpg.vpgId,
@@ -143,7 +147,7 @@ function newOperation(
   ask: StartOperation,
   checkpoint: { readonly id: string; readonly time: number },
 ): Operation {
-  const latest = ask.options.checkpoint.kind === "latest";
+  const latest = selectorOf(ask).kind === "latest";
   return {
     operationId: ask.requestId,
     vpgId: vpg.vpgId,
@@ -153,6 +157,7 @@ function newOperation(
     attempt: 1,
     live: ask.kind === "failover-live" ? ask.options : null,
     test: ask.kind === "failover-test" ? ask.options : null,
+    move: ask.kind === "move" ? ask.options : null,
     sync: null,
     reverse: null,
     initiatedBy: callerText(caller),
@@ -169,6 +174,7 @@ function newOperation(
     bootGroupsDone: 0,
     retargets: [],
     lostTail: null,
+    finals: {},
     syncFigures: null,
     reverseFigures: null,
     verdicts: [],

@@ -1,6 +1,6 @@
 import { AlreadyDecided, errorFromWire, FarshoreError } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import type { Operation, Phase, Step } from "#core/protection/operation.ts";
+import { isLive, type Operation, openVolumesStep, type Phase, type Step } from "#core/protection/operation.ts";
 import type { Site } from "#core/site.ts";
 import { changeOperation, getOperation, type OperationChange, type OperationRecord } from "./operation-store.ts";
 
@@ -20,6 +20,11 @@ export const stepNames = {
   stopVms: "stop-vms",
   detachVolumes: "detach-volumes",
   powerOnSource: "power-on-source",
+  closeVolumes: "close-volumes",
+  proveFinal: "prove-final",
+  verifyVolumes: "verify-volumes",
+  openVolumes: openVolumesStep,
+  removeSource: "remove-source",
   hashVolumes: "hash-volumes",
   comparePages: "compare-pages",
   shipWanted: "ship-wanted",
@@ -33,15 +38,18 @@ export const stepNames = {
 
 const undoOfTest: readonly string[] = [stepNames.stopVms, stepNames.detachVolumes];
 const undoOfLive: readonly string[] = [...undoOfTest, stepNames.powerOnSource];
+const undoOfMove: readonly string[] = [...undoOfTest, stepNames.openVolumes, stepNames.powerOnSource];
 const undoOfReverse: readonly string[] = [stepNames.withdrawOffer];
 
 /** What undoes a recovery, in this order: nothing is powered on at the source while recovered VMs may still run. */
 export function undoStepsOf({ kind }: Pick<Operation, "kind">): readonly string[] {
   if (kind === "reverse-protection") return undoOfReverse;
+  if (kind === "move") return undoOfMove;
   return kind === "failover-live" ? undoOfLive : undoOfTest;
 }
 
 const commitSteps: readonly string[] = [stepNames.mintTerm, stepNames.sealSessions, stepNames.promoteVolumes];
+const commitOfMove: readonly string[] = [...commitSteps, stepNames.removeSource];
 /** From the start of the offered term on a reverse protection is only ever completed. */
 const commitOfReverse: readonly string[] = [stepNames.startTerm, stepNames.protectVolumes, stepNames.awaitJournal];
 
@@ -53,8 +61,10 @@ export const retargetSteps: readonly string[] = [
 ];
 
 /** What carries a commit out, in this order. */
-export const commitStepsOf = ({ kind }: Pick<Operation, "kind">): readonly string[] =>
-  kind === "reverse-protection" ? commitOfReverse : commitSteps;
+export function commitStepsOf({ kind }: Pick<Operation, "kind">): readonly string[] {
+  if (kind === "reverse-protection") return commitOfReverse;
+  return kind === "move" ? commitOfMove : commitSteps;
+}
 
 /** The number in a boot group's step name, undefined for any other step. */
 export function bootGroupOf(step: string): number | undefined {
@@ -74,17 +84,19 @@ export function phaseOf(operation: Operation, step: string): Phase {
   if (step === stepNames.shutdownSource) return "ShuttingDownSource";
   // One phase up to the next BeforeCommit: whoever asks whether recovered VMs may run is told that they may.
   if (operation.phase === "Retargeting" && isRecovery(step)) return "Retargeting";
+  if (step === stepNames.closeVolumes) return "ClosingVolumes";
+  if (step === stepNames.proveFinal || step === stepNames.verifyVolumes) return "ProvingFinal";
   if (bootGroupOf(step) !== undefined) return "Booting";
-  if (step === stepNames.promoteVolumes) return "Promoting";
+  if (step === stepNames.promoteVolumes || step === stepNames.removeSource) return "Promoting";
   if (commitSteps.includes(step)) return "Committing";
-  if (undoOfLive.includes(step)) return undoPhase(operation);
+  if (undoOfMove.includes(step)) return undoPhase(operation);
   if (retargetSteps.includes(step)) return "Retargeting";
   return "AttachingVolumes";
 }
 
-export function undoPhase({ kind }: Pick<Operation, "kind">): Phase {
-  if (kind === "reverse-protection") return "Withdrawing";
-  return kind === "failover-live" ? "RollingBack" : "TestStopping";
+export function undoPhase(operation: Pick<Operation, "kind">): Phase {
+  if (operation.kind === "reverse-protection") return "Withdrawing";
+  return isLive(operation) ? "RollingBack" : "TestStopping";
 }
 
 const isRecovery = (step: string): boolean => step === stepNames.attachVolumes || bootGroupOf(step) !== undefined;
@@ -95,6 +107,8 @@ function directionOf(phase: Phase): Direction | undefined {
   switch (phase) {
     case "Starting":
     case "ShuttingDownSource":
+    case "ClosingVolumes":
+    case "ProvingFinal":
     case "AttachingVolumes":
     case "Booting":
     case "Retargeting":
@@ -141,8 +155,8 @@ export const isLeaving = ({ phase, retargets }: Operation): boolean =>
 
 function fits(operation: Operation, step: string): boolean {
   const direction = directionOf(operation.phase);
-  if (commitSteps.includes(step) || commitOfReverse.includes(step)) return direction === "commit";
-  if (undoOfLive.includes(step) || undoOfReverse.includes(step)) return direction === "undo";
+  if (commitOfMove.includes(step) || commitOfReverse.includes(step)) return direction === "commit";
+  if (undoOfMove.includes(step) || undoOfReverse.includes(step)) return direction === "undo";
   const leaving = isLeaving(operation);
   if (retargetSteps.includes(step) || leaving) return leaving && retargetSteps.includes(step);
   if (bootGroupOf(step) !== undefined && !stepOk(operation, stepNames.attachVolumes)) return false;

@@ -6,11 +6,13 @@ import { mayStart } from "./judge.ts";
 import type { Standing } from "./order.ts";
 import type { Supervised } from "./supervise.ts";
 
-/** Where a VPG stands whose live failover is in that phase. From BeforeCommit on its VMs run, so others may rely on it. */
+/** Where a VPG stands whose live failover or move is in that phase. From BeforeCommit on its VMs run, so others may rely on it. */
 export function standingInPhase(phase: Phase): Standing {
   switch (phase) {
     case "Starting":
     case "ShuttingDownSource":
+    case "ClosingVolumes":
+    case "ProvingFinal":
     case "AttachingVolumes":
     case "Booting":
     case "Retargeting":

@@ -214,6 +214,10 @@ export class CommandRunner {
         return (handlers["open-volumes"] ?? missing)(body, context);
       case "set-throttle":
         return (handlers["set-throttle"] ?? missing)(body, context);
+      case "verify-volumes":
+        return (handlers["verify-volumes"] ?? missing)(body, context);
+      case "remove-source":
+        return (handlers["remove-source"] ?? missing)(body, context);
       case "tag-checkpoint":
         return (handlers["tag-checkpoint"] ?? missing)(body, context);
     }

@@ -55,6 +55,8 @@ export async function summaryOf(world: FailoverWorld) {
       promoted: machines.promoted.size,
       scratchKept: [...machines.scratchKept.values()],
       sourceRuns: machines.sourceRuns,
+      closed: machines.closedBy !== undefined,
+      removed: machines.removed,
     },
   };
 }

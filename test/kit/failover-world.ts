@@ -3,9 +3,13 @@ import { DatabaseSync } from "node:sqlite";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import type { StartOperation } from "#core/api/site-api.ts";
 import { type Id, idSchema } from "#core/ids.ts";
+import { batchHash } from "#core/journal/hash.ts";
 import { tableFields } from "#core/json.ts";
 import type { Clock, Workflows } from "#core/ports.ts";
+import { toHex } from "#core/protection/batch-row.ts";
+import type { Final } from "#core/protection/command.ts";
 import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
+import { ingestBatch } from "#core/protection/ingest.ts";
 import { items } from "#core/protection/items.ts";
 import type { Operation, Phase } from "#core/protection/operation.ts";
 import { executionName, findOperation, hasEnded } from "#core/recovery/operation-store.ts";
@@ -37,6 +41,10 @@ export interface WorldOptions {
   readonly faults?: Faults;
   /** So many wakes from outside (reports, decisions) are lost. */
   readonly loseWakes?: number;
+  /** The source's gateway ends its session without the checkpoint that a move stands on. */
+  readonly unendedSession?: boolean;
+  /** What the source's gateway finds when it compares its closed disks. */
+  readonly differingBytes?: number;
   /** Replaces the operation's document. */
   readonly document?: unknown;
   /** Runs the reconciler so often. */
@@ -83,6 +91,7 @@ export class FailoverWorld {
   #life = new Life();
   #process: { readonly workflows: EmbeddedWorkflows; readonly site: Site; readonly outside: Site } | undefined;
   #reconcileAt = 0;
+  #final: Promise<Final> | undefined;
   /** Functions under way in this life. */
   #busy = 0;
   events = 0;
@@ -103,6 +112,7 @@ export class FailoverWorld {
     this.#deeds = [this.#first, ...(options.deeds ?? [])];
     this.#faults = new Map(Object.entries(options.faults ?? {}).map(([at, names]) => [at, [...names]]));
     this.#lostWakes = options.loseWakes ?? 0;
+    this.machines.differingBytes = options.differingBytes ?? 0;
     this.#watcher = options.watcher?.(shop.clock) ?? nobody;
   }
 
@@ -298,6 +308,7 @@ export class FailoverWorld {
       const turn = async (): Promise<readonly number[]> => {
         const site = this.#seenBy("gateway-api", this.outside);
         const commands = await pendingCommands(site, gateway.gatewayId);
+        if (commands.some(({ body }) => body.kind === "close-volumes")) await this.#endSession();
         return gateway.turn(now, commands, async (commandId, report) => {
           await reportCommand(site, caller, commandId, report);
           reported = true;
@@ -309,6 +320,27 @@ export class FailoverWorld {
       for (const at of later.value ?? []) this.#wakeAt(at);
     }
     return reported;
+  }
+
+  /** The source's gateway ends its session by a FINAL, once; what comes of it at the site is not this site's process to lose. */
+  async #endSession(): Promise<void> {
+    if (this.#final !== undefined) return;
+    const { shop } = this;
+    const time = shop.clock.now();
+    const tag = `Final of ${operationId}`;
+    const hash = new Uint8Array(32);
+    this.#final = (async () => {
+      if (this.#options.unendedSession !== true) {
+        await ingestBatch(shop.site, shop.source, shop.stream.next([], [{ kind: "marker", time, tag }], time));
+      }
+      const sent = shop.stream.next([], [{ kind: "final", operationId, hash }], time);
+      await ingestBatch(shop.site, shop.source, sent);
+      const { session, sequence } = shop.stream;
+      const checkpoint = { session, sequence: sequence - 1 };
+      return { session, sequence, batch: sent.batch, hash: toHex(batchHash(sent.body)), checkpoint };
+    })();
+    const final = await this.#final;
+    this.machines.finalOf = () => final;
   }
 
   async #reconcile(): Promise<void> {
@@ -366,7 +398,9 @@ function isDue(deed: Deed, operation: Operation, world: FailoverWorld): boolean 
 
 function ask({ ask: { kind, options } }: WorldOptions): StartOperation {
   const requestId = operationId;
-  if (kind === "failover-live" && "commitPolicy" in options) return { kind, options, requestId };
+  if (kind === "move" && "verify" in options) return { kind, options, requestId };
+  if (kind === "failover-live" && "commitPolicy" in options && "checkpoint" in options)
+    return { kind, options, requestId };
   if (kind === "failover-test" && !("commitPolicy" in options)) return { kind, options, requestId };
   throw new TypeError("options of another kind of operation");
 }

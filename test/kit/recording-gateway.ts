@@ -49,6 +49,10 @@ export class Machines {
   stoppedBy: Id | undefined;
   /** Whose close took write access from the source's volumes. */
   closedBy: Id | undefined;
+  /** Of the source's disks, found by verify-volumes. */
+  differingBytes = 0;
+  /** VMs of the source whose remove hooks were run. */
+  readonly removed: string[] = [];
   /** What a close answers; the test's site knows its sessions. */
   finalOf: (body: Extract<Command["body"], { kind: "close-volumes" }>) => Final = () => {
     throw new Error("no session to end");
@@ -111,6 +115,12 @@ export class Machines {
         if (this.running.has(body.operationId)) this.violations.push("source opened beside recovered VMs");
         if (this.closedBy === body.operationId) this.closedBy = undefined;
         return {};
+      case "verify-volumes":
+        if (this.closedBy !== body.operationId) this.violations.push("verified volumes that are not closed");
+        return { hashedBytes: 4096, differingBytes: this.differingBytes };
+      case "remove-source":
+        this.removed.push(...body.vms);
+        return { removed: body.vms, withoutHook: [] };
       case "tag-checkpoint":
         return {};
     }

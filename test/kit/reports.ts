@@ -42,7 +42,7 @@ export const liveReport: Report = {
     shutdown: { policy: "force", graceMs: 300_000 },
     commitPolicy: { action: "commit", afterMs: 600_000 },
   },
-  test: null,
+  ...{ test: null, move: null },
   ...{ startedAt: noon, endedAt: noon + 700_000, checkpointId: "7-4021", checkpointTime: noon - 4200, rtoMs: 3900 },
   ...{ checkpointTags: [], retargets: [] },
   decision: { decision: "commit", by: "system:policy", at: noon + 603_900, success: null, notes: "" },
@@ -73,7 +73,7 @@ export const liveReport: Report = {
 export const testReport: Report = {
   ...common,
   ...{ attempt: 2, kind: "failover-test", phase: "Completed", initiatedBy: "operator:ann", incident: null },
-  ...{ live: null, test: { checkpoint: { kind: "tag", tag: "before-upgrade" } } },
+  ...{ live: null, move: null, test: { checkpoint: { kind: "tag", tag: "before-upgrade" } } },
   ...{ startedAt: noon, endedAt: noon + 3_600_000, checkpointId: "7-12", checkpointTime: noon - 60_000, rtoMs: 5300 },
   retargets: [],
   checkpointTags: ["before-upgrade", "Tested at 2030-01-01T12:00:00.000Z"],

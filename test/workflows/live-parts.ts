@@ -70,3 +70,7 @@ const passing = ["Transient", "ConditionFailed", "Lambda.TooManyRequestsExceptio
 export function transient(...calls: readonly string[]): Record<string, readonly string[]> {
   return Object.fromEntries(calls.map((call) => [call, passing]));
 }
+
+export const twice = (trace: readonly string[]): string[] => [...trace, ...trace];
+/** Progress of a command that takes long. */
+export const slow = { times: 2, everyMs: 250_000 };

@@ -22,8 +22,10 @@ import {
   rolledBack,
   rollsBack,
   shutdown,
+  slow,
   stop,
   transient,
+  twice,
   undo,
   undone,
   up,
@@ -216,8 +218,6 @@ const gateways: readonly Scenario[] = [
   },
 ];
 
-const twice = (trace: readonly string[]): string[] => [...trace, ...trace];
-const slow = { times: 2, everyMs: 250_000 };
 const slowly = {
   progress: {
     ...{

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { machines } from "../../cli/site/machines.ts";
 import { type AslMutant, aslMutants } from "../kit/asl-mutations.ts";
 import { liveScenarios } from "./live-scenarios.ts";
+import { moveScenarios } from "./move-scenarios.ts";
 import { check, type Scenario } from "./scenario.ts";
 import { testScenarios } from "./test-scenarios.ts";
 
@@ -36,6 +37,7 @@ async function killer(scenarios: readonly Scenario[], mutant: AslMutant): Promis
 describe.each([
   { kind: "failover-live", scenarios: liveScenarios },
   { kind: "failover-test", scenarios: testScenarios },
+  { kind: "move", scenarios: moveScenarios },
 ] as const)("$kind", ({ kind, scenarios }) => {
   it("has no Next, Default, Catch or Retry that could be changed unnoticed", async () => {
     // Without a change every scenario passes; else everything would count as noticed.

@@ -2,6 +2,7 @@ import { substitute } from "#adapters/embedded/workflows/definition.ts";
 import { machines } from "../../cli/site/machines.ts";
 import { operationId } from "../kit/failover-world.ts";
 import { liveScenarios } from "./live-scenarios.ts";
+import { moveScenarios } from "./move-scenarios.ts";
 import { Recorder } from "./recorder.ts";
 import { play, type Scenario } from "./scenario.ts";
 import type { Script } from "./script.ts";
@@ -35,6 +36,7 @@ async function recorded(machine: string, scenarios: readonly Scenario[]): Promis
 
 /** The scripts of each state machine, by its folder in workflows/. A new folder needs a line here: a test says so. */
 export const scriptsOf: Readonly<Record<string, () => Promise<readonly Script[]>>> = {
+  move: () => recorded("move", moveScenarios),
   "failover-live": () => recorded("failover-live", liveScenarios),
   "failover-test": () => recorded("failover-test", testScenarios),
 };
