@@ -88,6 +88,7 @@ path = "disks/db-log.img"
 # [hooks.db]                        # argument lists, never a shell line; used by --shutdown graceful and force
 # shutdown = ["virsh", "shutdown", "db"]
 # kill = ["virsh", "destroy", "db"]
+# remove = ["virsh", "undefine", "db"]   # after a move that was asked to remove the source; add --remove-all-storage for its disks too
 # boot = ["virsh", "start", "db"]
 # status = ["sh", "-c", "virsh domstate db | grep -q running"]   # exit status 0 runs, 1 to 3 does not
 `,

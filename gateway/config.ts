@@ -98,6 +98,8 @@ export interface VmHooks {
   readonly kill?: readonly string[] | undefined;
   /** Exit status as of an init script: 0 runs, 1 to 3 does not, anything else is unknown. */
   readonly status?: readonly string[] | undefined;
+  /** Removes the VM, and its disks if that is what it does, after a committed move that was asked to remove the source. */
+  readonly remove?: readonly string[] | undefined;
   readonly timeoutMs: number;
 }
 
@@ -212,6 +214,7 @@ const fileSchema = z.strictObject({
         shutdown: argv.optional(),
         kill: argv.optional(),
         status: argv.optional(),
+        remove: argv.optional(),
         timeout: duration.optional(),
       }),
     )

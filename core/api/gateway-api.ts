@@ -76,7 +76,13 @@ const vmNames = z.array(nameSchema).max(limits.hookVmsMax);
 /** What a gateway has for a failover: hooks, and room for recovered disks. */
 export const gatewayMeansSchema = z.strictObject({
   /** VMs that have the hook; null when they are too many to tell. */
-  hooks: z.strictObject({ boot: vmNames, shutdown: vmNames, kill: vmNames, status: vmNames }).nullable(),
+  hooks: z
+    .strictObject({
+      ...{ boot: vmNames, shutdown: vmNames, kill: vmNames, status: vmNames },
+      /** Absent from older gateways. */
+      remove: vmNames.exactOptional(),
+    })
+    .nullable(),
   /** Bytes that the recovery directory's file system has left; null without such a directory, or when it can't be asked. */
   freeBytes: z.int().min(0).nullable(),
 });

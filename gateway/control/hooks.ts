@@ -95,7 +95,7 @@ export function hookEnvironment(facts: {
   readonly vpgName: string;
   readonly vmName: string;
   readonly operationId: string;
-  readonly action: "boot" | "shutdown" | "kill" | "status";
+  readonly action: "boot" | "shutdown" | "kill" | "status" | "remove";
   /** "source" runs at the protected site; "live" and "test" at the recovery site. */
   readonly mode: "source" | "live" | "test";
 }): Record<string, string> {

@@ -17,7 +17,7 @@ describe("Means", () => {
     const means = new Means(hooks, directory);
     await means.refresh();
     const { hooks: told, freeBytes } = means.sample();
-    expect(told).toEqual({ boot: ["db"], shutdown: ["web"], kill: ["db"], status: ["web"] });
+    expect(told).toEqual({ boot: ["db"], shutdown: ["web"], kill: ["db"], status: ["web"], remove: [] });
     expect(freeBytes).toBeGreaterThan(0);
     await rm(directory, { recursive: true });
     await means.refresh();

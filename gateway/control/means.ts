@@ -39,7 +39,10 @@ export class Means {
 
 function hooksOf(hooks: ReadonlyMap<string, VmHooks>): GatewayMeans["hooks"] {
   if (hooks.size > protectionLimits.hookVmsMax) return null;
-  const having = (action: "boot" | "shutdown" | "kill" | "status"): string[] =>
+  const having = (action: "boot" | "shutdown" | "kill" | "status" | "remove"): string[] =>
     [...hooks].flatMap(([vm, each]) => (each[action] === undefined ? [] : [vm]));
-  return { boot: having("boot"), shutdown: having("shutdown"), kill: having("kill"), status: having("status") };
+  return {
+    ...{ boot: having("boot"), shutdown: having("shutdown"), kill: having("kill"), status: having("status") },
+    remove: having("remove"),
+  };
 }

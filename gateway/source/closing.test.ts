@@ -1,9 +1,20 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
+import type { Position } from "#core/journal/position.ts";
 import { type CommandBody, closedResultSchema, type Final } from "#core/protection/command.ts";
 import { type CommandRecord, getCommand, issueCommand } from "#core/protection/commands.ts";
 import { progressOfSessions } from "#core/protection/session-list.ts";
@@ -47,6 +58,9 @@ describe("closing volumes", () => {
   const configText = (): string => `site = "${site.url}"
 token_file = "token"
 state = "state"
+[hooks.db]
+status = ["sh", "-c", "test -e running || exit 3"]
+remove = ["touch", "removed"]
 [source]
 vpg = "shop"
 socket = "run/shop.sock"
@@ -196,6 +210,36 @@ path = "data.img"
     expect(await close()).toMatchObject({ state: "failed", error: { name: "CommandFailed" } });
     await open();
     await until(() => stream()?.mode === "replicating", "replicating");
+  });
+
+  it("compares closed disks with the checkpoint, and counts what differs", async () => {
+    const client = await connect();
+    await client.write(MiB, random.bytes(64 * 1024));
+    await client.disconnect();
+    const volumes = [{ volume: 1, vmName: "db", name: "data", sizeBytes, sectorBytes: 512 }];
+    const verify = (upTo: Position) => ask({ kind: "verify-volumes", upTo, volumes });
+    expect(await verify({ session: 1, sequence: 1 })).toMatchObject({ error: { name: "CommandFailed" } });
+    const { session, sequence } = finalOf(await close());
+    const equal = { state: "done", result: { hashedBytes: sizeBytes, differingBytes: 0 } };
+    expect(await verify({ session, sequence })).toMatchObject(equal);
+    const file = openSync(join(folder, "data.img"), "r+");
+    writeSync(file, Buffer.of(1), 0, 1, 3 * MiB + 5);
+    closeSync(file);
+    const differs = { state: "done", result: { hashedBytes: sizeBytes, differingBytes: 512 * 1024 } };
+    expect(await verify({ session, sequence })).toMatchObject(differs);
+  });
+
+  it("runs the remove hooks of VMs that don't run, of closed volumes only", async () => {
+    const remove = () => ask({ kind: "remove-source", vms: ["db", "web"] });
+    const removed = () => existsSync(join(folder, "removed"));
+    expect(await remove()).toMatchObject({ state: "failed", error: { name: "CommandFailed" } });
+    await close();
+    writeFileSync(join(folder, "running"), "");
+    expect(await remove()).toMatchObject({ state: "failed", error: { message: expect.stringContaining("runs") } });
+    expect(removed()).toBe(false);
+    rmSync(join(folder, "running"));
+    expect(await remove()).toMatchObject({ state: "done", result: { removed: ["db"], withoutHook: ["web"] } });
+    expect(removed()).toBe(true);
   });
 
   it("stays closed by a term, which no operation's undo opens", async () => {

@@ -46,7 +46,12 @@ it.each(["markers", "barriers"] as const)(
       },
       ...{ barrier: { makesCheckpoints: false, asked: () => Promise.reject(new Error("nobody asks")) } },
       ...{ clock, log: new QuietLog(), runHook, flushDisks: () => Promise.resolve() },
-      ...{ hold: () => Promise.resolve(), release: () => Promise.resolve(), isClosed: () => false },
+      ...{
+        hold: () => Promise.resolve(),
+        release: () => Promise.resolve(),
+        isClosed: () => false,
+        verify: () => Promise.resolve({}),
+      },
       closing: { close: () => Promise.resolve({ final: null }), open: () => Promise.resolve({}) },
     });
     // A barrier of this interval has held; what is written afterwards stands in a segment that is open.

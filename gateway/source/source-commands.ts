@@ -5,7 +5,7 @@ import { formatPosition } from "#core/journal/position.ts";
 import type { Clock, Log } from "#core/ports.ts";
 import type { SourceBarrier } from "../barrier/source-barrier.ts";
 import type { VmHooks } from "../config.ts";
-import type { CommandContext, CommandHandlers } from "../control/handlers.ts";
+import type { CommandContext, CommandHandler, CommandHandlers } from "../control/handlers.ts";
 import { type HookResult, hookEnvironment, hookOutcome, vmState } from "../control/hooks.ts";
 import { withTimeout } from "../control/time-out.ts";
 import { drainMsDefault, hookStatusPollMs } from "../limits.ts";
@@ -33,6 +33,7 @@ export interface SourceCommandParts {
   readonly release: () => Promise<void>;
   readonly closing: Pick<Closing, "close" | "open">;
   readonly isClosed: () => boolean;
+  readonly verify: CommandHandler<"verify-volumes">;
 }
 
 /** What a shutdown did, for the power-on of a rollback: `shutdown-<operation>` in the state directory. */
@@ -62,7 +63,7 @@ export async function forgetShutdowns(state: StateStore, vpgId: Id): Promise<voi
   }
 }
 
-type Action = "boot" | "shutdown" | "kill" | "status";
+type Action = "boot" | "shutdown" | "kill" | "status" | "remove";
 
 /** The commands that the capture half serves. */
 export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
@@ -95,6 +96,16 @@ export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
       checkVpg(parts, body.vpgId);
       return await inTurn(() => parts.closing.open(body, context));
     },
+    "verify-volumes": async (body, context) => {
+      checkVpg(parts, body.vpgId);
+      requireClosed(parts);
+      return await parts.verify(body, context);
+    },
+    "remove-source": async (body, context) => {
+      checkVpg(parts, body.vpgId);
+      requireClosed(parts);
+      return await inTurn(() => removeSource(parts, body, context.signal));
+    },
     "power-on-source": async (body, context) => {
       checkVpg(parts, body.vpgId);
       return await inTurn(() => powerOnSource(parts, body, context.signal));
@@ -119,6 +130,39 @@ async function powerOnSource(
   for (const vmName of wanted) await powerOn(parts, vmName, body.operationId, signal);
   await parts.state.remove(name);
   return { poweredOn: wanted };
+}
+
+function requireClosed(parts: SourceCommandParts): void {
+  if (!parts.isClosed()) throw new CommandFailed(`the volumes of ${parts.vpgName} are not closed`);
+}
+
+/** Only what a VM's own remove hook does is ever removed, and only of a VM that does not run. */
+async function removeSource(
+  parts: SourceCommandParts,
+  body: { readonly operationId: string; readonly vms: readonly string[] },
+  signal: AbortSignal,
+): Promise<Record<string, unknown>> {
+  const removed: string[] = [];
+  const withoutHook: string[] = [];
+  for (const vmName of body.vms) {
+    if (parts.hooks.get(vmName)?.remove === undefined) {
+      withoutHook.push(vmName);
+      continue;
+    }
+    const run = hookRunner(parts, vmName, body.operationId, signal);
+    const state = await run("status");
+    if (state !== undefined && vmState(state) === "running") {
+      throw new CommandFailed(`VM ${vmName} runs at the source: it was powered on by somebody, and is not removed`, {
+        vmName,
+      });
+    }
+    const result = await run("remove");
+    if (result !== undefined && result.exitStatus !== 0) {
+      throw new CommandFailed(`the remove hook of VM ${vmName} ${hookOutcome(result)}`, { vmName });
+    }
+    removed.push(vmName);
+  }
+  return { removed, withoutHook };
 }
 
 async function powerOn(

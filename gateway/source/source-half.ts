@@ -22,6 +22,7 @@ import type { ExportMode, SourceDisks } from "./source-disks.ts";
 import type { SourceHost } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
 import { targetHashes } from "./target-hashes.ts";
+import { verifyVolumes } from "./verify-disks.ts";
 
 export interface SourceOptions {
   /** The half's own to close once it is open. Those that guests use already go on being served whatever the site says, until it has opened a session. */
@@ -153,6 +154,7 @@ export class SourceHalf {
         serveAgain: (signal) => this.#serveAgain(signal),
       }),
       isClosed: () => this.#closed,
+      verify: (body, context) => verifyVolumes({ ...options, openHasher: host.openHasher }, body, context),
     });
   }
 

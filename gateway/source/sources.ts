@@ -150,6 +150,8 @@ export class Sources {
       "shutdown-source": this.#forward("shutdown-source"),
       "power-on-source": this.#forward("power-on-source"),
       "open-volumes": this.#forward("open-volumes"),
+      "verify-volumes": this.#forward("verify-volumes"),
+      "remove-source": this.#forward("remove-source"),
       "hash-volumes": this.#forward("hash-volumes"),
       "ship-wanted": this.#forward("ship-wanted"),
       "set-throttle": async ({ bytesPerSecond }) => {
