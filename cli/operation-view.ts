@@ -1,6 +1,6 @@
 import { type OperationView, operationViewSchema } from "#core/api/site-api.ts";
 import { assertNever } from "#core/errors.ts";
-import { endedPhases, type LostTail, type Retarget } from "#core/protection/operation.ts";
+import { endedPhases, type LostTail, policyOf, type Retarget } from "#core/protection/operation.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
 import { exitCodes } from "./exit.ts";
 import { cliLimits } from "./limits.ts";
@@ -76,7 +76,7 @@ export async function watchOperation(
     }
     const undecided =
       operation.decision === null && (operation.phase === "BeforeCommit" || operation.phase === "TestRunning");
-    const timed = !any && operation.live !== null && operation.live.commitPolicy.action !== "none";
+    const timed = !any && policyOf(operation).action !== "none";
     const stuck = operation.decision === null && operation.phase === "RetargetFailed";
     if (endedPhases.includes(operation.phase) || (undecided && !timed) || stuck) return operation;
     await new Promise((resolve) => setTimeout(resolve, cliLimits.pollMs));

@@ -9,6 +9,7 @@ import { registerGateway } from "./commands/gateway.ts";
 import { registerIncident } from "./commands/incident.ts";
 import { registerInit } from "./commands/init.ts";
 import { registerJournal } from "./commands/journal.ts";
+import { registerMove } from "./commands/move.ts";
 import { registerOperation } from "./commands/operation.ts";
 import { registerReport } from "./commands/report.ts";
 import { registerSite } from "./commands/site.ts";
@@ -68,6 +69,7 @@ export function makeProgram(): Command {
     registerGateway,
     registerCheckpoint,
     registerFailover,
+    registerMove,
     registerOperation,
     registerReport,
     registerEvent,

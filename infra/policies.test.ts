@@ -114,6 +114,10 @@ const rows: readonly (readonly [string, string, string, Readonly<Record<string, 
   ["machine:failover-test", "lambda:InvokeFunction", lambda("mint-term"), {}, "denied"],
   ["machine:failover-test", "lambda:InvokeFunction", lambda("seal-sessions"), {}, "denied"],
   ["machine:failover-live", "lambda:InvokeFunction", lambda("site-api"), {}, "denied"],
+  ["machine:failover-live", "lambda:InvokeFunction", lambda("prove-final"), {}, "denied"],
+  ["machine:move", "lambda:InvokeFunction", lambda("prove-final"), {}, "allowed"],
+  ["prove-final", "s3:GetObject", batch, {}, "allowed"],
+  ["prove-final", "s3:PutObject", batch, ifNoneMatch, "denied"],
   ["machine:failover-live", "s3:GetObject", batch, {}, "denied"],
   // People of the site: the URL and nothing beside it.
   ["operator", "lambda:InvokeFunctionUrl", lambda("site-api"), viaUrl, "allowed"],
@@ -207,7 +211,7 @@ describe("wildcards", () => {
       ]),
     ),
     ...Object.fromEntries(
-      ["failover-live", "failover-test"].map((name) => [
+      ["failover-live", "failover-test", "move"].map((name) => [
         machine(name).replace(":stateMachine:", ":execution:").concat(":*"),
         "each operation starts an execution",
       ]),

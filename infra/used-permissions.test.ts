@@ -267,7 +267,13 @@ async function lifeOf(definition: CreateVpg, recorder: Recorder): Promise<void> 
   // The table lost it: its revision is found in the bucket.
   await site.table.transact([{ delete: items.peer("paris") }]);
   await people("POST", "/v1/peers", peer);
-  for (const path of ["/v1/status", "/v1/vpgs", "/v1/vpgs/shop/checkpoints", "/v1/vpgs/shop/failover-check"])
+  for (const path of [
+    "/v1/status",
+    "/v1/vpgs",
+    "/v1/vpgs/shop/checkpoints",
+    "/v1/vpgs/shop/failover-check",
+    "/v1/vpgs/shop/move-check",
+  ])
     await people("GET", path);
   await people("DELETE", "/v1/vpgs/shop");
   await people("DELETE", "/v1/peers/paris");

@@ -1,33 +1,29 @@
 import { type Command, Option } from "commander";
-import { ulid } from "ulid";
-import { z } from "zod";
-import {
-  failoverCheckSchema,
-  type OperationView,
-  operationViewSchema,
-  type RetargetAsk,
-  type StartOperation,
-  vpgViewSchema,
-} from "#core/api/site-api.ts";
-import { InvalidInput, NotBeforeCommit } from "#core/errors.ts";
+import { operationViewSchema, type RetargetAsk, type StartOperation } from "#core/api/site-api.ts";
+import { InvalidInput } from "#core/errors.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
-import { decisionSchema } from "#core/protection/operation.ts";
-import { formatDuration, parseDuration } from "#core/units.ts";
+import { parseDuration } from "#core/units.ts";
 import { confirmByName } from "../confirm.ts";
 import { type Context, contextOf } from "../context.ts";
-import { exitCodes } from "../exit.ts";
+import {
+  type CommitFlags,
+  commitPolicyOf,
+  decideOperation,
+  openLive,
+  printCheck,
+  requestId,
+  startOperation,
+  undoConsequences,
+} from "../live-operation.ts";
 import { operationExitCode, printOperation, watchOperation } from "../operation-view.ts";
-import { columns, result, timeText } from "../output.ts";
+import { result } from "../output.ts";
 import { parseSelector } from "../selector.ts";
-import type { SiteClient } from "../site-client.ts";
 import { failOverWholeSite, planOfSite } from "../site-failover.ts";
 
-interface LiveFlags {
+interface LiveFlags extends CommitFlags {
   readonly checkpoint: string;
   readonly shutdown: "none" | "graceful" | "force";
   readonly grace: string;
-  readonly commitPolicy: "none" | "commit" | "rollback";
-  readonly commitAfter?: string;
   readonly concurrency?: number;
   readonly dryRun?: true;
   readonly wait?: true;
@@ -38,55 +34,13 @@ interface RetargetFlags {
   readonly wait?: true;
 }
 
-const vpgPath = (vpg: string) => `/v1/vpgs/${encodeURIComponent(vpg)}`;
-
-async function check(context: Context, vpg: string): Promise<void> {
-  const report = await context.client().get(`${vpgPath(vpg)}/failover-check`, failoverCheckSchema);
-  result(context.output, report, () => {
-    columns(
-      context.output,
-      ["", "WHAT", "DETAIL"],
-      report.items.map((item) => [item.state, item.what, item.detail]),
-    );
-    context.output.line("");
-    context.output.line(
-      report.ready && report.checkpoint !== null
-        ? `A live failover now would recover ${report.checkpoint.id} of ${timeText(report.checkpoint.time)}.`
-        : "A live failover now would be refused; see the lines marked blocked.",
-    );
-  });
-  if (!report.ready) process.exitCode = exitCodes.failed;
-}
-
 /** The flags of `failover live` as the options of the operation. Throws `InvalidInput`. */
 export function liveOptions(flags: LiveFlags): Extract<StartOperation, { kind: "failover-live" }>["options"] {
-  const timed = flags.commitPolicy !== "none";
-  if (timed && flags.commitAfter === undefined) {
-    throw new InvalidInput(`--commit-policy ${flags.commitPolicy} needs --commit-after T (0 means at once)`);
-  }
-  if (!timed && flags.commitAfter !== undefined)
-    throw new InvalidInput("--commit-after needs --commit-policy commit or rollback");
   return {
     checkpoint: parseSelector(flags.checkpoint),
     shutdown: { policy: flags.shutdown, graceMs: parseDuration(flags.grace) },
-    commitPolicy:
-      flags.commitPolicy === "none"
-        ? { action: "none" }
-        : { action: flags.commitPolicy, afterMs: parseDuration(flags.commitAfter ?? "0") },
+    commitPolicy: commitPolicyOf(flags),
   };
-}
-
-async function start(
-  context: Context,
-  vpg: string,
-  ask: StartOperation,
-  wait: { readonly for: "Completed" | "RolledBack" | "any" } | undefined,
-): Promise<void> {
-  const client = context.client();
-  const started = await client.post(`${vpgPath(vpg)}/operations`, operationViewSchema, ask);
-  const shown = wait === undefined ? started : await watchOperation(context.output, client, started.operationId);
-  result(context.output, shown, () => printOperation(context.output, shown));
-  if (wait !== undefined) process.exitCode = operationExitCode(shown, wait.for);
 }
 
 function wholeNumber(text: string): number {
@@ -94,36 +48,15 @@ function wholeNumber(text: string): number {
   return Number(text);
 }
 
-const requestId = () => ulid().toLowerCase() as StartOperation["requestId"];
-
-async function openLive(client: SiteClient, vpg: string): Promise<OperationView> {
-  const view = await client.get(vpgPath(vpg), vpgViewSchema);
-  if (view.operationId === null) throw new NotBeforeCommit(`${view.name} has no failover to decide on`);
-  return await client.get(`/v1/operations/${view.operationId}`, operationViewSchema);
-}
-
-async function decide(
-  context: Context,
-  operation: OperationView,
-  body: unknown,
-  wanted: "Completed" | "RolledBack",
-): Promise<void> {
-  const client = context.client();
-  await client.post(`/v1/operations/${operation.operationId}/decision`, z.object({ decision: decisionSchema }), body);
-  const ended = await watchOperation(context.output, client, operation.operationId);
-  result(context.output, ended, () => printOperation(context.output, ended));
-  process.exitCode = operationExitCode(ended, wanted);
-}
-
 async function retarget(context: Context, vpg: string, flags: RetargetFlags): Promise<void> {
   const client = context.client();
   const checkpoint = parseSelector(flags.checkpoint);
-  const operation = await openLive(client, vpg);
-  const consequences = [
-    `This stops the recovered VMs of ${operation.vpgName} and detaches what they wrote since ${timeText(operation.createdAt)};`,
-    `that stays readable for ${formatDuration(protectionLimits.scratchKeptMs)} and is then removed. They boot again at the other checkpoint.`,
-  ];
-  await confirmByName(context, consequences, operation.vpgName);
+  const operation = await openLive(client, vpg, "failover-live");
+  await confirmByName(
+    context,
+    undoConsequences(operation, "They boot again at the other checkpoint."),
+    operation.vpgName,
+  );
   const ask: RetargetAsk = { checkpoint, requestId: requestId() };
   const path = `/v1/operations/${operation.operationId}/retarget`;
   const asked = await client.post(path, operationViewSchema, ask);
@@ -148,7 +81,7 @@ function registerTest(failover: Command): void {
         requestId: requestId(),
         options: { checkpoint: parseSelector(options.checkpoint) },
       } as const;
-      await start(contextOf(command), vpg, ask, { for: "any" });
+      await startOperation(contextOf(command), vpg, ask, { for: "any" });
     });
   test
     .command("stop")
@@ -179,7 +112,7 @@ function registerTest(failover: Command): void {
           throw new InvalidInput(`${id} is no failover test of ${vpg} (farshore operation list)`);
         }
         const body = { decision: "stop", success: options.success === "yes", notes: options.notes };
-        await decide(context, operation, body, "Completed");
+        await decideOperation(context, operation, body, "Completed");
       },
     );
 }
@@ -194,7 +127,7 @@ export function registerFailover(program: Command): void {
     .argument("<vpg>", "name or id")
     .description("Say what a live failover would do now and what stands in its way; changes nothing.")
     .addHelpText("after", "\nExample:\n  farshore failover check shop\n")
-    .action((vpg: string, _options: unknown, command: Command) => check(contextOf(command), vpg));
+    .action((vpg: string, _options: unknown, command: Command) => printCheck(contextOf(command), vpg, "failover"));
 
   failover
     .command("live")
@@ -239,10 +172,10 @@ export function registerFailover(program: Command): void {
         return failOverWholeSite(output, context.client(), protectedSite, ask);
       }
       if (vpg === undefined) return;
-      if (flags.dryRun === true) return check(context, vpg);
+      if (flags.dryRun === true) return printCheck(context, vpg, "failover");
       const wanted = flags.commitPolicy === "rollback" ? "any" : "Completed";
       const ask = { kind: "failover-live", requestId: requestId(), options } as const;
-      await start(context, vpg, ask, flags.wait === true ? { for: wanted } : undefined);
+      await startOperation(context, vpg, ask, flags.wait === true ? { for: wanted } : undefined);
     });
 
   failover
@@ -252,7 +185,12 @@ export function registerFailover(program: Command): void {
     .addHelpText("after", "\nExample:\n  farshore failover commit shop\n")
     .action(async (vpg: string, _options: unknown, command: Command) => {
       const context = contextOf(command);
-      await decide(context, await openLive(context.client(), vpg), { decision: "commit" }, "Completed");
+      await decideOperation(
+        context,
+        await openLive(context.client(), vpg, "failover-live"),
+        { decision: "commit" },
+        "Completed",
+      );
     });
 
   failover
@@ -262,13 +200,13 @@ export function registerFailover(program: Command): void {
     .addHelpText("after", "\nExample:\n  farshore failover rollback shop\n")
     .action(async (vpg: string, _options: unknown, command: Command) => {
       const context = contextOf(command);
-      const operation = await openLive(context.client(), vpg);
-      const consequences = [
-        `This stops the recovered VMs of ${operation.vpgName} and detaches what they wrote since ${timeText(operation.createdAt)};`,
-        `that stays readable for ${formatDuration(protectionLimits.scratchKeptMs)} and is then removed. Checkpoints and replication are not touched.`,
-      ];
-      await confirmByName(context, consequences, operation.vpgName);
-      await decide(context, operation, { decision: "rollback" }, "RolledBack");
+      const operation = await openLive(context.client(), vpg, "failover-live");
+      await confirmByName(
+        context,
+        undoConsequences(operation, "Checkpoints and replication are not touched."),
+        operation.vpgName,
+      );
+      await decideOperation(context, operation, { decision: "rollback" }, "RolledBack");
     });
 
   failover

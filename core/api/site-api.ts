@@ -31,6 +31,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /vpgs/REF/checkpoints/resolve?kind=&value=  [viewer] checkpointSchema
  *   POST   /vpgs/REF/checkpoints                       [operator] {tag} → {commandId}; GET /commands/<id> [viewer] → commandViewSchema
  *   GET    /vpgs/REF/failover-check                    [viewer] failoverCheckSchema
+ *   GET    /vpgs/REF/move-check                        [viewer] failoverCheckSchema
  *   POST   /vpgs/REF/operations                        [operator] startOperationSchema → operationViewSchema
  *   GET    /operations?vpg=&open=                      [viewer] {operations: operationViewSchema[]}
  *   GET    /operations/ID                              [viewer] operationViewSchema

@@ -16,11 +16,16 @@ export type FailoverCheck = z.infer<typeof failoverCheckSchema>;
 
 /** What a live failover would find now: nothing is changed. Ready when no line is blocked. */
 export async function failoverCheck(site: Site, vpg: VpgRecord): Promise<FailoverCheck> {
+  return checkWith(site, vpg, await sourceLines(site, vpg));
+}
+
+/** The lines that every operation has which brings a VPG up, with its own about the source. */
+export async function checkWith(site: Site, vpg: VpgRecord, sources: readonly CheckLine[]): Promise<FailoverCheck> {
   const checkpoint = await newestOf(site, vpg);
   const items = [
     roleLine(vpg),
     checkpointLine(site, checkpoint),
-    ...(await sourceLines(site, vpg)),
+    ...sources,
     ...(await computeLines(site, vpg)),
     await operationLine(site, vpg),
     await tableLine(site, vpg),

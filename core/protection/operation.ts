@@ -197,6 +197,10 @@ export const retargetSchema = z.strictObject({
 });
 export type Retarget = z.infer<typeof retargetSchema>;
 
+/** What happens when nobody decides; of a test and a sync nothing. */
+export const policyOf = ({ live, move }: Pick<Operation, "live" | "move">): LiveOptions["commitPolicy"] =>
+  (live ?? move)?.commitPolicy ?? { action: "none" };
+
 /** One run of a workflow: the table item `operation#<id>`. Steps are the workflow's idempotency record and the report's body. */
 export const operationSchema = z.strictObject({
   operationId: idSchema,

@@ -2,7 +2,7 @@ import type { Id } from "#core/ids.ts";
 import { wake } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import { type Decision, isLive, type Operation, type Phase } from "#core/protection/operation.ts";
+import { type Decision, isLive, type Operation, type Phase, policyOf } from "#core/protection/operation.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
 import { deciders, findDecision, followsFailure, settleDecision, undoDecision } from "./decide.ts";
@@ -36,7 +36,7 @@ export function deadlineOf(operation: Operation, openedAt: number): Deadline {
     const notes = `nobody stopped the test within ${formatDuration(limits.commitWaitMsMax)}`;
     return { at: bound, decision: { ...base, decision: "stop", notes } };
   }
-  const policy = (operation.live ?? operation.move)?.commitPolicy ?? { action: "none" as const };
+  const policy = policyOf(operation);
   if (policy.action === "none" || (policy.action === "commit" && operation.phase === "RetargetFailed")) {
     const notes = `nobody decided within ${formatDuration(limits.commitWaitMsMax)}`;
     return { at: bound, decision: { ...base, decision: "rollback", notes } };

@@ -10,6 +10,7 @@ import { editVpg } from "#core/protection/edit-vpg.ts";
 import { failoverCheck } from "#core/protection/failover-check.ts";
 import { listGateways } from "#core/protection/gateway-store.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
+import { moveCheck } from "#core/protection/move-check.ts";
 import { registerPrincipal } from "#core/protection/principals.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { getVpg, listVpgs, pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
@@ -62,6 +63,7 @@ const routes: readonly Route[] = [
   { method: "POST", path: "/vpgs/{ref}/pause", role: "operator", run: (call) => changed(call, pauseVpg) },
   { method: "POST", path: "/vpgs/{ref}/resume", role: "operator", run: (call) => changed(call, resumeVpg) },
   { method: "GET", path: "/vpgs/{ref}/failover-check", role: "viewer", run: getFailoverCheck },
+  { method: "GET", path: "/vpgs/{ref}/move-check", role: "viewer", run: getMoveCheck },
   { method: "GET", path: "/vpgs/{ref}/checkpoints", role: "viewer", run: getCheckpoints },
   { method: "GET", path: "/vpgs/{ref}/checkpoints/resolve", role: "viewer", run: getResolved },
   { method: "POST", path: "/vpgs/{ref}/checkpoints", role: "operator", run: postCheckpoint },
@@ -136,6 +138,10 @@ async function changed({ site, caller, param }: Call, change: typeof pauseVpg): 
 
 async function getFailoverCheck({ site, param }: Call): Promise<HttpResult> {
   return json(await failoverCheck(site, await getVpg(site, param("ref"))));
+}
+
+async function getMoveCheck({ site, param }: Call): Promise<HttpResult> {
+  return json(await moveCheck(site, await getVpg(site, param("ref"))));
 }
 
 /** A token where callers show tokens, an IAM role where requests are signed: the other would open nothing. */

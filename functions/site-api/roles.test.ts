@@ -66,6 +66,7 @@ const routes: readonly [string, HttpHandler, string, string, readonly Caller["ro
       ["POST", "/v1/vpgs/shop/definition", "write"],
       ["POST", "/v1/vpgs/shop/resume", "write"],
       ["GET", "/v1/vpgs/shop/failover-check", "read"],
+      ["GET", "/v1/vpgs/shop/move-check", "read"],
       ["GET", "/v1/vpgs/shop/checkpoints?limit=5", "read"],
       ["GET", "/v1/vpgs/shop/checkpoints/resolve?kind=latest", "read"],
       ["POST", "/v1/vpgs/shop/checkpoints", "write"],

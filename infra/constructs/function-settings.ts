@@ -123,6 +123,11 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   "issue-command": { ...task, reads: captured, machines: ["answer"], because: "puts a command into a gateway's queue" },
   "mint-term": { ...task, reads: ["terms", ...captured], creates: ["terms", "vpgs"], because: "claims the next term" },
   "next-boot-group": { ...task, reads: captured, because: "reads the operation's record" },
+  "prove-final": {
+    ...task,
+    reads: [...journal, "terms", "vpgs"],
+    because: "reads the ends of the sessions and counts what stands behind their checkpoint",
+  },
   "read-decision": { ...task, creates: ["decisions"], because: "decides by the policy when the time is over" },
   "record-failure": { ...task, creates: ["decisions"], because: "notes an error and decides that all is undone" },
   "resolve-checkpoint": { ...task, reads: journal, because: "looks the checkpoint up and pins it" },

@@ -1,11 +1,12 @@
 /**
  * A gateway whose barriers meet with trouble: `node barrier-gateway.ts CONFIG SEED MODE`.
  * rough: messages between it and its coordinator are late, lost and doubled. hang: it never hears of a release.
- * stale: it tells the position of its hold before, which is what the judge of a test must find out.
+ * reconnects: a client whose connection was dropped by a close is let in again to write. stale: it tells the position of its hold before, which is what the judge of a test must find out.
  */
 import type { PeerChannel } from "../../gateway/barrier/channel.ts";
 import type { FromPeer } from "../../gateway/barrier/messages.ts";
 import { runGateway } from "../../gateway/main.ts";
+import { SourceDisks } from "../../gateway/source/source-disks.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
 const [configFile = "", seed = "0", mode = "fair"] = process.argv.slice(2);
@@ -44,6 +45,14 @@ function stale(channel: PeerChannel): PeerChannel {
       if (message.kind === "held") before = message;
       channel.send(told === undefined || message.kind !== "held" ? message : { ...told, attempt: message.attempt });
     },
+  };
+}
+
+if (mode === "reconnects") {
+  const { exportAs } = SourceDisks.prototype;
+  SourceDisks.prototype.exportAs = async function (wanted) {
+    await exportAs.call(this, wanted);
+    if (wanted === "read-only") await exportAs.call(this, "read-write");
   };
 }
 

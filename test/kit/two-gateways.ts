@@ -9,7 +9,7 @@ import { freePort, until } from "../../scripts/demo/stage.ts";
 import { SiteStage, servedVm, servedVmElsewhere, servedVpg } from "./served-site.ts";
 
 export type GatewayName = "paris" | "lyon";
-export type BarrierMode = "fair" | "rough" | "hang" | "stale";
+export type BarrierMode = "fair" | "rough" | "hang" | "stale" | "reconnects";
 
 const script = new URL("./barrier-gateway.ts", import.meta.url).pathname;
 const volumeName = "data";
@@ -126,6 +126,7 @@ vm = "${name === "paris" ? servedVm : servedVmElsewhere}"
 name = "${volumeName}"
 path = "${name}.img"
 [hooks.${name === "paris" ? servedVm : servedVmElsewhere}]
+boot = ["rm", "-f", "${name}.stopped"]
 shutdown = ["touch", "${name}.stopped"]
 status = ["sh", "-c", "test ! -e ${name}.stopped || exit 3"]
 `;

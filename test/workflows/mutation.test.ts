@@ -34,12 +34,15 @@ async function killer(scenarios: readonly Scenario[], mutant: AslMutant): Promis
   return undefined;
 }
 
+/** Hundreds of mutants, and one that nothing notices is played through every scenario. */
+const timeoutMs = 900_000;
+
 describe.each([
   { kind: "failover-live", scenarios: liveScenarios },
   { kind: "failover-test", scenarios: testScenarios },
   { kind: "move", scenarios: moveScenarios },
 ] as const)("$kind", ({ kind, scenarios }) => {
-  it("has no Next, Default, Catch or Retry that could be changed unnoticed", async () => {
+  it("has no Next, Default, Catch or Retry that could be changed unnoticed", { timeout: timeoutMs }, async () => {
     // Without a change every scenario passes; else everything would count as noticed.
     for (const scenario of scenarios) await check(scenario);
     const mutants = [...aslMutants(machines[kind]?.definition)];

@@ -1,0 +1,123 @@
+import { type Command, Option } from "commander";
+import { protectionLimits } from "#core/protection/limits.ts";
+import type { MoveOptions } from "#core/protection/operation.ts";
+import { parseDuration } from "#core/units.ts";
+import { confirmByName } from "../confirm.ts";
+import { contextOf } from "../context.ts";
+import {
+  type CommitFlags,
+  commitPolicyOf,
+  decideOperation,
+  openLive,
+  printCheck,
+  requestId,
+  startOperation,
+  undoConsequences,
+} from "../live-operation.ts";
+
+interface MoveFlags extends CommitFlags {
+  readonly grace: string;
+  readonly source: MoveOptions["source"];
+  readonly verify?: true;
+  readonly dryRun?: true;
+  readonly wait?: true;
+}
+
+const vpgArgument = ["<vpg>", "name or id"] as const;
+
+/** The flags of `move start` as the options of the operation. Throws `InvalidInput`. */
+export function moveOptions(flags: MoveFlags): MoveOptions {
+  return {
+    graceMs: parseDuration(flags.grace),
+    commitPolicy: commitPolicyOf(flags),
+    source: flags.source,
+    verify: flags.verify === true,
+  };
+}
+
+function registerStart(move: Command): void {
+  move
+    .command("start")
+    .argument(...vpgArgument)
+    .option(
+      "--grace <time>",
+      "how long the VMs may take to shut down",
+      `${protectionLimits.shutdownGraceMsDefault / 60_000}m`,
+    )
+    .addOption(
+      new Option("--commit-policy <policy>", "what happens when nobody decides: none waits")
+        .choices(["none", "commit", "rollback"])
+        .default("none"),
+    )
+    .option("--commit-after <time>", "when the commit policy acts; 0 at once")
+    .addOption(
+      new Option("--source <fate>", "of the source's VMs after the commit: remove runs their own remove hooks")
+        .choices(["keep", "remove"])
+        .default("keep"),
+    )
+    .option("--verify", "compare the closed disks with the checkpoint by hashes first; the VMs are down meanwhile")
+    .option("--dry-run", "only say what would happen: move check")
+    .option("--wait", "follow the operation until it has ended or waits for a decision")
+    .description("Shut the VPG's VMs down, prove that all they wrote is at the recovery site, and bring them up there.")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  farshore move start shop --wait\n  farshore move start shop --verify --commit-policy commit --commit-after 0\n\nWhatever fails before the commit is undone: the source's volumes are opened and its VMs powered on again.\n",
+    )
+    .action(async (vpg: string, flags: MoveFlags, command: Command) => {
+      const context = contextOf(command);
+      const options = moveOptions(flags);
+      if (flags.dryRun === true) return printCheck(context, vpg, "move");
+      if (options.source === "remove") {
+        const consequences = [
+          `After the commit this runs the remove hook of each VM of ${vpg} at its source; what those hooks remove is gone,`,
+          "and with it the old disks that reverse protection would compare with.",
+        ];
+        await confirmByName(context, consequences, vpg);
+      }
+      const wanted = flags.commitPolicy === "rollback" ? "any" : "Completed";
+      const ask = { kind: "move", requestId: requestId(), options } as const;
+      await startOperation(context, vpg, ask, flags.wait === true ? { for: wanted } : undefined);
+    });
+}
+
+export function registerMove(program: Command): void {
+  const move = program
+    .command("move")
+    .description("Move a VPG to the recovery site without losing a write, commit or roll back.");
+
+  move
+    .command("check")
+    .argument(...vpgArgument)
+    .description("Say what a move would do now and what stands in its way; changes nothing.")
+    .addHelpText("after", "\nExample:\n  farshore move check shop\n")
+    .action((vpg: string, _options: unknown, command: Command) => printCheck(contextOf(command), vpg, "move"));
+
+  registerStart(move);
+
+  move
+    .command("commit")
+    .argument(...vpgArgument)
+    .description("Make the open move final: the source stays closed, the recovered volumes become local disks.")
+    .addHelpText("after", "\nExample:\n  farshore move commit shop\n")
+    .action(async (vpg: string, _options: unknown, command: Command) => {
+      const context = contextOf(command);
+      const operation = await openLive(context.client(), vpg, "move");
+      await decideOperation(context, operation, { decision: "commit" }, "Completed");
+    });
+
+  move
+    .command("rollback")
+    .argument(...vpgArgument)
+    .description("Undo the open move: recovered VMs stop, the source's volumes are opened and its VMs powered on.")
+    .addHelpText("after", "\nExample:\n  farshore move rollback shop\n")
+    .action(async (vpg: string, _options: unknown, command: Command) => {
+      const context = contextOf(command);
+      const operation = await openLive(context.client(), vpg, "move");
+      await confirmByName(
+        context,
+        undoConsequences(operation, "Then the source is opened and powered on again."),
+        operation.vpgName,
+      );
+      await decideOperation(context, operation, { decision: "rollback" }, "RolledBack");
+    });
+}
