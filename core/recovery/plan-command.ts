@@ -252,7 +252,7 @@ function planShutdown(operation: Operation, vpg: VpgRecord, connected: ReadonlyS
   return { kind: "commands", commands };
 }
 
-/** What is silent can't be waited for: the VPG must be free for the next failover. It is powered on when it is heard again. */
+/** What is silent can't be waited for: the VPG must be free for the next failover. It is opened and powered on when it is heard again. */
 function planWhereHeard(
   vpg: VpgRecord,
   step: string,

@@ -6,7 +6,7 @@ import type { LiveOptions, Operation } from "#core/protection/operation.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import { protectShop } from "../../test/kit/failover-site.ts";
-import { FailoverWorld, operationId } from "../../test/kit/failover-world.ts";
+import { FailoverWorld, operationId, type WorldOptions } from "../../test/kit/failover-world.ts";
 import type { Behaviour, Kind } from "../../test/kit/recording-gateway.ts";
 import { operator } from "../../test/kit/site.ts";
 import { decide } from "./decide.ts";
@@ -31,10 +31,17 @@ afterEach(() => {
   for (const world of worlds.splice(0)) world.close();
 });
 
-/** A failover that shut the source down; then the source fell silent, and it was rolled back. */
-async function rolledBack(): Promise<{ readonly world: FailoverWorld; readonly source: Source }> {
+const move = {
+  kind: "move",
+  options: { graceMs: 1000, commitPolicy: { action: "none" }, source: "keep", verify: false },
+} as const;
+
+/** A failover or move that shut the source down; then the source fell silent, and it was rolled back. */
+async function rolledBack(
+  ask: WorldOptions["ask"] = { kind: "failover-live", options },
+): Promise<{ readonly world: FailoverWorld; readonly source: Source }> {
   const source = new Source();
-  const world = new FailoverWorld(await protectShop(), { ask: { kind: "failover-live", options }, source });
+  const world = new FailoverWorld(await protectShop(), { ask, source });
   worlds.push(world);
   await world.run(async () => (await world.operation())?.tokens["decision"] !== undefined);
   source.silent = "all";
@@ -96,6 +103,18 @@ describe("when the source is heard again", () => {
     expect((await viewOf(world)).powerOnDue).toBeUndefined();
     const asked = [...world.machines.effects].filter(([id]) => id.includes("later"));
     expect(asked.map(([, times]) => times)).toEqual([1]);
+  });
+
+  it("after a move, its volumes are opened and its VMs powered on", async () => {
+    const { world, source } = await rolledBack(move);
+    expect(await world.operation()).toMatchObject({
+      ...{ phase: "RolledBack", error: null, sourceLeftOff: true },
+      steps: { "open-volumes": { state: "skipped" }, "power-on-source": { state: "skipped" } },
+    });
+    expect(world.machines).toMatchObject({ sourceRuns: false, closedBy: operationId });
+    source.silent = [];
+    await minutes(world, 3);
+    expect(world.machines).toMatchObject({ sourceRuns: true, closedBy: undefined, violations: [] });
   });
 
   it("and its hook fails, it is asked again, a bounded number of times, and still said to be off", async () => {

@@ -195,6 +195,15 @@ path = "data.img"
     },
   );
 
+  it("is opened by the power-on of its operation too, and by no other's", async () => {
+    await close();
+    const powerOn = (operationId: string) => ask({ kind: "power-on-source", operationId, vms: ["db"] });
+    expect((await powerOn("01k3zper4t0000000000000002")).state).toBe("done");
+    expect(gateway.status().source?.exports).toBe("read-only");
+    expect((await powerOn(move)).state).toBe("done");
+    expect(gateway.status().source?.exports).toBe("read-write");
+  });
+
   it("goes on in its session when it was closed without a FINAL", async () => {
     expect(await close({ final: false })).toMatchObject({ result: { final: null } });
     expect(gateway.status().source?.exports).toBe("read-only");

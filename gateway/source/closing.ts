@@ -65,7 +65,10 @@ export class Closing {
   }
 
   /** Also remembers that what still comes of the operation's close is late. */
-  async open({ operationId }: OpenVolumes, context: CommandContext): Promise<Record<string, unknown>> {
+  async open(
+    { operationId }: Pick<OpenVolumes, "operationId">,
+    context: CommandContext,
+  ): Promise<Record<string, unknown>> {
     const { state, serveAgain } = this.#parts;
     const { closed } = state.facts;
     const own = closed?.operationId === operationId && closed.term === null;

@@ -49,7 +49,7 @@ it.each(["markers", "barriers"] as const)(
       ...{
         hold: () => Promise.resolve(),
         release: () => Promise.resolve(),
-        isClosed: () => false,
+        closedBy: () => undefined,
         verify: () => Promise.resolve({}),
       },
       closing: { close: () => Promise.resolve({ final: null }), open: () => Promise.resolve({}) },

@@ -32,7 +32,8 @@ export interface SourceCommandParts {
   readonly hold: () => Promise<void>;
   readonly release: () => Promise<void>;
   readonly closing: Pick<Closing, "close" | "open">;
-  readonly isClosed: () => boolean;
+  /** The operation that closed the volumes, if they are. */
+  readonly closedBy: () => string | undefined;
   readonly verify: CommandHandler<"verify-volumes">;
 }
 
@@ -108,32 +109,35 @@ export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
     },
     "power-on-source": async (body, context) => {
       checkVpg(parts, body.vpgId);
-      return await inTurn(() => powerOnSource(parts, body, context.signal));
+      return await inTurn(() => powerOnSource(parts, body, context));
     },
   };
 }
 
 async function powerOnSource(
   parts: SourceCommandParts,
-  body: { readonly operationId: string; readonly vms: readonly string[] },
-  signal: AbortSignal,
+  body: { readonly operationId: Id; readonly vms: readonly string[] },
+  context: CommandContext,
 ): Promise<Record<string, unknown>> {
+  if (parts.closedBy() === body.operationId) await parts.closing.open(body, context);
   const name = recordName(body.operationId);
   const record = await parts.state.read(name, recordSchema);
   if (record === undefined) return { poweredOn: [] };
-  if (parts.isClosed()) throw new CommandFailed(`the volumes of ${parts.vpgName} are closed: its VMs could not write`);
+  if (parts.closedBy() !== undefined) {
+    throw new CommandFailed(`the volumes of ${parts.vpgName} are closed: its VMs could not write`);
+  }
   if (record.held) {
     await parts.state.write(name, { ...record, held: false });
     await parts.release();
   }
   const wanted = record.stopped.filter((vm) => body.vms.includes(vm));
-  for (const vmName of wanted) await powerOn(parts, vmName, body.operationId, signal);
+  for (const vmName of wanted) await powerOn(parts, vmName, body.operationId, context.signal);
   await parts.state.remove(name);
   return { poweredOn: wanted };
 }
 
 function requireClosed(parts: SourceCommandParts): void {
-  if (!parts.isClosed()) throw new CommandFailed(`the volumes of ${parts.vpgName} are not closed`);
+  if (parts.closedBy() === undefined) throw new CommandFailed(`the volumes of ${parts.vpgName} are not closed`);
 }
 
 /** Only what a VM's own remove hook does is ever removed, and only of a VM that does not run. */

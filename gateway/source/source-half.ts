@@ -153,7 +153,7 @@ export class SourceHalf {
         dropClients: () => (disks.exported === "absent" ? Promise.resolve() : this.#serve()),
         serveAgain: (signal) => this.#serveAgain(signal),
       }),
-      isClosed: () => this.#closed,
+      closedBy: () => state.facts.closed?.operationId,
       verify: (body, context) => verifyVolumes({ ...options, openHasher: host.openHasher }, body, context),
     });
   }

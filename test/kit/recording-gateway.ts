@@ -93,6 +93,7 @@ export class Machines {
         return {};
       case "power-on-source":
         if (this.running.has(body.operationId)) this.violations.push("source powered on beside recovered VMs");
+        if (this.closedBy === body.operationId) this.closedBy = undefined;
         if (this.closedBy !== undefined) this.violations.push("source powered on with closed volumes");
         if (this.stoppedBy === body.operationId) this.sourceRuns = true;
         return {};

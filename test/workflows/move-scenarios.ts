@@ -326,7 +326,7 @@ const goesOn = {
   machines: { running: ["db", "web"], closed: true },
 };
 const opened = [...open, ...powerOn, ...end("Failed")];
-const unopened = { ...stuck, error: "CommandFailed", machines: { running: [], closed: true } };
+const unopened = [...powerOn, ...end("Failed")];
 
 const fatalities: readonly Scenario[] = [
   ...(
@@ -368,11 +368,9 @@ const fatalities: readonly Scenario[] = [
     ...stuck,
     machines: { closed: false },
   }),
-  {
-    ...fatal("issue-command:open-volumes", "OpenVolumes", rolledBackTrace, [...powerOn, ...end("Failed")], unopened),
-    source: { fail: { "power-on-source": error } },
-  },
-  fatal("check-command:open-volumes", "CheckOpenVolumes", rolledBackTrace, [...powerOn, ...end("Failed")], stuck),
+  // The power-on opens what is still closed.
+  fatal("issue-command:open-volumes", "OpenVolumes", rolledBackTrace, unopened, { ...stuck, ...undone }),
+  fatal("check-command:open-volumes", "CheckOpenVolumes", rolledBackTrace, unopened, { ...stuck, ...undone }),
   fatal("issue-command:power-on-source", "PowerOnSource", rolledBackTrace, end("Failed"), stuck),
   fatal("check-command:power-on-source", "CheckPowerOnSource", rolledBackTrace, end("Failed"), stuck),
   {
