@@ -5,7 +5,7 @@ import type { CheckpointView } from "#core/api/site-api.ts";
 import { AmbiguousCheckpoint, Corrupt, InvalidInput, NoCheckpoint, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
-import { annotationPrefix, parseAnnotationKey, parseDefinitionKey } from "#core/journal/keys.ts";
+import { annotationPrefix, parseAnnotationKey, parseDefinitionKey, termPrefix } from "#core/journal/keys.ts";
 import { formatPosition } from "#core/journal/position.ts";
 import type { JournalProblem } from "#core/journal/verify-journal.ts";
 import { parseStored } from "#core/json.ts";
@@ -13,13 +13,17 @@ import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
 import type { Checkpoint } from "#core/protection/checkpoint.ts";
 import { definitionSchema, type VpgDefinition } from "#core/protection/definition.ts";
+import { readIdentity } from "#core/protection/identity.ts";
+import { LostTails } from "#core/protection/lost-tails.ts";
 import type { CheckpointSelector } from "#core/protection/operation.ts";
+import { type Term, termSchema } from "#core/protection/term.ts";
 
 /** A VPG as its bucket alone shows it (invariant 3): no site, no table, no token. */
 export interface OfflineVpg {
   readonly objects: Objects;
   readonly definition: VpgDefinition;
   readonly journal: BucketJournal;
+  readonly lostTails: LostTails;
 }
 
 /** The bucket in a site's data directory, or in its `objects` folder itself. Throws `InvalidInput` when there is none. */
@@ -77,7 +81,24 @@ export async function openOfflineVpg(directory: string, ref: string): Promise<Of
     if (damaged === undefined) throw new NotFound(there);
     throw new Corrupt(`${there}, and what can't be read: ${damaged.message}`, { key: damaged.key });
   }
-  return { objects, definition, journal: await BucketJournal.open(objects, definition.vpgId) };
+  const journal = await BucketJournal.open(objects, definition.vpgId);
+  return { objects, definition, journal, lostTails: await lostTailsIn(objects, journal) };
+}
+
+/** What commits left behind, as far as terms can be read: one that is damaged hides nothing of what can be recovered. */
+async function lostTailsIn(objects: Objects, { vpgId, sessions }: BucketJournal): Promise<LostTails> {
+  const gateways = new Map(sessions.map(({ claim }) => [claim.session, claim.gatewayId]));
+  const terms: Term[] = [];
+  for await (const { key } of listAll(objects, termPrefix(vpgId))) {
+    try {
+      terms.push(parseStored(termSchema, await objects.get(key), key));
+    } catch (error) {
+      if (!(error instanceof Corrupt)) throw error;
+    }
+  }
+  const forked = terms.some(({ fork }) => fork.length > 0);
+  const siteId = forked ? (await readIdentity(objects)).siteId : "";
+  return new LostTails(siteId, terms, (session) => gateways.get(session));
 }
 
 export interface OfflineCheckpoints {
@@ -86,9 +107,9 @@ export interface OfflineCheckpoints {
   readonly damage: Corrupt | undefined;
 }
 
-export async function offlineCheckpoints(directory: string, ref: string): Promise<OfflineCheckpoints> {
+export async function offlineCheckpoints(directory: string, ref: string, lostTail?: Id): Promise<OfflineCheckpoints> {
   const vpg = await openOfflineVpg(directory, ref);
-  return { checkpoints: await viewsOf(vpg), damage: damageOf(vpg) };
+  return { checkpoints: await viewsOf(vpg, lostTail), damage: damageOf(vpg) };
 }
 
 function damageOf({ journal, definition }: OfflineVpg): Corrupt | undefined {
@@ -102,10 +123,14 @@ function damageOf({ journal, definition }: OfflineVpg): Corrupt | undefined {
   );
 }
 
-async function viewsOf({ objects, journal, definition }: OfflineVpg): Promise<readonly CheckpointView[]> {
+async function viewsOf(
+  { objects, journal, definition, lostTails }: OfflineVpg,
+  lostTail: Id | undefined,
+): Promise<readonly CheckpointView[]> {
   const annotations = await tagsOf(objects, definition.vpgId);
   return journal
     .checkpoints()
+    .filter((checkpoint) => lostTails.takes({ position: checkpoint, term: checkpoint.term }, lostTail))
     .map((checkpoint) => ({
       id: checkpoint.id,
       time: checkpoint.time,
@@ -133,10 +158,14 @@ async function tagsOf(objects: Objects, vpgId: Id): Promise<ReadonlyMap<string, 
  * As the site resolves it. Throws `NoCheckpoint` or `AmbiguousCheckpoint`; of a damaged journal only an id says which one is
  * meant, for anything else it throws `Corrupt`.
  */
-export async function resolveOffline(vpg: OfflineVpg, selector: CheckpointSelector): Promise<Checkpoint> {
+export async function resolveOffline(
+  vpg: OfflineVpg,
+  selector: CheckpointSelector,
+  lostTail?: Id,
+): Promise<Checkpoint> {
   const damage = damageOf(vpg);
   if (damage !== undefined && selector.kind !== "id") throw damage;
-  const found = choose(await viewsOf(vpg), selector);
+  const found = choose(await viewsOf(vpg, lostTail), selector);
   const [first, second] = found;
   if (first === undefined) {
     throw damage ?? new NoCheckpoint("no such checkpoint in this directory; checkpoint list --offline shows them");

@@ -4,8 +4,9 @@ import { SystemRandom } from "#adapters/embedded/random.ts";
 import { batchListSchema } from "#core/api/gateway-api.ts";
 import { checkpointSchema, vpgViewSchema } from "#core/api/site-api.ts";
 import { InvalidInput } from "#core/errors.ts";
-import type { Id } from "#core/ids.ts";
+import { type Id, idSchema } from "#core/ids.ts";
 import { parsePosition } from "#core/journal/position.ts";
+import { parseInput } from "#core/json.ts";
 import { volumesOf } from "#core/protection/definition.ts";
 import { definitionAt } from "#core/protection/definition-at.ts";
 import { batchQuery, HttpJournal, type JournalRoutes } from "../gateway/export/http-journal.ts";
@@ -20,6 +21,8 @@ export interface ViewFlags {
   /** `VM/VOLUME`. */
   readonly volume: string;
   readonly offline?: string;
+  /** Operation whose commit left the checkpoint behind. */
+  readonly lostTail?: string;
 }
 
 /** A volume as of a checkpoint, with what to call it. */
@@ -37,7 +40,7 @@ export function chooseView(context: Context, vpg: string, flags: ViewFlags): Pro
 
 async function offlineView(directory: string, ref: string, flags: ViewFlags): Promise<ChosenView> {
   const vpg = await openOfflineVpg(directory, ref);
-  const checkpoint = await resolveOffline(vpg, parseSelector(flags.checkpoint));
+  const checkpoint = await resolveOffline(vpg, parseSelector(flags.checkpoint), lostTailOf(flags));
   const { configRevision = 1 } =
     vpg.journal.sessions.find(({ claim }) => claim.session === checkpoint.session)?.claim ?? {};
   const volumes = volumesOf(await definitionAt(vpg.objects, vpg.definition, configRevision));
@@ -63,7 +66,9 @@ async function offlineView(directory: string, ref: string, flags: ViewFlags): Pr
 async function onlineView(client: SiteClient, ref: string, flags: ViewFlags): Promise<ChosenView> {
   const path = `/v1/vpgs/${encodeURIComponent(ref)}`;
   const selector = parseSelector(flags.checkpoint);
-  const query = new URLSearchParams({ kind: selector.kind, value: selectorValue(selector) });
+  const lostTail = lostTailOf(flags);
+  const which = { kind: selector.kind, value: selectorValue(selector) };
+  const query = new URLSearchParams(lostTail === undefined ? which : { ...which, lostTail });
   const [vpg, checkpoint] = await Promise.all([
     client.get(path, vpgViewSchema),
     client.get(`${path}/checkpoints/resolve?${query}`, checkpointSchema),
@@ -91,6 +96,9 @@ async function onlineView(client: SiteClient, ref: string, flags: ViewFlags): Pr
     checkpointId: checkpoint.id,
   };
 }
+
+const lostTailOf = ({ lostTail }: ViewFlags): Id | undefined =>
+  lostTail === undefined ? undefined : parseInput(idSchema, lostTail);
 
 function selectorValue(selector: ReturnType<typeof parseSelector>): string {
   switch (selector.kind) {

@@ -1,6 +1,8 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { type CheckpointView, checkpointListSchema, checkpointSchema } from "#core/api/site-api.ts";
+import { idSchema } from "#core/ids.ts";
+import { parseInput } from "#core/json.ts";
 import { formatDuration } from "#core/units.ts";
 import { awaitCommand } from "../await-command.ts";
 import { type Context, contextOf } from "../context.ts";
@@ -18,6 +20,7 @@ interface ListOptions {
   readonly summary?: true;
   readonly limit: string;
   readonly offline?: string;
+  readonly lostTail?: string;
 }
 
 function print(output: Output, checkpoints: readonly CheckpointView[]): void {
@@ -44,6 +47,7 @@ async function fetchAll(client: SiteClient, vpg: string, options: ListOptions): 
   const query = new URLSearchParams();
   if (options.from !== undefined) query.set("from", String(parseTime(options.from)));
   if (options.to !== undefined) query.set("to", String(parseTime(options.to)));
+  if (options.lostTail !== undefined) query.set("lostTail", options.lostTail);
   if (options.tagged === true) query.set("tagged", "true");
   if (options.nearest !== undefined) query.set("nearest", String(parseTime(options.nearest)));
   const limit = options.summary === true ? Number.POSITIVE_INFINITY : Number(options.limit);
@@ -59,6 +63,9 @@ async function fetchAll(client: SiteClient, vpg: string, options: ListOptions): 
 
 /** The list, or with --summary how many there are, and the first and last. */
 function show({ output }: Context, found: readonly CheckpointView[], options: ListOptions): void {
+  if (options.lostTail !== undefined) {
+    output.note(`Lost tail: acknowledged by the source, and left behind by the commit of ${options.lostTail}.`);
+  }
   if (options.summary !== true) {
     const shown = found.slice(0, Number(options.limit));
     result(output, shown, () => print(output, shown));
@@ -99,6 +106,10 @@ export function registerCheckpoint(program: Command): void {
     .option("--to <time>", "not after this time")
     .option("--tagged", "only those with a tag")
     .option("--nearest <time>", "only the greatest at or before this time")
+    .option(
+      "--lost-tail <operation>",
+      "instead of the history, what the commit of this failover left behind: readable with view, never recovered to",
+    )
     .option("--summary", "only how many there are, and the first and last")
     .option("--limit <n>", "at most so many", "100")
     .option("--offline <dir>", "read a site's data directory instead of asking the site: needs nothing but its bucket")
@@ -112,7 +123,8 @@ export function registerCheckpoint(program: Command): void {
         show(context, await fetchAll(context.client(), vpg, options), options);
         return;
       }
-      const { checkpoints, damage } = await offlineCheckpoints(options.offline, vpg);
+      const lostTail = options.lostTail === undefined ? undefined : parseInput(idSchema, options.lostTail);
+      const { checkpoints, damage } = await offlineCheckpoints(options.offline, vpg, lostTail);
       show(context, select(checkpoints, options), options);
       if (damage !== undefined) throw damage;
     });

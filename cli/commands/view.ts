@@ -13,6 +13,7 @@ function viewCommand(view: Command, name: string, description: string): Command 
     .argument("<vpg>", "name or id")
     .requiredOption("--checkpoint <which>", "latest, an id, a time with zone, or tag:TEXT")
     .requiredOption("--volume <vm/volume>", "which disk, such as db/data")
+    .option("--lost-tail <operation>", "the checkpoint is one that the commit of this operation left behind")
     .option("--offline <dir>", "read a site's data directory instead of asking the site")
     .description(description);
 }

@@ -27,8 +27,8 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   POST   /vpgs/REF/definition                        [operator] editVpgSchema → editedVpgSchema
  *   POST   /vpgs/REF/pause, /vpgs/REF/resume           [operator] → vpgViewSchema
  *   DELETE /vpgs/REF                                   [operator] → {}
- *   GET    /vpgs/REF/checkpoints?from=&to=&tagged=&nearest=&limit=&cursor=   [viewer] checkpointListSchema (newest first)
- *   GET    /vpgs/REF/checkpoints/resolve?kind=&value=  [viewer] checkpointSchema
+ *   GET    /vpgs/REF/checkpoints?from=&to=&tagged=&nearest=&lostTail=&limit=&cursor=   [viewer] checkpointListSchema (newest first)
+ *   GET    /vpgs/REF/checkpoints/resolve?kind=&value=&lostTail=  [viewer] checkpointSchema
  *   POST   /vpgs/REF/checkpoints                       [operator] {tag} → {commandId}; GET /commands/<id> [viewer] → commandViewSchema
  *   GET    /vpgs/REF/failover-check                    [viewer] failoverCheckSchema
  *   GET    /vpgs/REF/move-check                        [viewer] failoverCheckSchema

@@ -8,10 +8,11 @@ import type { Site } from "#core/site.ts";
 import type { Annotation } from "./annotation.ts";
 import type { CheckpointState } from "./batch-row.ts";
 import { type ListedCheckpoint, rowOfItem, tagsOf } from "./checkpoint-row.ts";
-import { CheckpointScan } from "./checkpoint-scan.ts";
+import { CheckpointScan, type CheckpointSummary } from "./checkpoint-scan.ts";
 import { sourceGatewaysOf, volumesOf } from "./definition.ts";
 import { definitionOfCheckpoint } from "./definition-at.ts";
 import { items } from "./items.ts";
+import { type LostTails, lostTailsOf } from "./lost-tails.ts";
 import type { CheckpointSelector } from "./operation.ts";
 import { getSession } from "./session-store.ts";
 import { tryAgain } from "./try-again.ts";
@@ -26,12 +27,14 @@ export interface CheckpointFilter {
   readonly tagged?: boolean;
   readonly limit?: number;
   readonly cursor?: string;
+  /** Instead of the history, what the commit of that operation left behind. */
+  readonly lostTail?: Id;
 }
 
 export interface CheckpointPage {
   readonly checkpoints: readonly ListedCheckpoint[];
   readonly cursor?: string;
-  /** Over all listed ones, whatever the filter. */
+  /** Over all listed ones of the history or the lost tail, whatever else the filter. */
   readonly total: number;
   readonly oldestTime: number | null;
   readonly newestTime: number | null;
@@ -40,9 +43,52 @@ export interface CheckpointPage {
 const pageDefault = 100;
 const pageMost = 1000;
 
+/** The checkpoints of the history, or of the lost tail of an operation. */
+class Branch {
+  readonly #scan: CheckpointScan;
+  readonly #tails: LostTails;
+  readonly #lostTail: Id | undefined;
+
+  private constructor(scan: CheckpointScan, tails: LostTails, lostTail: Id | undefined) {
+    this.#scan = scan;
+    this.#tails = tails;
+    this.#lostTail = lostTail;
+  }
+
+  static async open(site: Site, vpgId: Id, lostTail?: Id): Promise<Branch> {
+    const scan = await CheckpointScan.open(site, vpgId);
+    return new Branch(scan, await lostTailsOf(site, vpgId, scan.sessions), lostTail);
+  }
+
+  /** Of a VPG that was committed once its checkpoints are counted one by one. */
+  async summary(): Promise<Pick<CheckpointSummary, "total" | "oldest" | "newest">> {
+    if (this.#tails.none && this.#lostTail === undefined) return this.#scan.summary();
+    let total = 0;
+    let newest: ListedCheckpoint | null = null;
+    let oldest: ListedCheckpoint | null = null;
+    for await (const checkpoint of this.newestFirst()) {
+      total += 1;
+      newest ??= checkpoint;
+      oldest = checkpoint;
+    }
+    return { total, oldest, newest };
+  }
+
+  async at(position: Position): Promise<ListedCheckpoint | undefined> {
+    const found = await this.#scan.at(position);
+    return found !== undefined && this.#tails.takes(found, this.#lostTail) ? found : undefined;
+  }
+
+  async *newestFirst(before?: string): AsyncGenerator<ListedCheckpoint> {
+    for await (const checkpoint of this.#scan.newestFirst(before)) {
+      if (this.#tails.takes(checkpoint, this.#lostTail)) yield checkpoint;
+    }
+  }
+}
+
 /** The valid checkpoints (R12), newest first. The cursor goes on after the last one of the page before. */
 export async function listCheckpoints(site: Site, vpgId: Id, filter: CheckpointFilter = {}): Promise<CheckpointPage> {
-  const scan = await CheckpointScan.open(site, vpgId);
+  const scan = await Branch.open(site, vpgId, filter.lostTail);
   const limit = Math.min(filter.limit ?? pageDefault, pageMost);
   const checkpoints: ListedCheckpoint[] = [];
   for await (const checkpoint of scan.newestFirst(filter.cursor)) {
@@ -52,7 +98,7 @@ export async function listCheckpoints(site: Site, vpgId: Id, filter: CheckpointF
     checkpoints.push(checkpoint);
     if (checkpoints.length === limit) break;
   }
-  const { total, oldest, newest } = scan.summary();
+  const { total, oldest, newest } = await scan.summary();
   const page = { checkpoints, total, oldestTime: oldest?.time ?? null, newestTime: newest?.time ?? null };
   const last = checkpoints.at(-1);
   if (checkpoints.length < limit || last === undefined) return page;
@@ -61,30 +107,32 @@ export async function listCheckpoints(site: Site, vpgId: Id, filter: CheckpointF
 
 /** The listed checkpoint whose time is nearest, as a page of at most one. */
 export async function nearestCheckpoint(site: Site, vpgId: Id, time: number): Promise<CheckpointPage> {
-  const scan = await CheckpointScan.open(site, vpgId);
+  const scan = await Branch.open(site, vpgId);
   let nearest: ListedCheckpoint | undefined;
   for await (const checkpoint of scan.newestFirst()) {
     const closer = nearest === undefined || Math.abs(checkpoint.time - time) < Math.abs(nearest.time - time);
     if (closer) nearest = checkpoint;
   }
-  const { total, oldest, newest } = scan.summary();
+  const { total, oldest, newest } = await scan.summary();
   const checkpoints = nearest === undefined ? [] : [nearest];
   return { checkpoints, total, oldestTime: oldest?.time ?? null, newestTime: newest?.time ?? null };
 }
 
 /**
  * The one checkpoint that is meant. A time means the greatest at or before it. Throws `NoCheckpoint` saying what is there,
- * `AmbiguousCheckpoint` listing the candidates when a tag was used twice or the source's clock stepped back over the time.
+ * `AmbiguousCheckpoint` listing the candidates when a tag was used twice or the source's clock stepped back over the time. With
+ * `lostTail` it is one that the commit of that operation left behind; nobody else is ever given such a one.
  */
 export async function resolveCheckpoint(
   site: Site,
   vpgId: Id,
   selector: CheckpointSelector,
+  lostTail?: Id,
 ): Promise<ListedCheckpoint> {
-  const scan = await CheckpointScan.open(site, vpgId);
+  const scan = await Branch.open(site, vpgId, lostTail);
   switch (selector.kind) {
     case "latest": {
-      const { newest } = scan.summary();
+      const { newest } = await scan.summary();
       const found = newest && (await scan.at(newest.position));
       return found ?? none(scan, "there is none yet; wait until the first sync has ended (farshore status)");
     }
@@ -99,7 +147,7 @@ export async function resolveCheckpoint(
   }
 }
 
-async function byTime(scan: CheckpointScan, time: number): Promise<ListedCheckpoint> {
+async function byTime(scan: Branch, time: number): Promise<ListedCheckpoint> {
   let last: ListedCheckpoint | undefined;
   let latest: ListedCheckpoint | undefined;
   for await (const checkpoint of scan.newestFirst()) {
@@ -114,7 +162,7 @@ async function byTime(scan: CheckpointScan, time: number): Promise<ListedCheckpo
   return last;
 }
 
-async function byTag(scan: CheckpointScan, tag: string): Promise<ListedCheckpoint> {
+async function byTag(scan: Branch, tag: string): Promise<ListedCheckpoint> {
   const found: ListedCheckpoint[] = [];
   const others = new Set<string>();
   for await (const checkpoint of scan.newestFirst()) {
@@ -130,8 +178,8 @@ async function byTag(scan: CheckpointScan, tag: string): Promise<ListedCheckpoin
   return first;
 }
 
-function none(scan: CheckpointScan, why: string): never {
-  const { total, oldest, newest } = scan.summary();
+async function none(scan: Branch, why: string): Promise<never> {
+  const { total, oldest, newest } = await scan.summary();
   const there =
     oldest === null || newest === null
       ? "no checkpoint is listed"

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { InvalidInput } from "#core/errors.ts";
-import { newId } from "#core/ids.ts";
+import { type Id, idSchema, newId } from "#core/ids.ts";
 import { parseInput } from "#core/json.ts";
 import {
   type CheckpointFilter,
@@ -42,17 +42,24 @@ function filterOf(query: URLSearchParams): CheckpointFilter {
     ...(to === undefined ? {} : { to }),
     ...(limit === undefined ? {} : { limit }),
     ...(cursor === null ? {} : { cursor }),
+    ...lostTailOf(query),
     tagged: query.get("tagged") === "true",
   };
 }
 
 export async function getResolved({ site, param, query }: Call): Promise<HttpResult> {
   const { vpgId, definition } = await getVpg(site, param("ref"));
-  const checkpoint = await resolveCheckpoint(site, vpgId, selectorOf(query));
+  const checkpoint = await resolveCheckpoint(site, vpgId, selectorOf(query), lostTailOf(query).lostTail);
   const volumes = volumesOf(await definitionOfCheckpoint(site, definition, checkpoint.id));
   const resolved = { ...checkpointView(checkpoint), volumes };
   if (checkpoint.vector === null) return json(resolved);
   return json({ ...resolved, parts: await partsOf(site, vpgId, checkpoint.vector) });
+}
+
+/** `lostTail=OPERATION`: what its commit left behind, instead of the history. */
+function lostTailOf(query: URLSearchParams): { readonly lostTail?: Id } {
+  const lostTail = query.get("lostTail");
+  return lostTail === null ? {} : { lostTail: parseInput(idSchema, lostTail) };
 }
 
 /** `kind=latest`, or `kind=id|time|tag` with its `value`. */

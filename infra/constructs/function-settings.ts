@@ -112,7 +112,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   },
   "receive-event": { ...task, timeoutSeconds: 60, because: "notes an event on the VPGs that it concerns" },
   "await-decision": { ...task, machines: ["answer"], because: "keeps a token" },
-  "begin-operation": { ...task, reads: journal, because: "pins a checkpoint" },
+  "begin-operation": { ...task, reads: [...journal, "terms"], because: "pins a checkpoint" },
   "check-command": { ...task, machines: ["answer"], because: "reads a command's record" },
   "end-operation": {
     ...task,
@@ -130,7 +130,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   },
   "read-decision": { ...task, creates: ["decisions"], because: "decides by the policy when the time is over" },
   "record-failure": { ...task, creates: ["decisions"], because: "notes an error and decides that all is undone" },
-  "resolve-checkpoint": { ...task, reads: journal, because: "looks the checkpoint up and pins it" },
+  "resolve-checkpoint": { ...task, reads: [...journal, "terms"], because: "looks the checkpoint up and pins it" },
   "switch-checkpoint": { ...task, because: "records a retarget's checkpoint and drops the pin of the one before" },
   "seal-sessions": {
     ...task,

@@ -13,7 +13,9 @@ export async function summaryOf(world: FailoverWorld) {
   if (operation === undefined) throw new Error("no operation was made");
   const vpg = await getVpg(site, made.vpgId);
   const decision = await findDecision(site, operationId);
-  const { checkpoints } = await listCheckpoints(site, made.vpgId);
+  const history = await listCheckpoints(site, made.vpgId);
+  const left = await listCheckpoints(site, made.vpgId, { lostTail: operationId });
+  const checkpoints = [...left.checkpoints, ...history.checkpoints];
   const report = await readReport(site, made.vpgId, operationId);
   const execution = await world.workflows.describe(operation.kind, executionName(operation));
   const term = await highestTerm(site, made.vpgId);
