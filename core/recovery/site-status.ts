@@ -1,6 +1,7 @@
 import type { StatusReply } from "#core/api/site-api.ts";
 import { listGateways } from "#core/protection/gateway-store.ts";
 import { listPeers } from "#core/protection/peers.ts";
+import { vpgAlerts } from "#core/protection/vpg-alerts.ts";
 import { listVpgs } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import type { Site } from "#core/site.ts";
@@ -16,9 +17,10 @@ export async function siteStatus(site: Site): Promise<StatusReply> {
     site,
     vpgs.map(({ suspicion }) => suspicion),
   );
-  const alerts = vpgs.flatMap(({ name, vpgId, suspicion }) => {
-    const incident = incidents.find((one) => one.vpgId === vpgId);
-    return alertOf(name, suspicion, incident, now) ?? [];
+  const alerts = vpgs.flatMap((vpg) => {
+    const incident = incidents.find((one) => one.vpgId === vpg.vpgId);
+    // What follows from a lost source is not told beside it.
+    return alertOf(vpg.name, vpg.suspicion, incident, now) ?? vpgAlerts(vpg);
   });
   return {
     site: { siteId: site.siteId, name: site.siteName, time: now, version },

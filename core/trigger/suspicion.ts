@@ -1,6 +1,7 @@
 import type { Alert, Suspicion } from "#core/api/trigger-api.ts";
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway } from "#core/protection/gateway-store.ts";
+import { alertOn } from "#core/protection/vpg-alerts.ts";
 import type { VpgRecord } from "#core/protection/vpg-record.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
@@ -55,18 +56,18 @@ export function alertOf(vpg: string, suspicion: Suspicion, incident: Incident | 
   if (incident?.state === "awaiting-approval" && incident.approval !== null) {
     const leftMs = Math.max(0, incident.approval.expiresAt - now);
     const text = `farshore approval approve ${incident.incidentId}, within ${formatDuration(leftMs)}`;
-    return { alertId: `approval-waits:${vpg}`, runbook: "An approval waits", vpg, text };
+    return alertOn("approval-waits", vpg, text);
   }
   if (incident?.state === "started") {
     const text = `failover ${incident.incidentId} was started: ${incident.reason}`;
-    return { alertId: `failover-started:${vpg}`, runbook: "A trigger started a failover", vpg, text };
+    return alertOn("failover-started", vpg, text);
   }
   if (incident?.waitsFor != null) {
     const text = `its failover ${incident.waitsFor}`;
-    return { alertId: `failover-waits:${vpg}`, runbook: "A triggered failover waits", vpg, text };
+    return alertOn("failover-waits", vpg, text);
   }
   if (reachability === "reachable") return null;
   const silence = silentSince === null ? "" : `silent for ${formatDuration(Math.max(0, now - silentSince))}`;
   const text = [silence, ...hints].filter((part) => part !== "").join("; ");
-  return { alertId: `source-${reachability}:${vpg}`, runbook: "A source is unreachable", vpg, text };
+  return alertOn(`source-${reachability}`, vpg, text);
 }

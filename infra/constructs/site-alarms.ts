@@ -8,6 +8,7 @@ import type { Queue } from "aws-cdk-lib/aws-sqs";
 import type { StateMachine } from "aws-cdk-lib/aws-stepfunctions";
 import { Construct } from "constructs";
 import { metricDimensions, metricNames, metricNamespace } from "#adapters/aws/measure.ts";
+import { type AlertKind, alertFacts, runbookAnchor } from "#core/alerts.ts";
 import { siteName } from "./site-names.ts";
 
 export interface SiteAlarmsProps {
@@ -26,8 +27,8 @@ interface AlarmSpec {
   readonly id: string;
   /** What it means, in a sentence. */
   readonly says: string;
-  /** Anchor of a heading in docs/runbook.md. */
-  readonly anchor: string;
+  /** Which of the site's alerts it is; its id ends so. */
+  readonly alert: AlertKind;
   readonly metric: IMetric;
   /** How many of the last minutes must be bad. */
   readonly bad: readonly [minutes: number, of: number];
@@ -50,11 +51,11 @@ export class SiteAlarms extends Construct {
     });
   }
 
-  #create({ id, says, anchor, metric, bad, silence = false }: AlarmSpec, site: string): Alarm {
+  #create({ id, says, alert, metric, bad, silence = false }: AlarmSpec, site: string): Alarm {
     const [minutes, of] = bad;
     return new Alarm(this, id, {
       alarmName: siteName(site, id),
-      alarmDescription: `Site ${site}: ${says} What to do: docs/runbook.md#${anchor}`,
+      alarmDescription: `Site ${site}: ${says} What to do: docs/runbook.md#${runbookAnchor(alertFacts[alert].runbook)}`,
       metric,
       threshold: 1,
       comparisonOperator: silence
@@ -75,7 +76,7 @@ function specsOf({ site, answering, scheduled, machines, deadLetters, table }: S
     {
       id: "vpgs-not-meeting-sla",
       says: "a VPG is behind its target RPO, short of its history, or does not replicate.",
-      anchor: "alarm-a-vpg-does-not-meet-its-sla",
+      alert: "vpgs-not-meeting-sla",
       metric: figure(site, "vpgsNotMeetingSla"),
       bad: [5, 5],
     },
@@ -83,14 +84,14 @@ function specsOf({ site, answering, scheduled, machines, deadLetters, table }: S
       {
         id: `${folder}-fails`,
         says: `${folder} answers requests with errors of its own.`,
-        anchor: "alarm-a-function-fails",
+        alert: "fails",
         metric: urlErrors(target),
         bad: [3, 5],
       },
       {
         id: `${folder}-throttled`,
         says: `${folder} has no free execution for some requests.`,
-        anchor: "alarm-a-function-is-throttled",
+        alert: "throttled",
         metric: target.metricThrottles(minute),
         bad: [3, 5],
       },
@@ -99,29 +100,31 @@ function specsOf({ site, answering, scheduled, machines, deadLetters, table }: S
       {
         id: `${folder}-fails`,
         says: `${folder} fails run after run.`,
-        anchor: "alarm-a-function-fails",
+        alert: "fails",
         metric: target.metricErrors(minute),
         bad: [3, 5],
       },
       {
         id: `${folder}-silent`,
         says: `${folder} is not run any more.`,
-        anchor: "alarm-a-schedule-is-silent",
+        alert: "silent",
         metric: target.metricInvocations(minute),
         bad: [5, 5],
         silence: true,
       },
     ]),
     ...[...machines].flatMap(([folder, machine]) =>
-      Object.entries({
-        failed: machine.metricFailed(minute),
-        aborted: machine.metricAborted(minute),
-        "timed-out": machine.metricTimedOut(minute),
-      }).map(
+      (
+        [
+          ["failed", machine.metricFailed(minute)],
+          ["aborted", machine.metricAborted(minute)],
+          ["timed-out", machine.metricTimedOut(minute)],
+        ] as const
+      ).map(
         ([end, metric]): AlarmSpec => ({
           id: `${folder}-${end}`,
           says: `an execution of ${folder} ${end.replace("-", " ")}.`,
-          anchor: "alarm-an-operation-did-not-succeed",
+          alert: end,
           metric,
           bad: [1, 1],
         }),
@@ -130,7 +133,7 @@ function specsOf({ site, answering, scheduled, machines, deadLetters, table }: S
     {
       id: "dead-letters",
       says: "calls could not be delivered and wait in the dead-letter queue.",
-      anchor: "alarm-dead-letters",
+      alert: "dead-letters",
       metric: deadLetters.metricApproximateNumberOfMessagesVisible({ ...minute, statistic: "Maximum" }),
       bad: [1, 1],
     },
@@ -138,7 +141,7 @@ function specsOf({ site, answering, scheduled, machines, deadLetters, table }: S
       (metricName): AlarmSpec => ({
         id: `table-${metricName === "ReadThrottleEvents" ? "reads" : "writes"}-throttled`,
         says: "the table refuses calls that come too fast.",
-        anchor: "alarm-the-table-is-throttled",
+        alert: "table-throttled",
         metric: table.metric(metricName, minute),
         bad: [3, 5],
       }),

@@ -1,0 +1,38 @@
+import { type AlertKind, alertFacts } from "#core/alerts.ts";
+import type { VpgView } from "#core/api/site-api.ts";
+import type { Alert } from "#core/api/trigger-api.ts";
+import { formatDuration, formatRate } from "#core/units.ts";
+
+/** An alert of a VPG; `alertId` is the same as long as its cause lasts. */
+export function alertOn(kind: AlertKind, vpg: string, text: string): Alert {
+  return { alertId: `${kind}:${vpg}`, runbook: alertFacts[kind].runbook, vpg, text };
+}
+
+/** What of a VPG whose source is heard wants a person, by its view. */
+export function vpgAlerts(vpg: VpgView): readonly Alert[] {
+  const { name, status, substatus, rpoMs } = vpg;
+  const alerts: Alert[] = [];
+  const add = (kind: AlertKind, text: string): void => {
+    alerts.push(alertOn(kind, name, text));
+  };
+  if (vpg.role === "Runs" && substatus === "NeedsConfiguration")
+    add("not-protected", "it runs here and nobody journals it");
+  if (vpg.role !== "Journal" || vpg.operationId !== null) return alerts;
+  if (substatus === "Error") add("journal-broken", `mode ${vpg.mode}; no new checkpoint is listed`);
+  const paused = substatus === "ReplicationPausedUserInitiated";
+  if (rpoMs !== null && rpoMs > vpg.targetRpoMs && !paused) add("rpo-missed", rpoText(vpg, rpoMs));
+  if (status === "HistoryNotMeetingSLA") {
+    add("history-short", `${formatDuration(vpg.historyHeldMs)} of ${formatDuration(vpg.historyMs)} are held`);
+  }
+  if (vpg.barrierProblem !== undefined) add("no-barrier", vpg.barrierProblem);
+  if (vpg.configurationProblem !== undefined) add("edit-not-taken-up", vpg.configurationProblem);
+  return alerts;
+}
+
+function rpoText({ targetRpoMs, throttleBytesPerSecond, mode, sync }: VpgView, rpoMs: number): string {
+  const syncing = sync === null ? [] : [`${mode} runs`];
+  const throttled =
+    throttleBytesPerSecond === undefined ? [] : [`it is throttled to ${formatRate(throttleBytesPerSecond)}`];
+  const age = `the newest checkpoint is ${formatDuration(rpoMs)} old, the target is ${formatDuration(targetRpoMs)}`;
+  return [age, ...syncing, ...throttled].join("; ");
+}
