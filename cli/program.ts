@@ -12,6 +12,7 @@ import { registerJournal } from "./commands/journal.ts";
 import { registerMove } from "./commands/move.ts";
 import { registerOperation } from "./commands/operation.ts";
 import { registerReport } from "./commands/report.ts";
+import { registerScratch } from "./commands/scratch.ts";
 import { registerSite } from "./commands/site.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerToken } from "./commands/token.ts";
@@ -76,6 +77,7 @@ export function makeProgram(): Command {
     registerIncident,
     registerApproval,
     registerView,
+    registerScratch,
     registerJournal,
     registerCost,
   ]) {

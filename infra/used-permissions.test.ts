@@ -139,7 +139,7 @@ function resourceOf(action: string, target: string): string {
 }
 
 /** Every scenario there is, one after the other. */
-const slowMs = 120_000;
+const slowMs = 300_000;
 
 describe("permissions are enough", { timeout: slowMs }, () => {
   it("for every function in every way that a failover or a test may go", async () => {

@@ -136,6 +136,36 @@ export async function moveToKept(directory: string, folder: OperationFolder): Pr
   await syncFolder(operationsFolder(directory));
 }
 
+/** A detached operation, or one of its tries, as it is kept. */
+export interface KeptFolder {
+  readonly operationId: Id;
+  /** Of those of the operation, in the order they were detached, from 1. */
+  readonly number: number;
+  readonly keptUntil: number;
+  readonly body: AttachBody;
+  volumeFolder(volume: number): string;
+}
+
+/** What is kept, in the order of operations; what is being removed is left out. */
+export async function keptFoldersIn(directory: string): Promise<KeptFolder[]> {
+  const found: KeptFolder[] = [];
+  for (const name of (await readdir(keptFolder(directory))).sort()) {
+    const [id, digits] = name.split(".");
+    const folder = path.join(keptFolder(directory), name);
+    const [detached, attach] = await Promise.all(
+      ["detached.json", "attach.json"].map((file) => readFileIfThere(path.join(folder, file))),
+    );
+    if (detached === undefined || attach === undefined) continue;
+    const { keptUntil } = parseStored(detachedRecordSchema, Buffer.from(detached), folder);
+    const { body } = parseStored(attachRecordSchema, Buffer.from(attach), folder);
+    if (body.kind !== "attach-volumes") continue;
+    const volumeFolder = (volume: number): string => path.join(folder, String(volume));
+    found.push({ operationId: idSchema.parse(id), number: Number(digits), keptUntil, body, volumeFolder });
+  }
+  const rank = ({ operationId, number }: KeptFolder): string => `${operationId}.${String(number).padStart(6, "0")}`;
+  return found.sort((left, right) => (rank(left) < rank(right) ? -1 : 1));
+}
+
 /** Removes kept folders whose time has come by `now` (ms since the epoch). */
 export async function sweepKept(directory: string, now: number): Promise<void> {
   const names = await readdir(keptFolder(directory));

@@ -2,9 +2,11 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SystemRandom } from "#adapters/embedded/random.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { NotFound, Transient } from "#core/errors.ts";
-import { idSchema } from "#core/ids.ts";
+import { type Id, idSchema } from "#core/ids.ts";
+import type { Position } from "#core/journal/position.ts";
 import { operationId } from "../../test/kit/batches.ts";
 import { BucketRoutes } from "../../test/kit/journal-routes.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
@@ -16,6 +18,8 @@ import type { VmHooks } from "../config.ts";
 import { NbdClient } from "../nbd/client.ts";
 import { parseNbdUri } from "../nbd/uri.ts";
 import type { RecoveryHalf } from "../recovery-half.ts";
+import { HttpJournal } from "./http-journal.ts";
+import { exportKept, keptScratches } from "./kept-scratch.ts";
 
 const sizes = new Map([
   [1, 3 * chunkBytes + 1536],
@@ -115,6 +119,47 @@ describe("recovery half", () => {
     await runCommand(half, commands.attach);
     const other = { ...commands.attach, upTo: { ...commands.attach.upTo, sequence: 1 } };
     await expect(runCommand(half, other)).rejects.toThrow("detach them first");
+  });
+
+  it("keeps what was written at each checkpoint of a retargeted operation, and exports it read-only", async () => {
+    const first = await runCommand(half, commands.attach);
+    const nbd = await client(first["exports"], 1);
+    await nbd.write(4096, Buffer.alloc(8192, 0x61), { fua: true });
+    await nbd.disconnect();
+    await runCommand(half, commands.detachKeep);
+    const early = { session: commands.attach.upTo.session, sequence: 1 };
+    await runCommand(half, { ...commands.attach, upTo: early, checkpointId: "1-1" });
+    await runCommand(half, commands.detachKeep);
+
+    const directory = path.join(folder, "recovery");
+    const kept = await keptScratches(directory);
+    expect(kept.map(({ number, checkpointId, keptUntil }) => [number, checkpointId, keptUntil])).toEqual([
+      [1, commands.attach.checkpointId, clock.now() + 3_600_000],
+      [2, "1-1", clock.now() + 3_600_000],
+    ]);
+    expect(kept[0]?.volumes.map(({ name, writtenBytes }) => [name, writtenBytes > 0])).toEqual([
+      ["db/data", true],
+      ["db/log-disk", false],
+    ]);
+
+    const socketPath = path.join(folder, "left.sock");
+    const openJournal = (vpgId: Id, upTo: Position): HttpJournal =>
+      new HttpJournal({ routes, vpgId, upTo, clock, random: new SystemRandom(), log });
+    const ask = { directory, operationId, volume: "db/data", socketPath, journal: openJournal, log };
+    const exported = await exportKept({ ...ask, number: 1 });
+    const wanted = Buffer.from(journal.images.get(1) ?? []);
+    wanted.fill(0x61, 4096, 4096 + 8192);
+    expect((await readVolume({ 1: exported.uri }, 1)).equals(wanted)).toBe(true);
+    const reader = await client({ 1: exported.uri }, 1);
+    await expect(reader.write(0, Buffer.alloc(512), { fua: true })).rejects.toThrow();
+    await reader.disconnect().catch(() => undefined);
+    await exported.close();
+
+    await expect(exportKept({ ...ask, volume: "db/none" })).rejects.toMatchObject({ name: "NotFound" });
+    await expect(exportKept({ ...ask, number: 3 })).rejects.toMatchObject({ name: "NotFound" });
+    await clock.advance(3_600_001);
+    await restart();
+    expect(await keptScratches(directory)).toEqual([]);
   });
 
   it("boots each VM once, with its disks in the environment", async () => {
