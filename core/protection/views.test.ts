@@ -14,6 +14,7 @@ import { acceptHeartbeat } from "./heartbeat.ts";
 import { imageHashes } from "./image-hashes.ts";
 import { ingestBatch } from "./ingest.ts";
 import { listBatches } from "./journal-reads.ts";
+import { moveCheck } from "./move-check.ts";
 import { openSession } from "./open-session.ts";
 import { sealSession } from "./seal.ts";
 import { getVpg, pauseVpg, resumeVpg, type VpgRecord } from "./vpg-store.ts";
@@ -83,6 +84,40 @@ describe("vpgView", () => {
       ["gw-berlin", false],
       ["gw-recovery", false],
     ]);
+  });
+});
+
+describe("moveCheck", () => {
+  const states = async () => {
+    const { ready, items } = await moveCheck(site, await getVpg(site, vpg.vpgId));
+    return { ready, ...Object.fromEntries(items.map(({ what, state }) => [what, state])) };
+  };
+  const all = () => vpg.definition.vms.map(({ name }) => name);
+  const none = { boot: [], shutdown: [], kill: [], status: [] };
+
+  it("is blocked by what a failover can do without: a silent source, one that syncs, a VM without hooks", async () => {
+    await send(stream.synced());
+    await send(stream.checkpoint(noon));
+    await beat(recovery);
+    expect(await states()).toMatchObject({ ready: false, source: "blocked" });
+    await beat(source, "delta-sync", { hooks: { ...none, shutdown: all(), status: all() }, freeBytes: null });
+    expect(await states()).toMatchObject({ ready: false, source: "blocked" });
+    await beat(source, "replicating", { hooks: { ...none, shutdown: all() }, freeBytes: null });
+    expect(await states()).toMatchObject({ ready: false, source: "ok", shutdown: "blocked" });
+    await beat(source, "replicating", { hooks: null, freeBytes: null });
+    expect(await states()).toMatchObject({ ready: true, shutdown: "warning" });
+  });
+
+  it("says what would be shut down and removed, and whether there is a way back", async () => {
+    await send(stream.synced());
+    await send(stream.checkpoint(noon));
+    await beat(recovery);
+    const [vm = ""] = all();
+    const hooks = { ...none, shutdown: all(), status: all(), remove: [vm] };
+    await beat(source, "replicating", { hooks, freeBytes: null });
+    expect(await states()).toMatchObject({ ready: true, shutdown: "ok", remove: "ok", reverse: "warning" });
+    const { items } = await moveCheck(site, await getVpg(site, vpg.vpgId));
+    expect(items.find(({ what }) => what === "remove")?.detail).toContain(`would remove ${vm}`);
   });
 });
 

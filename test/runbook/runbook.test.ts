@@ -7,7 +7,7 @@ import { z } from "zod";
 import { errorFromWire, errorNames } from "#core/errors.ts";
 import { runbookOf } from "../../cli/exit.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
-import { show, until, vpg } from "../../scripts/demo/stage.ts";
+import { show, until, vm, vpg } from "../../scripts/demo/stage.ts";
 import { cleanUpStages, type WholeStage, wholeStage } from "../kit/whole-stage.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -98,6 +98,26 @@ describe("the runbook's commands", () => {
     const chapters = [...sources.matchAll(/runbook: "([^"]+)"/g)].map((match) => match[1] ?? "");
     expect(chapters.length).toBeGreaterThan(3);
     for (const chapter of chapters) expect(runbook).toContain(`\n## ${chapter}\n`);
+  });
+
+  it("Moving on purpose", async () => {
+    const hooks = `[hooks.${vm}]
+boot = ["rm", "-f", "stopped"]
+shutdown = ["touch", "stopped"]
+status = ["sh", "-c", "test ! -e stopped || exit 3"]`;
+    const stage = await wholeStage({
+      volumes: [{ name: "data", bytes: 2 ** 22 }],
+      checkpointInterval: "1s",
+      source: hooks,
+    });
+    const commands = commandsOf("Moving on purpose");
+    expect(commands).toHaveLength(2);
+    const moved = commands.at(-1) ?? "";
+    for (const command of [...commands, "farshore move rollback shop --yes", moved, "farshore move commit shop"]) {
+      const { status, text } = await shell(stage, command);
+      expect(status, `${command}\n${text}`).toBe(0);
+    }
+    expect(await show(stage.env)).toMatchObject({ status: "NotMeetingSLA", substatus: "NeedsConfiguration" });
   });
 
   it("Everything is gone but the bucket", async () => {
