@@ -22,7 +22,9 @@ export default defineConfig({
         test: {
           name: "whole",
           sequence: { groupOrder: 1 },
-          include: ["test/{exactness,fencing,workflows,triggers,badinput,runbook,readme,package}/**/*.test.ts"],
+          include: [
+            "test/{exactness,fencing,simulation,workflows,triggers,badinput,runbook,readme,package}/**/*.test.ts",
+          ],
           testTimeout: 300_000,
           hookTimeout: 120_000,
           fileParallelism: false,

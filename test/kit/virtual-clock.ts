@@ -30,8 +30,9 @@ export class VirtualClock implements Clock {
     this.#start = start;
   }
 
+  /** Whole milliseconds, as a machine's clock shows them, though sleeps may be of fractions. */
   now(): number {
-    return this.#now;
+    return Math.floor(this.#now);
   }
 
   monotonic(): number {

@@ -1,0 +1,29 @@
+import { type Actor, oneOf, toOne, toSite } from "./actor.ts";
+
+const skews = [-40_000, -3000, -200, 0, 0, 150, 2000, 60_000] as const;
+
+export const clocks: readonly Actor[] = [
+  {
+    name: "skew gateway",
+    kind: "fault",
+    weight: 3,
+    act: (world, random) =>
+      toOne(world, random, async ({ source, recovery }) => {
+        const gateway = oneOf(random, [source, recovery]) ?? source;
+        const skewMs = oneOf(random, skews) ?? 0;
+        gateway.clock.skew(skewMs);
+        return `the clock of ${gateway.name} is ${skewMs} ms off`;
+      }),
+  },
+  {
+    name: "skew site",
+    kind: "fault",
+    weight: 2,
+    act: (world, random) =>
+      toSite(world, random, async (site) => {
+        const skewMs = oneOf(random, skews) ?? 0;
+        site.clock.skew(skewMs);
+        return `its clock is ${skewMs} ms off`;
+      }),
+  },
+];

@@ -1,0 +1,58 @@
+import { describe, expect, it } from "vitest";
+import { actors } from "../actors/all.ts";
+import { failureText } from "../report.ts";
+import { run, stepsBy } from "../run.ts";
+import { shrink } from "../shrink.ts";
+import { type Bug, bugs } from "./bugs.ts";
+
+/** Worlds within which each of them must be found. */
+const seedsMax = 8;
+const stepsEach = 100;
+
+const stepsFor = (bug: Bug, seed: number) =>
+  stepsBy(
+    actors.filter(({ name }) => bug.actors?.includes(name) ?? true),
+    seed,
+    stepsEach,
+  );
+
+async function whilePlanted<T>(bug: Bug, work: () => Promise<T>): Promise<T> {
+  const undo = bug.plant?.();
+  try {
+    return await work();
+  } finally {
+    undo?.();
+  }
+}
+
+async function search(bug: Bug) {
+  for (let seed = 1; seed <= seedsMax; seed += 1) {
+    const result = await run({ seed, steps: stepsFor(bug, seed), planted: bug });
+    if (result.violation !== undefined) return result;
+  }
+  throw new Error(`not found within ${seedsMax} worlds: ${bug.name}`);
+}
+
+describe("simulation: bugs put in on purpose are found", () => {
+  it.each(bugs.map((bug) => [bug.name, bug] as const))("%s", async (_, bug) => {
+    const { violation } = await whilePlanted(bug, () => search(bug));
+    expect(bug.foundBy, violation?.message).toContain(violation?.invariant);
+  });
+
+  it("and the way to one is made shorter, and told with its seed", async () => {
+    const bug = bugs.find(({ name }) => name === "zeros are not journaled");
+    if (bug === undefined) throw new Error("no such bug");
+    await whilePlanted(bug, async () => {
+      const failed = await search(bug);
+      const { seed } = failed;
+      const steps = stepsFor(bug, seed);
+      const shrunk = await shrink(failed, { seed, planted: bug }, steps, 25);
+      expect(shrunk.result.violation?.invariant).toBe(failed.violation?.invariant);
+      expect(shrunk.steps.length).toBeLessThan(failed.steps);
+      const text = failureText(failed, "npm run sim -- --seed 1", shrunk);
+      expect(text).toContain(`seed ${seed}: exact`);
+      expect(text).toContain("repeat: npm run sim -- --seed 1");
+      expect(text).toContain(`${shrunk.steps.length} steps`);
+    });
+  });
+});

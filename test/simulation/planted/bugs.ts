@@ -1,0 +1,145 @@
+import { LayerWriter } from "#core/compaction/layer-writer.ts";
+import { decodeObject } from "#core/journal/decode.ts";
+import { parseBatchKey, parseSessionClaimKey, parseTermKey } from "#core/journal/keys.ts";
+import type { Objects } from "#core/ports.ts";
+import { SyncTimeline } from "#core/protection/checkpoint.ts";
+import type { Site } from "#core/site.ts";
+import { RangeLock } from "../../../gateway/disk/range-lock.ts";
+import { SessionLog } from "../../../gateway/tap/session-log.ts";
+import { VolumeTrack } from "../../../gateway/tap/volume-track.ts";
+import type { Invariant } from "../violation.ts";
+import type { Planted } from "../world.ts";
+
+/** A bug of the kind that the simulation is there for, and what it must be found by. */
+export interface Bug extends Planted {
+  readonly name: string;
+  readonly foundBy: readonly Invariant[];
+  /** Only these of the actors: what a rare bug needs comes more often then. */
+  readonly actors?: readonly string[];
+  /** Puts it into the program; answers what takes it out again. */
+  readonly plant?: () => () => void;
+}
+
+/** One method of a class is another for a while. */
+function replace<T extends object, K extends keyof T>(target: T, name: K, make: (original: T[K]) => T[K]): () => void {
+  const original = target[name];
+  target[name] = make(original);
+  return () => {
+    target[name] = original;
+  };
+}
+
+const withObjects = (site: Site, over: Partial<Objects>): Site => ({
+  ...site,
+  objects: {
+    get: (key, range) => site.objects.get(key, range),
+    put: (key, body, options) => site.objects.put(key, body, options),
+    head: (key) => site.objects.head(key),
+    list: (prefix, options) => site.objects.list(prefix, options),
+    delete: (key) => site.objects.delete(key),
+    ...over,
+  },
+});
+
+const isSeal = (key: string, body: Uint8Array): boolean =>
+  parseBatchKey(key) !== undefined && decodeObject(body).kind === "seal";
+
+export const bugs: readonly Bug[] = [
+  {
+    name: "a session is followed without its seal",
+    // Whoever seals looks whether it came to be, so that mostly no session is opened at all any more.
+    foundBy: ["one writer", "liveness"],
+    actors: ["write", "restart source", "kill source"],
+    site: (site) =>
+      withObjects(site, {
+        put: async (key, body, options) => (isSeal(key, body) ? "created" : await site.objects.put(key, body, options)),
+      }),
+  },
+  {
+    name: "an old table is not compared with the bucket",
+    foundBy: ["one writer"],
+    actors: ["write", "failover live", "decide", "back up table", "restore old table", "restart source", "kill source"],
+    site: (site) =>
+      withObjects(site, {
+        list: async (prefix, options) => {
+          const found = await site.objects.list(prefix, options);
+          return found.filter(({ key }) => {
+            const term = parseTermKey(key)?.term;
+            return (term === undefined || term === 1) && parseSessionClaimKey(key) === undefined;
+          });
+        },
+      }),
+  },
+  {
+    name: "a batch is acknowledged before it is durable",
+    foundBy: ["durable before listed", "independent"],
+    site: (site) =>
+      withObjects(site, {
+        put: async (key, body, options) => {
+          if (parseBatchKey(key) === undefined || isSeal(key, body)) return await site.objects.put(key, body, options);
+          if ((await site.objects.head(key)) !== undefined) return "exists";
+          const kept = body.slice();
+          void site.clock.sleep(1500).then(() => site.objects.put(key, kept, options));
+          return "created";
+        },
+      }),
+  },
+  {
+    name: "a sync settles chunks that it did not ship",
+    foundBy: ["exact"],
+    plant: () =>
+      replace(SessionLog.prototype, "settleChunk", (settle) => {
+        return function (this: SessionLog, track, chunk, revision, start, bytes) {
+          return settle.call(this, track, chunk, revision, start, bytes, []);
+        };
+      }),
+  },
+  {
+    name: "what an overflow did not journal is not marked",
+    foundBy: ["exact"],
+    actors: ["write much", "write", "cut link"],
+    plant: () => replace(VolumeTrack.prototype, "suspect", () => () => undefined),
+  },
+  {
+    name: "overlapping writes are not kept apart",
+    foundBy: ["exact"],
+    actors: ["write much", "slow disks"],
+    plant: () => replace(RangeLock.prototype, "isFree", () => () => true),
+  },
+  {
+    name: "a layer loses a section",
+    foundBy: ["exact"],
+    plant: () =>
+      replace(LayerWriter.prototype, "add", (add) => {
+        let sections = 0;
+        return async function (this: LayerWriter, section) {
+          sections += 1;
+          if (sections % 3 !== 0) await add.call(this, section);
+        };
+      }),
+  },
+  {
+    name: "a checkpoint is listed in the midst of a sync",
+    foundBy: ["exact"],
+    plant: () => {
+      const syncing = Object.getOwnPropertyDescriptor(SessionLog.prototype, "syncing") ?? {};
+      Object.defineProperty(SessionLog.prototype, "syncing", { configurable: true, get: () => false });
+      const undo = replace(SyncTimeline.prototype, "unsyncedAt", () => () => new Set<number>());
+      return () => {
+        Object.defineProperty(SessionLog.prototype, "syncing", syncing);
+        undo();
+      };
+    },
+  },
+  {
+    name: "zeros are not journaled",
+    foundBy: ["exact"],
+    plant: () => replace(SessionLog.prototype, "zero", () => () => undefined),
+  },
+  {
+    name: "a gateway that starts writes without a grant",
+    foundBy: ["one writer"],
+    actors: ["write", "failover live", "decide", "cut link", "kill source", "kill site"],
+    startWithoutGrant: { kind: "always" },
+  },
+];

@@ -1,0 +1,36 @@
+import { createHash } from "node:crypto";
+
+/** Lines kept for a person; the hash is over all there ever were. */
+const keptMax = 20_000;
+
+/** Everything that happened in a run, in order: two runs of one seed must have the same. */
+export class Trace {
+  readonly lines: string[] = [];
+  readonly #hash = createHash("sha256");
+  readonly #now: () => number;
+  #count = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** For what there are thousands of: it counts for the hash only. */
+  detail(text: string): void {
+    this.#hash.update(`${this.#now()} ${text}\n`);
+    this.#count += 1;
+  }
+
+  add(text: string): void {
+    this.detail(text);
+    if (this.lines.length < keptMax) this.lines.push(`${(this.#now() / 1000).toFixed(3).padStart(9)} s  ${text}`);
+  }
+
+  /** Of the trace so far. */
+  digest(): string {
+    return this.#hash.copy().digest("hex");
+  }
+}
