@@ -11,7 +11,9 @@ import { volumesOf } from "./definition.ts";
 import { definitionOfCheckpoint, readDefinition } from "./definition-at.ts";
 import { askedFor } from "./definition-input.ts";
 import { editVpg } from "./edit-vpg.ts";
+import { failoverCheck } from "./failover-check.ts";
 import { ingestBatch } from "./ingest.ts";
+import { moveCheck } from "./move-check.ts";
 import { openSession } from "./open-session.ts";
 import { rebuildTable } from "./rebuild.ts";
 import { createToken } from "./tokens.ts";
@@ -142,6 +144,17 @@ describe("editVpg", () => {
     expect((await edit(wanted)).changes).toHaveLength(1);
   });
 
+  it("changes no volumes while a sync operation compares them, and settings all the same", async () => {
+    const syncOperationId = newId(site.clock, site.random);
+    await updateVpg(site, await getVpg(site, "shop"), { syncOperationId });
+    const grown = withVolumes({ data: 128, log: 16 });
+    await expect(edit(grown)).rejects.toMatchObject({
+      name: "OperationInProgress",
+      details: { operationId: syncOperationId },
+    });
+    expect((await edit({ ...twoVolumes, targetRpoMs: 20_000 })).changes).toHaveLength(1);
+  });
+
   it("cut off before the bucket has it, is completed before a session names it", async () => {
     const wanted = withVolumes({ data: 64, log: 16, more: 8 });
     objects.failNext = true;
@@ -187,6 +200,10 @@ describe("a checkpoint of before an edit", () => {
         ["log", 16],
       ]);
       expect(then.targetRpoMs).toBe(60_000);
+      const { items: lines } = await failoverCheck(at, await getVpg(at, "shop"));
+      expect(lines).toContainEqual(expect.objectContaining({ what: "volumes", state: "warning" }));
+      const moving = await moveCheck(at, await getVpg(at, "shop"));
+      expect(moving.items).toContainEqual(expect.objectContaining({ what: "volumes", state: "blocked" }));
       expect(await checkpointParts(at, await getVpg(at, "shop"), old.id)).toMatchObject([{ volumes: [1, 2] }]);
     }
   });

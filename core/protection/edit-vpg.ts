@@ -5,7 +5,7 @@ import { definitionKey, definitionPrefix } from "#core/journal/keys.ts";
 import { jsonBytes } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
-import type { VpgDefinition } from "./definition.ts";
+import { captureRevisionOf, type VpgDefinition } from "./definition.ts";
 import { definedBy } from "./definition-input.ts";
 import { indexGateways, unindexGateways } from "./gateway-index.ts";
 import { type Revised, reviseDefinition } from "./revise-definition.ts";
@@ -53,6 +53,10 @@ export function editVpg(site: Site, caller: Caller, ref: string, ask: EditVpg): 
 function assertMayEdit(vpg: VpgRecord, wanted: VpgDefinition): void {
   const { name, recoveryGatewayId, compute } = vpg.definition;
   if (vpg.operationId !== null) throw busy(name, vpg.operationId, "end it first");
+  const captures = captureRevisionOf(vpg.definition) !== captureRevisionOf(wanted);
+  if (vpg.syncOperationId !== null && captures) {
+    throw busy(name, vpg.syncOperationId, "it compares the volumes as they are; edit them when it has ended");
+  }
   const [test] = vpg.openTests;
   if (test !== undefined && (recoveryGatewayId !== wanted.recoveryGatewayId || compute !== wanted.compute)) {
     throw busy(name, test, "its volumes are served by the gateway that this edit takes away; stop the test first");

@@ -6,6 +6,7 @@ import { type CheckLine, hooksLine, line, notGraceful, spaceLine } from "./check
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import { resolveCheckpoint } from "./checkpoints.ts";
 import { sourceGatewaysOf, vmsOfGateway } from "./definition.ts";
+import { definitionOfCheckpoint } from "./definition-at.ts";
 import { findGateway, isConnected } from "./gateway-store.ts";
 import { findPhase } from "./operation-phase.ts";
 import { assertTableCurrent } from "./terms.ts";
@@ -16,15 +17,21 @@ export type FailoverCheck = z.infer<typeof failoverCheckSchema>;
 
 /** What a live failover would find now: nothing is changed. Ready when no line is blocked. */
 export async function failoverCheck(site: Site, vpg: VpgRecord): Promise<FailoverCheck> {
-  return checkWith(site, vpg, await sourceLines(site, vpg));
+  return checkWith(site, vpg, await sourceLines(site, vpg), { haveAllVolumes: false });
 }
 
 /** The lines that every operation has which brings a VPG up, with its own about the source. */
-export async function checkWith(site: Site, vpg: VpgRecord, sources: readonly CheckLine[]): Promise<FailoverCheck> {
+export async function checkWith(
+  site: Site,
+  vpg: VpgRecord,
+  sources: readonly CheckLine[],
+  must: { readonly haveAllVolumes: boolean },
+): Promise<FailoverCheck> {
   const checkpoint = await newestOf(site, vpg);
   const items = [
     roleLine(vpg),
     checkpointLine(site, checkpoint),
+    ...(await volumesLine(site, vpg, checkpoint, must)),
     ...sources,
     ...(await computeLines(site, vpg)),
     await operationLine(site, vpg),
@@ -35,6 +42,19 @@ export async function checkWith(site: Site, vpg: VpgRecord, sources: readonly Ch
     items,
     checkpoint: checkpoint === undefined ? null : checkpointView(checkpoint),
   };
+}
+
+/** There when the newest checkpoint is of before an edit of the volumes. */
+async function volumesLine(
+  site: Site,
+  { definition }: VpgRecord,
+  checkpoint: ListedCheckpoint | undefined,
+  must: { readonly haveAllVolumes: boolean },
+): Promise<readonly CheckLine[]> {
+  if (checkpoint === undefined) return [];
+  if ((await definitionOfCheckpoint(site, definition, checkpoint.id)) === definition) return [];
+  const detail = `the newest checkpoint has the volumes of before an edit; farshore vpg show ${definition.name} says what the new ones wait for`;
+  return [line("volumes", must.haveAllVolumes ? "blocked" : "warning", detail)];
 }
 
 async function newestOf(site: Site, vpg: VpgRecord): Promise<ListedCheckpoint | undefined> {

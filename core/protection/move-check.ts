@@ -11,7 +11,7 @@ import type { VpgRecord } from "./vpg-record.ts";
 /** What a move would find now: nothing is changed. What a failover can do without, a move can't: a source that answers and is whole. */
 export async function moveCheck(site: Site, vpg: VpgRecord): Promise<FailoverCheck> {
   const sources = await Promise.all(sourceGatewaysOf(vpg.definition).map((gateway) => linesOf(site, vpg, gateway)));
-  return checkWith(site, vpg, [...sources.flat(), await peerLine(site, vpg)]);
+  return checkWith(site, vpg, [...sources.flat(), await peerLine(site, vpg)], { haveAllVolumes: true });
 }
 
 async function linesOf(site: Site, vpg: VpgRecord, { gatewayId, name }: SourceGateway): Promise<readonly CheckLine[]> {

@@ -150,7 +150,7 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
         const final = operation.finals[gateway.gatewayId];
         if (final === undefined) throw new Corrupt(`gateway ${gateway.name} has given no FINAL`);
         const { session, sequence } = final;
-        const volumes = volumesOf({ vms: [...vmsOfGateway(vpg.definition, gateway.gatewayId)] });
+        const volumes = volumesOf({ vms: [...vmsOfGateway(recovered, gateway.gatewayId)] });
         return {
           ...{ kind: "verify-volumes", ...base, upTo: { session, sequence } },
           volumes: volumes.map(({ volume, vmName, name, sizeBytes, sectorBytes }) => ({

@@ -4,7 +4,7 @@ import { formatPosition } from "#core/journal/position.ts";
 import { toHex } from "#core/protection/batch-row.ts";
 import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
 import type { Final } from "#core/protection/command.ts";
-import { type SourceGateway, sourceGatewaysOf } from "#core/protection/definition.ts";
+import { captureRevisionOf, type SourceGateway, sourceGatewaysOf } from "#core/protection/definition.ts";
 import type { Operation } from "#core/protection/operation.ts";
 import { readStored } from "#core/protection/read-object.ts";
 import { type KnownSession, progressOfSessions } from "#core/protection/session-list.ts";
@@ -61,6 +61,9 @@ async function problemOf(
   const known = sessions.find(({ state }) => state.claim.session === final.session);
   if (known === undefined || known.state.claim.gatewayId !== gatewayId)
     return `session ${final.session} is not its own`;
+  if (known.state.claim.configRevision < captureRevisionOf(vpg.definition)) {
+    return "its session has the volumes of before an edit that it has not taken up (farshore vpg show)";
+  }
   if (known.state.claim.term !== term) return `session ${final.session} is of term ${known.state.claim.term}`;
   return problemOfRun(known, final) ?? (await problemOfHead(site, known, final, operationId));
 }
