@@ -26,6 +26,22 @@ function retargetText({ checkpointId, checkpointTime, by, rtoMs, error }: Retarg
   return `${asked}: ${rtoMs === null ? "under way" : `up after ${formatDuration(rtoMs)}`}`;
 }
 
+const recoveryRows = (operation: OperationView): readonly (readonly [string, string])[] => [
+  ["RTO", operation.rtoMs === null ? "-" : formatDuration(operation.rtoMs)],
+  ["Lost tail", lostTailText(operation.lostTail)],
+  ["Decision", operation.decision === null ? "-" : `${operation.decision.decision} by ${operation.decision.by}`],
+];
+
+function syncRows({ syncFigures }: OperationView): readonly (readonly [string, string])[] {
+  if (syncFigures === null) return [];
+  const { hashedBytes, differingBytes, shippedBytes, pages, pagesAlone } = syncFigures;
+  const alone = pagesAlone === 0 ? "" : `, ${pagesAlone} by the gateway alone`;
+  return [
+    ["Hashed", `${formatBytes(hashedBytes)} in ${pages} pages${alone}`],
+    ["Differing / shipped", `${formatBytes(differingBytes)} / ${formatBytes(shippedBytes)}`],
+  ];
+}
+
 export function printOperation(output: Output, operation: OperationView): void {
   fields(output, [
     ["Operation", `${operation.operationId}, ${operation.kind} of ${operation.vpgName}, attempt ${operation.attempt}`],
@@ -36,9 +52,7 @@ export function printOperation(output: Output, operation: OperationView): void {
       operation.checkpointId === null ? "-" : `${operation.checkpointId} ${timeText(operation.checkpointTime)}`,
     ],
     ...operation.retargets.map((one): readonly [string, string] => [`Try ${one.number}`, retargetText(one)]),
-    ["RTO", operation.rtoMs === null ? "-" : formatDuration(operation.rtoMs)],
-    ["Lost tail", lostTailText(operation.lostTail)],
-    ["Decision", operation.decision === null ? "-" : `${operation.decision.decision} by ${operation.decision.by}`],
+    ...(operation.kind === "delta-sync" ? syncRows(operation) : recoveryRows(operation)),
     ["Error", operation.error === null ? "-" : `${operation.error.name}: ${operation.error.message}`],
   ]);
   for (const [volume, uri] of Object.entries(operation.exports)) output.line(`Volume ${volume}: ${uri}`);

@@ -15,6 +15,7 @@ import { registerReport } from "./commands/report.ts";
 import { registerScratch } from "./commands/scratch.ts";
 import { registerSite } from "./commands/site.ts";
 import { registerStatus } from "./commands/status.ts";
+import { registerSync } from "./commands/sync.ts";
 import { registerToken } from "./commands/token.ts";
 import { registerView } from "./commands/view.ts";
 import { registerVpg } from "./commands/vpg.ts";
@@ -71,6 +72,7 @@ export function makeProgram(): Command {
     registerCheckpoint,
     registerFailover,
     registerMove,
+    registerSync,
     registerOperation,
     registerReport,
     registerEvent,

@@ -12,6 +12,8 @@ export interface Site {
   readonly random: Random;
   readonly log: Log;
   readonly notify: Notify;
+  /** Pages of a delta-sync that are compared at once (`pagesAtOnceDefault`); a site in one process has less to do it with. */
+  readonly pagesAtOnce?: number;
 }
 
 /** Who asks, as the edge authenticated it; `initiatedBy` in every record is `<role>:<name>`. */

@@ -103,3 +103,13 @@ export const configurationProblemCharactersMax = 500;
 
 /** Intervals of a throttle's schedule: a day's hours, a week's days apart. */
 export const throttlesMax = 50;
+
+/** A delta-sync that comes while the gateway opens its session waits so long for it. */
+export const sessionAwaitedMs = 60_000;
+/** A sync of more than a few pages waits so long for its site to begin a delta-sync, then goes on by itself: three heartbeats. */
+export const machineAwaitedMs = 15_000;
+/** A delta-sync that hashed so many pages is waited for so long: the comparison of a page may take 10 s, and a hundred go at once. */
+export const wantsAwaitedMs = 900_000;
+export const wantsAwaitedMsPerPage = 1000;
+/** Hashes of pages, or want-lists, under way at once. */
+export const pageUploadsMax = 4;

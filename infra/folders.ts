@@ -25,12 +25,17 @@ export function pascalCase(folder: string): string {
   return folder.replaceAll(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** A state machine's document as it is deployed, without its line breaks, and the functions that it names. */
-export function machineDocument(folder: string): { readonly text: string; readonly functions: readonly string[] } {
+/** A state machine's document as it is deployed, without its line breaks, the functions that it names, and whether it starts itself. */
+export function machineDocument(folder: string): {
+  readonly text: string;
+  readonly functions: readonly string[];
+  readonly distributed: boolean;
+} {
   const source = readFileSync(join(root, "workflows", folder, `${folder}.asl.json`), "utf8");
   const named = new Set([...source.matchAll(/\$\{(\w+)FunctionArn\}/g)].map(([, name]) => name));
   return {
     text: JSON.stringify(JSON.parse(source)),
     functions: functionFolders.filter((name) => named.has(pascalCase(name))),
+    distributed: source.includes('"DISTRIBUTED"'),
   };
 }

@@ -13,6 +13,8 @@ export const infraLimits = {
   multipartDays: 2,
   /** Versions of deleted layers are kept so long: the least that S3 takes. */
   replacedLayerDays: 1,
+  /** Hashes and want-lists of delta-syncs expire: one that takes longer than this has long been given up. */
+  syncObjectDays: 14,
   /** What no function could take is looked at by a person, who may be away for a long weekend; SQS keeps 14 days at most. */
   deadLetterDays: 14,
   /** An event that could not be delivered within this time is stale: the site monitor sees the same by itself. */

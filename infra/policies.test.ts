@@ -6,7 +6,13 @@ import * as keys from "#core/journal/keys.ts";
 import { bucketKeys } from "#core/protection/keys.ts";
 import { decideAccess, type Statement } from "../test/kit/iam-policies.ts";
 import { SiteTemplate, statementsOf, testAccount } from "../test/kit/site-template.ts";
-import { createOnceAreas, derivedAreas, identityObject, replacedAreas } from "./constructs/bucket-areas.ts";
+import {
+  createOnceAreas,
+  derivedAreas,
+  identityObject,
+  passingAreas,
+  replacedAreas,
+} from "./constructs/bucket-areas.ts";
 import { functionFolders, root } from "./folders.ts";
 
 const site = new SiteTemplate({ encryption: "kms" });
@@ -183,6 +189,7 @@ describe("areas of the bucket", () => {
     layerPartKey: keys.layerPartKey({ vpgId: id, layerId: id, part: 0 }),
     annotationKey: keys.annotationKey(id, { session: 1, sequence: 1 }, id),
     decisionKey: keys.decisionKey(id, id),
+    syncPageKey: keys.syncPageKey(id, id, { session: 1, volume: 1, page: 0 }, "hashes"),
     reportKey: keys.reportKey(id, id, 1, "json"),
     deletedVpg: bucketKeys.deletedVpg(idSchema.parse(id)),
     token: bucketKeys.token("ann"),
@@ -195,7 +202,7 @@ describe("areas of the bucket", () => {
       (name) => /^(?!parse).*Key$/.test(name) || ["deletedVpg", "token", "peer"].includes(name),
     );
     expect(Object.keys(made).sort()).toEqual(makers.sort());
-    const areas: readonly string[] = [...createOnceAreas, ...derivedAreas, ...replacedAreas];
+    const areas: readonly string[] = [...createOnceAreas, ...derivedAreas, ...passingAreas, ...replacedAreas];
     for (const [name, key] of Object.entries(made))
       expect(key === identityObject || areas.includes(key.split("/")[0] ?? ""), `${name}: ${key}`).toBe(true);
   });
@@ -205,13 +212,13 @@ describe("wildcards", () => {
   /** Every resource with a wildcard that some policy allows, and why; `*` alone only where an action has no resources to name. */
   const reasons: Readonly<Record<string, string>> = {
     ...Object.fromEntries(
-      [...createOnceAreas, ...derivedAreas, "tokens"].map((area) => [
+      [...createOnceAreas, ...derivedAreas, ...passingAreas, "tokens"].map((area) => [
         `${bucket}/${area}/*`,
         "keys of one area are made at run time",
       ]),
     ),
     ...Object.fromEntries(
-      ["failover-live", "failover-test", "move"].map((name) => [
+      ["delta-sync", "failover-live", "failover-test", "move"].map((name) => [
         machine(name).replace(":stateMachine:", ":execution:").concat(":*"),
         "each operation starts an execution",
       ]),

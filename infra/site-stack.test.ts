@@ -40,6 +40,11 @@ describe("journal bucket", () => {
         LifecycleConfiguration: {
           Rules: [
             Match.objectLike({ Prefix: "layers/", NoncurrentVersionExpiration: { NoncurrentDays: 1 } }),
+            Match.objectLike({
+              Prefix: "sync/",
+              ExpirationInDays: 14,
+              NoncurrentVersionExpiration: { NoncurrentDays: 1 },
+            }),
             Match.objectLike({ AbortIncompleteMultipartUpload: { DaysAfterInitiation: 2 }, Status: "Enabled" }),
           ],
         },

@@ -76,7 +76,7 @@ class Recorder {
 
   #workflows(who: string, port: Workflows): Workflows {
     const note = (action: string, machine: string) => this.seen.add([who, action, machine, ""].join("|"));
-    const machines = ["failover-live", "failover-test", "move"];
+    const machines = ["delta-sync", "failover-live", "failover-test", "move"];
     const answered = (action: string) => machines.forEach((machine) => void note(action, machine));
     return {
       start: (machine, name, input) => {

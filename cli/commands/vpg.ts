@@ -65,6 +65,7 @@ function printVpg(output: Output, vpg: VpgView): void {
     ["Trigger", `${vpg.suspicion.policy}, incident ${vpg.suspicion.incidentId ?? "-"}`],
     ["Operation", vpg.operationId ?? "-"],
     ...(vpg.powerOnDue === undefined ? [] : [["Left off", leftOffText(vpg.powerOnDue)] as const]),
+    ...(vpg.syncOperationId === null ? [] : [["Delta-sync", vpg.syncOperationId] as const]),
     ["Open tests", vpg.openTests.length === 0 ? "-" : vpg.openTests.join(" ")],
   ]);
   output.line("");

@@ -26,6 +26,10 @@ export const siteLimits = {
   reconcileEveryMs: 5000,
   /** How often journals are looked at for new layers, as on AWS. */
   compactEveryMs: 60_000,
+  /** How often what delta-syncs left behind is looked through. */
+  sweepEveryMs: 3_600_000,
+  /** Pages of a delta-sync that are compared at once: each reads up to 1 GiB of the journal on the one thread that serves everybody. */
+  pagesAtOnce: 2,
   /** How often sources are looked after: once a heartbeat. */
   monitorEveryMs: 5000,
 } as const;

@@ -8,6 +8,7 @@ import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import type { Log, Notify } from "#core/ports.ts";
 import { claimSite } from "#core/protection/table-layout.ts";
 import type { Site } from "#core/site.ts";
+import { siteLimits } from "./limits.ts";
 import { invokeTask, machines } from "./machines.ts";
 
 export interface OpenedSite {
@@ -39,7 +40,8 @@ export async function openSite(dataDir: string, name: string, log: Log, notify: 
       machines,
       invoke: (functionName, payload) => invokeTask(site, functionName, payload),
     });
-    const site: Site = { siteId, siteName: name, objects, table, workflows, clock, random, log, notify };
+    const { pagesAtOnce } = siteLimits;
+    const site: Site = { siteId, siteName: name, objects, table, workflows, clock, random, log, notify, pagesAtOnce };
     const close = async () => {
       await workflows.close();
       table.close();

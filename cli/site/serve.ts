@@ -1,5 +1,6 @@
 import { createLog } from "#adapters/embedded/log.ts";
 import { LogNotify } from "#adapters/embedded/notify.ts";
+import { sweepSyncObjects } from "#core/delta-sync/sweep.ts";
 import { type Id, newId } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
 import { handler as compactJournals } from "../../functions/compact-journal/handler.ts";
@@ -65,10 +66,11 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
       const context = lambdaContext(name, newId(site.clock, site.random));
       return runWithSite(site, () => handler(input, context));
     };
-    const { reconcileEveryMs, monitorEveryMs: everyMs, compactEveryMs } = siteLimits;
+    const { reconcileEveryMs, monitorEveryMs: everyMs, compactEveryMs, sweepEveryMs } = siteLimits;
     const schedules = [
       schedule("reconcile", call("reconciler", reconcile, {}), reconcileEveryMs, log),
       schedule("compact", call("compact-journal", compactJournals, {}), compactEveryMs, log),
+      schedule("sweep-syncs", () => sweepSyncObjects(site), sweepEveryMs, log),
       schedule("monitor", call("site-monitor", watchSources, { everyMs }), everyMs, log),
     ];
     log.info("site-serves", { url: server.url, siteId: site.siteId, resumed });

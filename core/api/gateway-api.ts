@@ -15,6 +15,8 @@ import { positionSchema } from "#core/protection/term.ts";
  *   PUT  /batches/<vpg>/<term>/<session>/<k>           the batch object's bytes → batchReplySchema
  *                                                      header x-farshore-age-ms: ms from the batch's last record to this sending
  *   POST /hashes                                       hashesSchema → octets: 32 bytes of SHA-256 a chunk (or sub-chunk) in the order asked
+ *   PUT  /syncs/<operation>/<session>/<volume>/<page>  the hashes of a page (core/sync/page-object.ts) → {}
+ *   GET  /syncs/<operation>/<session>/<volume>/<page>  → octets: the page's want-list; NotFound while there is none
  *   GET  /vpgs/<vpg>                                   → {definition: definitionSchema}
  *   GET  /vpgs/<vpg>/batches?session=&sequence=&cursor=&manifest=   → batchListSchema: batches at or before the position, for views;
  *                                                        manifest: 0 for the newest, then the number that the first page came with

@@ -33,6 +33,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /vpgs/REF/failover-check                    [viewer] failoverCheckSchema
  *   GET    /vpgs/REF/move-check                        [viewer] failoverCheckSchema
  *   POST   /vpgs/REF/operations                        [operator] startOperationSchema → operationViewSchema
+ *   POST   /vpgs/REF/sync                              [operator] startSyncSchema → operationViewSchema
  *   GET    /operations?vpg=&open=                      [viewer] {operations: operationViewSchema[]}
  *   GET    /operations/ID                              [viewer] operationViewSchema
  *   POST   /operations/ID/decision                     [operator] decideSchema → {decision: decisionSchema}
@@ -175,6 +176,8 @@ export const vpgViewSchema = z.object({
   newestCheckpoint: checkpointSchema.nullable(),
   oldestCheckpoint: checkpointSchema.nullable(),
   operationId: idSchema.nullable(),
+  /** Of a delta-sync; null from older sites. */
+  syncOperationId: idSchema.nullable().default(null),
   openTests: z.array(idSchema),
   /** Rolled back operations that left the source's VMs off, because it was silent; absent when there are none. */
   powerOnDue: z.array(idSchema).exactOptional(),
@@ -243,6 +246,9 @@ export const startOperationSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("failover-test"), options: testOptionsSchema, requestId: idSchema }),
   z.strictObject({ kind: z.literal("move"), options: moveOptionsSchema, requestId: idSchema }),
 ]);
+/** A delta-sync of everything: every chunk becomes a suspect. */
+export const startSyncSchema = z.strictObject({ requestId: idSchema });
+
 export type StartOperation = z.infer<typeof startOperationSchema>;
 
 export const decideSchema = z.discriminatedUnion("decision", [

@@ -1,7 +1,7 @@
 import { InvalidInput } from "#core/errors.ts";
 import type { BatchPlace } from "./batch.ts";
 import type { LayerPartPlace } from "./layer.ts";
-import { batchNumberMax, layerPartsMax, safeIntegerMax, u32Max } from "./limits.ts";
+import { batchNumberMax, layerPartsMax, safeIntegerMax, u32Max, volumeNumberMax } from "./limits.ts";
 import type { Position } from "./position.ts";
 import { isUlid } from "./ulid-bytes.ts";
 
@@ -135,6 +135,41 @@ export function parseAnnotationKey(
   const position = { session: Number(match[2]), sequence: Number(match[3]) };
   if (!isUlid(vpgId) || !isUlid(operationId) || position.session > u32Max) return undefined;
   return position.sequence > safeIntegerMax ? undefined : { vpgId, position, operationId };
+}
+
+/** What a delta-sync and its gateways tell each other; it lives for days and nothing rests on it. */
+export const syncArea = "sync/";
+
+export function syncPrefix(vpgId: string, operationId: string): string {
+  return `${syncArea}${id(vpgId)}/${id(operationId)}/`;
+}
+
+export interface SyncPagePlace {
+  readonly session: number;
+  readonly volume: number;
+  readonly page: number;
+}
+
+/** The hashes of a page's suspects, or which of them are wanted; in a listing one stands behind the other. */
+export function syncPageKey(
+  vpgId: string,
+  operationId: string,
+  { session, volume, page }: SyncPagePlace,
+  what: "hashes" | "wants",
+): string {
+  const place = `${u32(session)}/${padded(volume, 5, 1, volumeNumberMax)}-${padded(page, 5, 0, volumeNumberMax)}`;
+  return `${syncPrefix(vpgId, operationId)}${place}.${what}`;
+}
+
+export function parseSyncPageKey(
+  key: string,
+): (SyncPagePlace & { vpgId: string; operationId: string; what: "hashes" | "wants" }) | undefined {
+  const match = /^sync\/([^/]+)\/([^/]+)\/(\d{10})\/(\d{5})-(\d{5})\.(hashes|wants)$/.exec(key);
+  if (match === null) return undefined;
+  const [, vpgId = "", operationId = "", session, volume, page, what] = match;
+  if (!isUlid(vpgId) || !isUlid(operationId) || Number(session) > u32Max) return undefined;
+  const place = { session: Number(session), volume: Number(volume), page: Number(page) };
+  return { vpgId, operationId, ...place, what: what === "hashes" ? "hashes" : "wants" };
 }
 
 /** Commit or rollback of an operation, whichever was first (R15). */

@@ -119,14 +119,19 @@ export type CommandBody = z.infer<typeof commandBodySchema>;
 
 /** What a gateway answers to `hash-volumes`: pages whose hashes are at the site now, and bytes that it read for them. */
 export const hashResultSchema = z.looseObject({ pages: z.int().min(0), hashedBytes: z.int().min(0) });
+export type HashResult = z.infer<typeof hashResultSchema>;
 
 /** What a gateway answers to `ship-wanted`, when the sync has ended and its end is durable at the site. */
 export const shipResultSchema = z.looseObject({
   pages: z.int().min(0),
   pagesAlone: z.int().min(0),
+  /** Of the session, when no volume of it was in a sync any more. */
+  end: positionSchema,
   differingBytes: z.int().min(0),
   shippedBytes: z.int().min(0),
 });
+export type ShipResult = z.infer<typeof shipResultSchema>;
+
 /** How a source gateway's session ended in a move. */
 export const finalSchema = z.strictObject({
   session: z.int().min(1),

@@ -131,7 +131,7 @@ async function wholeProgress(site: Site, vpgId: Id, stream: StreamState): Promis
   return end === "open" && syncing.length === 0 && lastSequence === stream.lastSequence ? progress : undefined;
 }
 
-/** Someone waits for the gateways' part of an operation or a test. */
-function hasOperation({ operationId, openTests }: VpgRecord): boolean {
-  return operationId !== null || openTests.length > 0;
+/** Someone waits for the gateways' part of an operation, a test or a delta-sync. */
+function hasOperation({ operationId, syncOperationId, openTests }: VpgRecord): boolean {
+  return operationId !== null || syncOperationId !== null || openTests.length > 0;
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { idSchema } from "#core/ids.ts";
 import { finalSchema } from "./command.ts";
 import { protectionLimits as limits } from "./limits.ts";
+import { positionSchema } from "./term.ts";
 
 export const checkpointSelectorSchema = z.union([
   z.strictObject({ kind: z.literal("latest") }),
@@ -146,6 +147,8 @@ export const syncFiguresSchema = z.strictObject({
   /** Pages that the machine compared, and those that the gateway compared by itself. */
   pages: z.int().min(0),
   pagesAlone: z.int().min(0),
+  /** Where each source gateway's sync was over; the first checkpoint stands there or behind it. */
+  ends: z.array(positionSchema),
 });
 export type SyncFigures = z.infer<typeof syncFiguresSchema>;
 

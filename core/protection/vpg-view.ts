@@ -74,6 +74,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     newestCheckpoint: newest ? checkpointView(newest) : null,
     oldestCheckpoint: oldest ? checkpointView(oldest) : null,
     operationId: vpg.operationId,
+    syncOperationId: vpg.syncOperationId,
     openTests: vpg.openTests,
     ...(vpg.powerOnDue.length === 0 ? {} : { powerOnDue: vpg.powerOnDue }),
     suspicion: await suspicionOf(site, vpg),

@@ -13,6 +13,8 @@ import { runStep, stepNames } from "./steps.ts";
  * goes on where the decision leads.
  */
 export async function beginOperation(site: Site, operationId: Id): Promise<Route> {
+  const { kind } = await getOperation(site, operationId);
+  if (kind === "delta-sync") return "recover";
   const decision = await findDecision(site, operationId);
   if (decision !== undefined) return enterDecided(site, operationId, decision);
   const { vpgId, checkpointId } = await getOperation(site, operationId);

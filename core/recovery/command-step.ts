@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { settleSync } from "#core/delta-sync/figures.ts";
 import { CommandRunning, Corrupt } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
@@ -192,6 +193,15 @@ function settleAll(
   const failure = settled.find(({ end }) => end.state === "failed");
   const [first] = settled;
   if (failure !== undefined || first === undefined) return failure ?? failed("CommandFailed", "no gateway was asked");
+  if (step === stepNames.hashVolumes || step === stepNames.shipWanted) {
+    const sync = settleSync(
+      operation,
+      step,
+      [...commands.values()].map(({ result }) => result ?? {}),
+    );
+    if (sync === undefined) return failed("CommandFailed", `the gateway did not say what came of ${step}`);
+    return done(sync.result, sync.change);
+  }
   const silent = names.length - settled.length;
   const results = new Set(settled.map(({ end }) => end.result ?? ""));
   if (silent > 0) {

@@ -86,6 +86,7 @@ function assertDecidable(operation: Operation, { decision }: Decision): void {
 
 function assertFits(operation: Operation, { decision }: Decision): void {
   const { kind, operationId } = operation;
+  if (kind === "delta-sync") throw new InvalidInput(`operation ${operationId} is a delta-sync: nobody decides on it`);
   const fits = isLive(operation) ? decision !== "stop" : decision === "stop";
   if (fits) return;
   const verb = isLive(operation) ? "committed or rolled back" : "stopped";

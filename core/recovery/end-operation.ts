@@ -1,3 +1,4 @@
+import { syncOutcome } from "#core/delta-sync/end.ts";
 import { ConditionFailed, FarshoreError, isRetryable, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { annotate, findTags } from "#core/protection/checkpoints.ts";
@@ -7,6 +8,7 @@ import { type Decision, isLive, type Operation, type Phase } from "#core/protect
 import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { letGo } from "./begin-operation.ts";
+import { issueStep } from "./command-step.ts";
 import { ensureMinted, sealOldSessions } from "./commit.ts";
 import { deciders, settleDecision, undoDecision } from "./decide.ts";
 import { withNext } from "./next-verb.ts";
@@ -30,6 +32,7 @@ import { commitStepsOf, isOver, stepNames, stepOk, undoStepsOf } from "./steps.t
 export async function endOperation(site: Site, operationId: Id): Promise<{ readonly phase: Phase }> {
   const operation = await getOperation(site, operationId);
   if (hasEnded(operation)) return { phase: operation.phase };
+  if (operation.kind === "delta-sync") return endSync(site, operation);
   const decision = await settleDecision(site, operation, {
     decision: undoDecision(operation),
     by: deciders.workflow,
@@ -54,6 +57,17 @@ export async function endOperation(site: Site, operationId: Id): Promise<{ reado
     checkpointTags: checkpointId === null ? undefined : await findTags(site, vpgId, checkpointId),
   };
   const report = await storeReport(site, reportOf(site, vpg, operation, outcome, facts));
+  return release(site, operation, report);
+}
+
+/** Nothing was decided and nothing is undone; a gateway that waits to be told what is wanted is told to go on. */
+async function endSync(site: Site, operation: OperationRecord): Promise<{ readonly phase: Phase }> {
+  if (operation.steps[stepNames.hashVolumes] !== undefined && operation.steps[stepNames.shipWanted] === undefined) {
+    await issueStep(site, operation.operationId, stepNames.shipWanted);
+  }
+  const vpg = await vpgOf(site, operation);
+  const facts = { decision: undefined, recovered: vpg.definition, checkpointTags: undefined };
+  const report = await storeReport(site, reportOf(site, vpg, operation, syncOutcome(operation), facts));
   return release(site, operation, report);
 }
 
@@ -135,6 +149,7 @@ async function release(site: Site, seen: OperationRecord, end: Outcome & { reado
 }
 
 function releaseOf(vpg: VpgRecord, { kind, operationId, sourceLeftOff }: Operation): Partial<VpgRecord> {
+  if (kind === "delta-sync") return vpg.syncOperationId === operationId ? { syncOperationId: null } : {};
   if (kind === "failover-test") return { openTests: vpg.openTests.filter((open) => open !== operationId) };
   if (vpg.operationId !== operationId) return {};
   // Once another term has begun nothing of the old source is to run again.

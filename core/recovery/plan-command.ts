@@ -1,3 +1,4 @@
+import { deltaSyncLimits } from "#core/delta-sync/limits.ts";
 import { ComputeNotConfigured, Corrupt } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { comparePositions, formatPosition, type Position, parsePosition } from "#core/journal/position.ts";
@@ -53,6 +54,8 @@ const sourceSteps: readonly string[] = [
   stepNames.verifyVolumes,
   stepNames.openVolumes,
   stepNames.removeSource,
+  stepNames.hashVolumes,
+  stepNames.shipWanted,
 ];
 
 /** Names of the commands that a step may give: the step's own, or one for each of several source gateways. */
@@ -132,6 +135,18 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
       const keepScratchMs = mode === "live" ? limits.scratchKeptMs : 0;
       return recovery(vpg, step, { kind: "detach-volumes", ...base, keepScratchMs });
     }
+    case stepNames.hashVolumes: {
+      const gateways = sourceGatewaysOf(vpg.definition);
+      const silent = gateways.filter(({ gatewayId }) => !facts.connected.has(gatewayId)).map(({ name }) => name);
+      if (silent.length > 0) {
+        const message = `gateway ${silent.join(", ")} is silent, so its disks can't be read`;
+        return { kind: "fail", error: "CommandExpired", message };
+      }
+      const body = { kind: "hash-volumes" as const, ...base, force: operation.sync?.force === true };
+      return toSources(vpg, step, body);
+    }
+    case stepNames.shipWanted:
+      return toSources(vpg, step, { kind: "ship-wanted", ...base });
     case stepNames.powerOnSource:
       return facts.shutdownAsked
         ? planWhereHeard(vpg, step, facts.connected, (gateway) => powerOnBody(vpg, operationId, gateway))
@@ -174,6 +189,16 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
     default:
       throw new Corrupt(`${step} is no step that a gateway does`, { step });
   }
+}
+
+function toSources(vpg: VpgRecord, step: string, body: CommandBody): CommandPlan {
+  const commands = sourceGatewaysOf(vpg.definition).map((gateway) => ({
+    name: commandNameOf(vpg.definition, step, gateway),
+    gatewayId: gateway.gatewayId,
+    body,
+    expiresInMs: deltaSyncLimits.commandExpiryMs,
+  }));
+  return { kind: "commands", commands };
 }
 
 function recovery(vpg: VpgRecord, name: string, body: CommandBody): CommandPlan {

@@ -1,3 +1,4 @@
+import { recordSyncFailure } from "#core/delta-sync/end.ts";
 import { CommandRunning, FarshoreError, isRetryable, OperationAborted } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { ExecutionDescription } from "#core/ports.ts";
@@ -49,8 +50,8 @@ export async function reconcile(site: Site): Promise<Readonly<Record<string, Rec
   return results;
 }
 
-const openOperations = (vpg: VpgRecord): readonly Id[] =>
-  vpg.operationId === null ? vpg.openTests : [vpg.operationId, ...vpg.openTests];
+const openOperations = ({ operationId, syncOperationId, openTests }: VpgRecord): readonly Id[] =>
+  [operationId, syncOperationId, ...openTests].filter((id) => id !== null);
 
 export async function reconcileOperation(site: Site, operationId: Id): Promise<Reconciled> {
   const operation = await getOperation(site, operationId);
@@ -78,6 +79,11 @@ async function endOrphan(site: Site, operation: OperationRecord, execution: Exec
   const { operationId } = operation;
   const why = `${execution.error ?? execution.status}${execution.cause ? `: ${execution.cause}` : ""}`;
   const message = `the workflow was ${execution.status} from outside (${why})`.slice(0, limits.notesCharactersMax);
+  if (operation.kind === "delta-sync") {
+    await recordSyncFailure(site, operationId, { name: OperationAborted.name, message });
+    await endOperation(site, operationId);
+    return "failed";
+  }
   const decision = await settleDecision(site, operation, {
     decision: undoDecision(operation),
     by: deciders.reconciler,

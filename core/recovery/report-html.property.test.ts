@@ -108,7 +108,14 @@ function reportOf(shape: Shape, next: () => string): Report {
     checkpointTags: nulls ? null : list(shape.steps, next),
     syncFigures: nulls
       ? null
-      : { hashedBytes: number(0), differingBytes: number(1), shippedBytes: number(2), pages: 1, pagesAlone: 0 },
+      : {
+          hashedBytes: number(0),
+          differingBytes: number(1),
+          shippedBytes: number(2),
+          pages: 1,
+          pagesAlone: 0,
+          ends: [],
+        },
     verdicts: list(shape.evidence, (index) => ({ name: next(), ok: index % 2 === 0, text: next() })),
     steps: list(shape.steps, () => ({
       ...{ step: next(), state: shape.state, startedAt: number(3), endedAt: number(4), durationMs: number(4) },

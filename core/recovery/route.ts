@@ -1,3 +1,4 @@
+import { recordSyncFailure } from "#core/delta-sync/end.ts";
 import type { Id } from "#core/ids.ts";
 import { wake } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
@@ -125,6 +126,10 @@ export async function recordFailure(
 ): Promise<Route> {
   if (await failRetarget(site, operationId, error)) return "decide";
   const operation = await getOperation(site, operationId);
+  if (operation.kind === "delta-sync") {
+    await recordSyncFailure(site, operationId, error);
+    return "undo";
+  }
   const decision = await settleDecision(site, operation, {
     decision: undoDecision(operation),
     by: deciders.workflow,

@@ -149,15 +149,34 @@ function newOperation(
 ): Operation {
   const latest = selectorOf(ask).kind === "latest";
   return {
-    operationId: ask.requestId,
-    vpgId: vpg.vpgId,
-    vpgName: vpg.definition.name,
-    kind: ask.kind,
-    phase: "Starting",
-    attempt: 1,
+    ...blankOperation(site, caller, vpg, ask.requestId, ask.kind),
     live: ask.kind === "failover-live" ? ask.options : null,
     test: ask.kind === "failover-test" ? ask.options : null,
     move: ask.kind === "move" ? ask.options : null,
+    // "latest" is looked up again after the source's shutdown; here it is only known to exist.
+    checkpointId: latest ? null : checkpoint.id,
+    checkpointTime: latest ? null : checkpoint.time,
+  };
+}
+
+/** A new operation's record, without what its kind alone has. */
+export function blankOperation(
+  site: Site,
+  caller: Caller,
+  vpg: VpgRecord,
+  operationId: Id,
+  kind: Operation["kind"],
+): Operation {
+  return {
+    operationId,
+    vpgId: vpg.vpgId,
+    vpgName: vpg.definition.name,
+    kind,
+    phase: "Starting",
+    attempt: 1,
+    live: null,
+    test: null,
+    move: null,
     sync: null,
     reverse: null,
     initiatedBy: callerText(caller),
@@ -165,9 +184,8 @@ function newOperation(
     createdAt: site.clock.now(),
     endedAt: null,
     term: vpg.term,
-    // "latest" is looked up again after the source's shutdown; here it is only known to exist.
-    checkpointId: latest ? null : checkpoint.id,
-    checkpointTime: latest ? null : checkpoint.time,
+    checkpointId: null,
+    checkpointTime: null,
     steps: {},
     tokens: {},
     exports: {},

@@ -43,6 +43,7 @@ const undoOfReverse: readonly string[] = [stepNames.withdrawOffer];
 
 /** What undoes a recovery, in this order: nothing is powered on at the source while recovered VMs may still run. */
 export function undoStepsOf({ kind }: Pick<Operation, "kind">): readonly string[] {
+  if (kind === "delta-sync") return [];
   if (kind === "reverse-protection") return undoOfReverse;
   if (kind === "move") return undoOfMove;
   return kind === "failover-live" ? undoOfLive : undoOfTest;

@@ -18,6 +18,8 @@ export interface ChunkHashesAsk {
   readonly upTo: Position;
   /** Chunk numbers inside the page whose sub-hashes are wanted instead, in the order wanted. */
   readonly subChunksOf?: readonly number[] | undefined;
+  /** Chunk numbers inside the page that matter, ascending, when not all do: the hashes of others are undefined. */
+  readonly only?: readonly number[] | undefined;
   /** Called between the pieces of work (16 MiB): lets everybody else run who shares the thread. */
   readonly pause?: () => Promise<void>;
 }
@@ -35,16 +37,23 @@ export async function chunkHashes(reader: JournalReader, ask: ChunkHashesAsk): P
   const view = new View({ reader, volume, sizeBytes, upTo });
   const pause = ask.pause ?? (async () => undefined);
   return ask.subChunksOf === undefined
-    ? hashesOfPage(view, page, pause)
+    ? hashesOfPage(view, page, ask.only, pause)
     : subHashesOfChunks(view, page, ask.subChunksOf, pause);
 }
 
-async function hashesOfPage(view: View, page: number, pause: () => Promise<void>): Promise<Uint8Array> {
+async function hashesOfPage(
+  view: View,
+  page: number,
+  only: readonly number[] | undefined,
+  pause: () => Promise<void>,
+): Promise<Uint8Array> {
   const chunks = chunksOfPage(view.sizeBytes, page);
   const hashes = new Uint8Array(chunks * hashBytes);
   const pageIsEmpty = await view.isEmptyPage(page);
   let window: Uint8Array | undefined;
+  const windows = only && new Set(only.map((chunk) => Math.floor(chunk / hashWindowChunks)));
   for (let first = 0; first < chunks; first += hashWindowChunks) {
+    if (windows?.has(first / hashWindowChunks) === false) continue;
     const offset = (page * chunksPerPage + first) * chunkBytes;
     const length = Math.min(hashWindowChunks * chunkBytes, (chunks - first) * chunkBytes, view.sizeBytes - offset);
     let content: Uint8Array | undefined;

@@ -12,3 +12,13 @@ export const overlappedReadsMax = 3;
 export const hashBytes = 32;
 /** Chunks that are read together to be hashed: 16 MiB. */
 export const hashWindowChunks = 32;
+/** Pages of a sync above which its site starts a delta-sync for it: below, the requests of the gateway's own comparison are as quick. */
+export const plannedPagesMin = 4;
+/** The JSON in front of a page's hashes or wants: some 250 bytes. */
+export const pageHeaderBytesMax = 1024;
+/** A page's hashes with everything before them: 64 KiB, a bit for each of 2048 chunks, the header and what says how long it is. */
+export const pageObjectBytesMax = 2048 * 32 + 256 + pageHeaderBytesMax + 8;
+/** Pages whose references one round of the state machine carries in its payload: some 60 KB of the 256 KiB there are, as are their results. */
+export const pagesPerRoundMax = 500;
+/** Pages that are compared at once, each by an execution and a function of its own. */
+export const pagesAtOnceDefault = 100;

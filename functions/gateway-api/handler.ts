@@ -1,5 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import { hashesSchema, heartbeatSchema, openSessionSchema } from "#core/api/gateway-api.ts";
+import { syncForSession } from "#core/delta-sync/for-session.ts";
+import { getPageWants, putPageHashes } from "#core/delta-sync/page-objects.ts";
+import { type Id, idSchema } from "#core/ids.ts";
+import type { SyncPagePlace } from "#core/journal/keys.ts";
 import { parseInput } from "#core/json.ts";
 import { commandReportSchema } from "#core/protection/command.ts";
 import { reportCommand } from "#core/protection/commands.ts";
@@ -8,11 +12,12 @@ import { imageHashes } from "#core/protection/image-hashes.ts";
 import { assertMayRead } from "#core/protection/journal-reads.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
-import { bodyJson, type HttpResult, json, octets } from "../shared/http.ts";
+import { pageObjectBytesMax } from "#core/sync/limits.ts";
+import { bodyBytes, bodyJson, type HttpResult, json, octets } from "../shared/http.ts";
 import { httpHandler } from "../shared/http-handler.ts";
 import { getBatches, getObject } from "../shared/journal-routes.ts";
 import { httpLimits } from "../shared/limits.ts";
-import type { Call, Route } from "../shared/router.ts";
+import { type Call, type Route, wholeNumber } from "../shared/router.ts";
 import { configuredHost } from "../shared/site.ts";
 
 /** What gateways ask of a site beside sending batches (core/api/gateway-api.ts). No token but a gateway's may call it. */
@@ -21,6 +26,8 @@ const routes: readonly Omit<Route, "role">[] = [
   { method: "POST", path: "/commands/{command}", run: postReport },
   { method: "POST", path: "/sessions", run: postSession },
   { method: "POST", path: "/hashes", run: postHashes },
+  { method: "PUT", path: "/syncs/{operation}/{session}/{volume}/{page}", run: putHashes },
+  { method: "GET", path: "/syncs/{operation}/{session}/{volume}/{page}", run: getWants },
   { method: "GET", path: "/vpgs/{ref}", run: getDefinition },
   { method: "GET", path: "/vpgs/{ref}/batches", run: getBatches },
   { method: "GET", path: "/vpgs/{ref}/objects/{key+}", run: getObject },
@@ -39,7 +46,9 @@ async function postReport(call: Call): Promise<HttpResult> {
 }
 
 async function postSession(call: Call): Promise<HttpResult> {
-  const opened = await openSession(call.site, call.caller, parseInput(openSessionSchema, body(call)));
+  const ask = parseInput(openSessionSchema, body(call));
+  const opened = await openSession(call.site, call.caller, ask);
+  await syncForSession(call.site, call.caller, ask, opened);
   return json({ ...opened, batchesUrl: configuredHost().ingestUrl });
 }
 
@@ -48,6 +57,23 @@ async function postHashes(call: Call): Promise<HttpResult> {
   const vpg = await getVpg(call.site, ask.vpgId);
   assertMayRead(call.caller, vpg);
   return octets(call.event, await imageHashes(call.site, vpg, ask, setImmediate));
+}
+
+async function putHashes(call: Call): Promise<HttpResult> {
+  const sent = bodyBytes(call.event, pageObjectBytesMax);
+  await putPageHashes(call.site, call.caller, syncOperation(call), syncPlace(call), sent);
+  return json({});
+}
+
+async function getWants(call: Call): Promise<HttpResult> {
+  return octets(call.event, await getPageWants(call.site, call.caller, syncOperation(call), syncPlace(call)));
+}
+
+const syncOperation = ({ param }: Call): Id => parseInput(idSchema, param("operation"));
+
+function syncPlace({ param }: Call): SyncPagePlace {
+  const number = (name: string): number => wholeNumber(param(name), name);
+  return { session: number("session"), volume: number("volume"), page: number("page") };
 }
 
 async function getDefinition({ site, caller, param }: Call): Promise<HttpResult> {

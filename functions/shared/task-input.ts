@@ -6,6 +6,12 @@ export const operationInput = z.strictObject({ operationId: idSchema });
 export const stepInput = operationInput.extend({ step: z.string().max(80) });
 export const commandInput = stepInput.extend({ taskToken: z.string() });
 export const tokenInput = operationInput.extend({ taskToken: z.string() });
+/** A round of a delta-sync's comparison, and where the one before ended. */
+export const roundInput = operationInput.extend({ after: z.string().max(512) });
+/** One page of it. */
+export const pageInput = operationInput.extend({
+  page: z.strictObject({ session: z.int(), volume: z.int(), page: z.int() }),
+});
 /** The error output of a Catch. */
 export const failureInput = operationInput.extend({
   error: z.object({ Error: z.string(), Cause: z.string().default("") }),

@@ -33,6 +33,7 @@ import {
   postOperation,
   postRetarget,
   postRetry,
+  postSync,
 } from "./operation-routes.ts";
 import { deletePeer, getOnePeer, getPeers, postPeer } from "./peer-routes.ts";
 import {
@@ -69,6 +70,7 @@ const routes: readonly Route[] = [
   { method: "POST", path: "/vpgs/{ref}/checkpoints", role: "operator", run: postCheckpoint },
   { method: "GET", path: "/commands/{command}", role: "viewer", run: getCommandState },
   { method: "POST", path: "/vpgs/{ref}/operations", role: "operator", run: postOperation },
+  { method: "POST", path: "/vpgs/{ref}/sync", role: "operator", run: postSync },
   { method: "GET", path: "/operations", role: "viewer", run: getOperations },
   { method: "GET", path: "/operations/{operation}", role: "viewer", run: getOperation },
   { method: "POST", path: "/operations/{operation}/decision", role: "operator", run: postDecision },

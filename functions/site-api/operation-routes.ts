@@ -1,4 +1,5 @@
-import { decideSchema, retargetAskSchema, startOperationSchema } from "#core/api/site-api.ts";
+import { decideSchema, retargetAskSchema, startOperationSchema, startSyncSchema } from "#core/api/site-api.ts";
+import { startDeltaSync } from "#core/delta-sync/start.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import { parseInput } from "#core/json.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
@@ -20,6 +21,12 @@ export async function postOperation({ site, caller, event, param }: Call): Promi
   const ask = parseInput(startOperationSchema, bodyJson(event, httpLimits.jsonBytesMax));
   const vpg = await getVpg(site, param("ref"));
   const started = await startOperation(site, caller, vpg, ask);
+  return json(await operationView(site, started.operationId), 201);
+}
+
+export async function postSync({ site, caller, event, param }: Call): Promise<HttpResult> {
+  const { requestId } = parseInput(startSyncSchema, bodyJson(event, httpLimits.jsonBytesMax));
+  const started = await startDeltaSync(site, caller, param("ref"), { requestId, options: { force: true } });
   return json(await operationView(site, started.operationId), 201);
 }
 

@@ -13,6 +13,7 @@ import {
 } from "#core/api/gateway-api.ts";
 import { type ErrorDetails, errorFromWire, type FarshoreError, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import type { SyncPagePlace } from "#core/journal/keys.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { ByteRange } from "#core/ports.ts";
 import type { CommandReport } from "#core/protection/command.ts";
@@ -116,6 +117,17 @@ export class SiteClient {
     return this.#octets({ ...post("/hashes", ask), timeoutMs: hashesTimeoutMs, signal });
   }
 
+  /** Brings a delta-sync the hashes of a page. */
+  async putPageHashes(operationId: Id, place: SyncPagePlace, hashes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const headers = { "content-type": "application/octet-stream" };
+    await this.#octets({ method: "PUT", path: syncPath(operationId, place), body: hashes, headers, signal });
+  }
+
+  /** A delta-sync's want-list of a page. Throws `NotFound` when there is none. */
+  pageWants(operationId: Id, place: SyncPagePlace, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#octets({ method: "GET", path: syncPath(operationId, place), signal });
+  }
+
   /** One page of the batches at or before a position. */
   batches(vpgId: Id, upTo: Position, page: BatchPage, signal?: AbortSignal): Promise<z.infer<typeof batchListSchema>> {
     const query = batchQuery(upTo, page);
@@ -169,6 +181,9 @@ export class SiteClient {
     }
   }
 }
+
+const syncPath = (operationId: Id, { session, volume, page }: SyncPagePlace): string =>
+  `/syncs/${operationId}/${session}/${volume}/${page}`;
 
 function post(path: string, body: unknown): Call {
   return { method: "POST", path, body: JSON.stringify(body), headers: { "content-type": "application/json" } };

@@ -10,6 +10,7 @@ import { type HookResult, hookEnvironment, hookOutcome, vmState } from "../contr
 import { withTimeout } from "../control/time-out.ts";
 import { drainMsDefault, hookStatusPollMs } from "../limits.ts";
 import type { StateStore } from "../state/state-directory.ts";
+import { type SyncCommandParts, syncHandlers } from "../sync/sync-commands.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 import type { Closing } from "./closing.ts";
 import { durable } from "./durable.ts";
@@ -26,6 +27,7 @@ export interface SourceCommandParts {
   readonly barrier: Pick<SourceBarrier, "asked" | "makesCheckpoints">;
   readonly clock: Clock;
   readonly log: Log;
+  readonly sync: SyncCommandParts["sync"];
   readonly runHook: SourceHost["runHook"];
   readonly flushDisks: () => Promise<void>;
   /** Takes write access from the exports and drops their clients. */
@@ -76,6 +78,7 @@ export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
     return turn;
   };
   return {
+    ...syncHandlers(parts),
     "tag-checkpoint": async (body, context) => {
       checkVpg(parts, body.vpgId);
       const { barrier, sessionLog } = parts;

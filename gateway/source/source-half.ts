@@ -21,7 +21,7 @@ import { forgetShutdowns, heldByShutdown, sourceHandlers } from "./source-comman
 import type { ExportMode, SourceDisks } from "./source-disks.ts";
 import type { SourceHost } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
-import { targetHashes } from "./target-hashes.ts";
+import { planSiteOf, targetHashes } from "./target-hashes.ts";
 import { verifyVolumes } from "./verify-disks.ts";
 
 export interface SourceOptions {
@@ -118,10 +118,10 @@ export class SourceHalf {
         if (state.facts.vpgId === null) throw new TypeError("hashes are asked for within a session");
         return state.facts.vpgId;
       }),
-      clock,
-      events: log,
+      ...{ clock, events: log },
       bytesPerSecond: capture.syncBytesPerSecond,
       openHasher: host.openHasher,
+      planSite: planSiteOf(options.site),
     });
     this.#opener = new SessionOpener({ ...options, state });
     this.#edited = new EditedVolumes({
@@ -155,6 +155,7 @@ export class SourceHalf {
       }),
       closedBy: () => state.facts.closed?.operationId,
       verify: (body, context) => verifyVolumes({ ...options, openHasher: host.openHasher }, body, context),
+      sync: this.#sync,
     });
   }
 

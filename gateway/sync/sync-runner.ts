@@ -6,6 +6,7 @@ import type { VolumeTrack } from "../tap/volume-track.ts";
 import { Throttle } from "../throttle.ts";
 import { ChunkBuffers } from "./chunk-buffers.ts";
 import { HashPool } from "./hash-pool.ts";
+import { Planner, type PlanSite } from "./planner.ts";
 import { type ChunkHasher, type SyncSource, type TargetHashes, VolumeSync } from "./volume-sync.ts";
 
 /** Buffers of all volumes' syncs together: two volumes' read-ahead. */
@@ -25,6 +26,7 @@ export class SyncRunner {
   #work: { readonly pool: ChunkHasher; readonly buffers: ChunkBuffers; readonly counter: SyncCounter } | undefined;
   #loop: Promise<void> | undefined;
   #last: SyncProgress | null = null;
+  readonly planner: Planner | undefined;
 
   /** `sources` in the order of the log's volumes. */
   constructor(options: {
@@ -36,6 +38,8 @@ export class SyncRunner {
     readonly bytesPerSecond?: number | undefined;
     /** Worker threads by default. */
     readonly openHasher?: () => ChunkHasher;
+    /** Where a delta-sync of the site is told hashes and asked for wants; without it there are no plans. */
+    readonly planSite?: PlanSite;
   }) {
     this.#log = options.log;
     this.#sources = options.sources;
@@ -44,6 +48,15 @@ export class SyncRunner {
     this.#events = options.events;
     this.#openHasher = options.openHasher ?? (() => new HashPool());
     this.#throttle = new Throttle(options.bytesPerSecond, options.clock);
+    if (options.planSite === undefined) return;
+    this.planner = new Planner({
+      log: options.log,
+      site: options.planSite,
+      clock: options.clock,
+      events: options.events,
+      settled: () => this.#work?.counter.settled(0),
+      stop: this.#stop.signal,
+    });
   }
 
   start(): void {
@@ -61,6 +74,11 @@ export class SyncRunner {
   /** Where the sync that ended last stood at its end; null before the first. */
   get last(): SyncProgress | null {
     return this.#last;
+  }
+
+  /** Chunks that differed and bytes that were shipped since the syncs under way, or the last ones, began. */
+  get figures(): Pick<SyncProgress, "differingChunks" | "shippedBytes"> {
+    return this.#work?.counter.progress(0, 0) ?? this.#last ?? { differingChunks: 0, shippedBytes: 0 };
   }
 
   /** Gives up what is under way and waits for it. */
@@ -93,11 +111,13 @@ export class SyncRunner {
       this.#work = { pool: this.#openHasher(), buffers: new ChunkBuffers(buffersMax), counter };
       this.#events.info("sync.begins", { mode: this.#log.mode });
     }
+    this.planner?.expect();
     const parts = {
       ...this.#work,
       log: this.#log,
       hashes: this.#hashes,
       throttle: this.#throttle,
+      planner: this.planner,
       clock: this.#clock,
       events: this.#events,
     };

@@ -14,6 +14,7 @@ import type { SyncBasis, VolumeTrack } from "../tap/volume-track.ts";
 import type { Throttle } from "../throttle.ts";
 import type { ChunkBuffers } from "./chunk-buffers.ts";
 import type { HashPool } from "./hash-pool.ts";
+import type { PageTask, Planner } from "./planner.ts";
 
 /** The disk that is synced; a `TappedDevice` is one. */
 export interface SyncSource {
@@ -52,6 +53,8 @@ export interface SyncParts {
   readonly counter: SyncCounter;
   readonly clock: Clock;
   readonly events: Log;
+  /** Without one the engine compares everything by itself. */
+  readonly planner?: Pick<Planner, "taskOf" | "hashed" | "leave"> | undefined;
 }
 
 type Outcome = "settled" | "differs" | "void";
@@ -92,27 +95,66 @@ export class VolumeSync {
         if (!log.endSync(this.#track)) await log.changes.next(this.#signal);
         continue;
       }
-      const next = this.#track.suspects.next(from);
-      if (next < 0) {
+      const next = this.#nextPage(from);
+      if (next === undefined) {
+        // What is left waits for a delta-sync's answer.
+        if (from === 0) await log.changes.next(this.#signal);
         from = 0;
         continue;
       }
-      const page = pageOf(next * chunkBytes);
+      const { page, task } = next;
       try {
-        await this.#syncPage(page);
+        if (task === "hash") await this.#hashPage(page);
+        else await this.#syncPage(page, task === "differs");
         from = (page + 1) * chunksPerPage;
       } catch (error) {
         this.#signal.throwIfAborted();
         // An unreadable disk or an unreachable site: the chunks stay suspects, and no checkpoint is made meanwhile.
         events.warn("sync.waits", { volume: this.#track.journalVolume, page, error });
         this.#ahead = undefined;
+        if (task === "hash") this.#parts.planner?.leave(this.#track, page);
         await clock.sleep(syncRetryMs, this.#signal);
       }
     }
   }
 
-  /** One look at every suspect of the page; those whose comparison became void stay suspects for the next look. */
-  async #syncPage(page: number): Promise<void> {
+  /** The first page at or after a chunk that has suspects and something to be done about them. */
+  #nextPage(from: number): { readonly page: number; readonly task: Exclude<PageTask, "wait"> } | undefined {
+    const { suspects } = this.#track;
+    for (let chunk = suspects.next(from); chunk >= 0; ) {
+      const page = pageOf(chunk * chunkBytes);
+      const task = this.#parts.planner?.taskOf(this.#track, page) ?? "alone";
+      if (task !== "wait") return { page, task };
+      chunk = suspects.next((page + 1) * chunksPerPage);
+    }
+    return undefined;
+  }
+
+  /** Reads and hashes every suspect of the page for a delta-sync, which compares them in the engine's place. */
+  async #hashPage(page: number): Promise<void> {
+    const { log, planner } = this.#parts;
+    await log.changes.until(() => log.journaling || !this.#track.syncing, this.#signal);
+    const { basis, revision } = this.#track;
+    if (basis.kind === "empty") throw new TypeError("an empty journal has nothing to be compared with");
+    await this.#acknowledgedThrough(basis.upTo);
+    const chunks = this.#track.suspects.inPage(page);
+    const hashes = new Uint8Array(chunks.length * hashBytes);
+    const outcomes = await this.#each(chunks, (chunk, index) =>
+      this.#withChunk(page, chunk, revision, async (bytes, hash) => {
+        hashes.set(isZero(bytes) ? zeroHash(bytes.length) : await hash("chunk"), index * hashBytes);
+        return "differs";
+      }),
+    );
+    if (revision !== this.#track.revision || outcomes.includes("void")) return planner?.leave(this.#track, page);
+    const { sizeBytes } = this.#source;
+    await planner?.hashed(this.#track, page, { sizeBytes, upTo: basis.upTo, revision, chunks, hashes });
+  }
+
+  /**
+   * One look at every suspect of the page; those whose comparison became void stay suspects for the next look. `differs`: all of them
+   * are known to, so that only what of each is asked for.
+   */
+  async #syncPage(page: number, differs: boolean): Promise<void> {
     const { log } = this.#parts;
     await log.changes.until(() => log.journaling || !this.#track.syncing, this.#signal);
     const { basis, revision } = this.#track;
@@ -123,7 +165,7 @@ export class VolumeSync {
     }
     await this.#acknowledgedThrough(basis.upTo);
     let differing = chunks;
-    if (chunks.length > directSubHashesMax) {
+    if (!differs && chunks.length > directSubHashesMax) {
       const hashes = await this.#pageHashes(page, basis);
       this.#readAhead(page, basis);
       const outcomes = await this.#each(chunks, (chunk) => this.#weedOut(page, chunk, revision, hashes));

@@ -363,6 +363,24 @@ export class SessionLog implements Tap {
     return true;
   }
 
+  /** Every chunk is compared again, in this very session; the guests' writes go on being journaled. */
+  resync(): void {
+    for (const track of this.tracks) track.suspectAll();
+    this.#beginSyncs();
+    for (const track of this.tracks) track.label = "delta-sync";
+    this.changes.fire();
+  }
+
+  /**
+   * Settles suspects that the journal was found to hold, `chunks` counted from `first`. `revision` is the track's from before
+   * they were read: what was written since is appended by itself, and where it could not be, the revision is another. False then.
+   */
+  dropSuspects(track: VolumeTrack, first: number, chunks: readonly number[], revision: number): boolean {
+    if (!this.journaling || !track.syncing || track.revision !== revision) return false;
+    for (const chunk of chunks) track.suspects.delete(first + chunk);
+    return true;
+  }
+
   /** Ends the volume's sync if nothing is suspect; the first checkpoint after the last one's end follows at once. */
   endSync(track: VolumeTrack): boolean {
     if (!this.journaling || !track.syncing || track.suspects.count > 0) return false;

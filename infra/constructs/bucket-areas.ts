@@ -16,12 +16,15 @@ export const createOnceAreas = [
 ] as const;
 /** Created once too, but made from batches and made again from them: a compactor that comes second deletes what it stored. */
 export const derivedAreas = ["layers"] as const;
+/** Created once, and of no use to anybody after days: a rule of the bucket lets them expire. */
+export const passingAreas = ["sync"] as const;
 /** A person who makes a token anew replaces the old one. */
 export const replacedAreas = ["tokens"] as const;
 
 export type BucketArea =
   | (typeof createOnceAreas)[number]
   | (typeof derivedAreas)[number]
+  | (typeof passingAreas)[number]
   | (typeof replacedAreas)[number];
 
 /** The one object outside of any area: who the site is. Created once. */

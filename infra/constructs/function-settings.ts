@@ -1,7 +1,10 @@
 import type { BucketArea } from "./bucket-areas.ts";
 
-/** What a function may do with state machines: `answer` is a task token's success, failure or heartbeat. */
-export type MachineUse = "start" | "describe" | "answer";
+/**
+ * What a function may do with state machines: `answer` is a task token's success, failure or heartbeat; `start-sync` starts the one
+ * machine that a gateway's session may bring about.
+ */
+export type MachineUse = "start" | "start-sync" | "describe" | "answer";
 
 export interface FunctionSettings {
   readonly memoryMiB: number;
@@ -63,9 +66,9 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 1024,
     timeoutSeconds: 170,
     reservedConcurrency: 100,
-    reads: [...journal, ...layers, "terms", "vpgs", "deleted-vpgs"],
-    creates: ["journal", "sessions", "vpgs"],
-    machines: ["answer"],
+    reads: [...journal, ...layers, "terms", "vpgs", "deleted-vpgs", "sync"],
+    creates: ["journal", "sessions", "vpgs", "sync"],
+    machines: ["start-sync", "answer"],
     url: "gateways",
     because:
       "the hashes of a 1 GiB page read and hash as many journal bytes, and a gateway waits 180 s for them; the heartbeats of 500 gateways keep about five busy",
@@ -114,6 +117,15 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   "await-decision": { ...task, machines: ["answer"], because: "keeps a token" },
   "begin-operation": { ...task, reads: [...journal, "terms"], because: "pins a checkpoint" },
   "check-command": { ...task, machines: ["answer"], because: "reads a command's record" },
+  "compare-page": {
+    memoryMiB: 1024,
+    timeoutSeconds: 230,
+    reads: [...journal, ...layers, "sync"],
+    creates: ["sync"],
+    machines: [],
+    because:
+      "reads and hashes as many journal bytes as the hashes of a page, a hundred pages at once; the ASL waits 240 s, and an EXPRESS execution lasts 300 s",
+  },
   "end-operation": {
     ...task,
     reads: [...journal, "terms", "vpgs", "reports"],
@@ -123,6 +135,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   "issue-command": { ...task, reads: captured, machines: ["answer"], because: "puts a command into a gateway's queue" },
   "mint-term": { ...task, reads: ["terms", ...captured], creates: ["terms", "vpgs"], because: "claims the next term" },
   "next-boot-group": { ...task, reads: captured, because: "reads the operation's record" },
+  "next-pages": { ...task, reads: ["sync"], because: "lists the hashes and want-lists of a delta-sync" },
   "prove-final": {
     ...task,
     reads: [...journal, "terms", "vpgs"],
@@ -138,6 +151,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     creates: ["journal"],
     because: "seals the old term's sessions and measures what was left behind",
   },
+  "verify-sync": { ...task, reads: journal, because: "looks for the first checkpoint behind a sync" },
 };
 
 /** Functions that a schedule invokes, a line each; each is told how often. */

@@ -4,7 +4,7 @@ import type { IKey } from "aws-cdk-lib/aws-kms";
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 import { infraLimits } from "../limits.ts";
-import { type BucketArea, createOnceAreas, derivedAreas, identityObject } from "./bucket-areas.ts";
+import { type BucketArea, createOnceAreas, derivedAreas, identityObject, passingAreas } from "./bucket-areas.ts";
 
 export interface JournalBucketProps {
   /** The site's own key; without one S3 encrypts with its keys. */
@@ -39,6 +39,13 @@ export class JournalBucket extends Construct {
           noncurrentVersionExpiration: Duration.days(infraLimits.replacedLayerDays),
           expiredObjectDeleteMarker: true,
         },
+        // Hashes and want-lists of a delta-sync: nobody asks for them once it has ended.
+        {
+          id: "passed-syncs",
+          prefix: "sync/",
+          expiration: Duration.days(infraLimits.syncObjectDays),
+          noncurrentVersionExpiration: Duration.days(1),
+        },
         { id: "abandoned-uploads", abortIncompleteMultipartUploadAfter: Duration.days(infraLimits.multipartDays) },
       ],
       removalPolicy: removeData ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
@@ -66,7 +73,7 @@ export class JournalBucket extends Construct {
       effect: Effect.DENY,
       principals: [new AnyPrincipal()],
       actions: ["s3:PutObject"],
-      resources: this.#objectsOf([...createOnceAreas, ...derivedAreas]),
+      resources: this.#objectsOf([...createOnceAreas, ...derivedAreas, ...passingAreas]),
       conditions: { Null: { "s3:if-none-match": "true" }, Bool: { "s3:ObjectCreationOperation": "true" } },
     });
   }

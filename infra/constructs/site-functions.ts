@@ -115,7 +115,8 @@ export class SiteFunctions extends Construct {
   }
 
   #machineResources(use: MachineUse): string[] {
-    const machines = machineFolders.map((machine) => siteName(this.#props.site, machine));
+    const folders = use === "start-sync" ? ["delta-sync"] : machineFolders;
+    const machines = folders.map((machine) => siteName(this.#props.site, machine));
     return machines.map((name) => (use === "describe" ? executionsArn(this, name) : machineArn(this, name)));
   }
 
@@ -149,6 +150,7 @@ const areas: ReadonlySet<string> = new Set(
 
 const machineActions: Readonly<Record<MachineUse, readonly string[]>> = {
   start: ["states:StartExecution"],
+  "start-sync": ["states:StartExecution"],
   describe: ["states:DescribeExecution"],
   answer: ["states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"],
 };

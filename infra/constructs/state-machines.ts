@@ -5,7 +5,8 @@ import { LogGroup, type RetentionDays } from "aws-cdk-lib/aws-logs";
 import { DefinitionBody, LogLevel, StateMachine, StateMachineType } from "aws-cdk-lib/aws-stepfunctions";
 import { Construct } from "constructs";
 import { machineDocument, machineFolders, pascalCase } from "../folders.ts";
-import { siteName } from "./site-names.ts";
+import { acknowledgeWildcard } from "./acknowledge.ts";
+import { executionsArn, machineArn, siteName } from "./site-names.ts";
 
 export interface StateMachinesProps {
   readonly site: string;
@@ -30,6 +31,7 @@ export class StateMachines extends Construct {
     role.addToPolicy(
       new PolicyStatement({ actions: ["lambda:InvokeFunction"], resources: invoked.map(({ arn }) => arn) }),
     );
+    if (document.distributed) this.#runsItself(role, siteName(site, folder));
     const machine = new StateMachine(parts, "Machine", {
       stateMachineName: siteName(site, folder),
       stateMachineType: StateMachineType.STANDARD,
@@ -55,5 +57,15 @@ export class StateMachines extends Construct {
       reason: "log delivery and X-Ray have no resources to name (Step Functions developer guide, logging and tracing)",
     });
     return machine;
+  }
+
+  /** A distributed Map's items are executions of the same machine (Step Functions developer guide, policies of distributed Maps). */
+  #runsItself(role: Role, name: string): void {
+    const executions = executionsArn(this, name);
+    role.addToPolicy(new PolicyStatement({ actions: ["states:StartExecution"], resources: [machineArn(this, name)] }));
+    role.addToPolicy(
+      new PolicyStatement({ actions: ["states:DescribeExecution", "states:StopExecution"], resources: [executions] }),
+    );
+    acknowledgeWildcard(role, executions, "each item of a distributed Map is an execution");
   }
 }

@@ -29,7 +29,9 @@ export async function summaryOf(world: FailoverWorld) {
       ? "again"
       : /operation retry/.test(operation.error?.message ?? "")
         ? "retry"
-        : null,
+        : /farshore sync/.test(operation.error?.message ?? "")
+          ? "sync"
+          : null,
     checkpoint: operation.checkpointId,
     exports: operation.exports,
     tokens: Object.keys(operation.tokens),
@@ -42,6 +44,7 @@ export async function summaryOf(world: FailoverWorld) {
       role: vpg.role,
       term: vpg.term,
       operationId: vpg.operationId,
+      syncOperationId: vpg.syncOperationId,
       openTests: vpg.openTests,
       needsConfiguration: vpg.needsConfiguration,
     },

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import type { StartOperation } from "#core/api/site-api.ts";
+import { startDeltaSync } from "#core/delta-sync/start.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import { batchHash } from "#core/journal/hash.ts";
 import { tableFields } from "#core/json.ts";
@@ -11,7 +12,7 @@ import type { Final } from "#core/protection/command.ts";
 import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { items } from "#core/protection/items.ts";
-import type { Operation, Phase } from "#core/protection/operation.ts";
+import type { Operation, Phase, SyncOptions } from "#core/protection/operation.ts";
 import { executionName, findOperation, hasEnded } from "#core/recovery/operation-store.ts";
 import { reconcile } from "#core/recovery/reconcile.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
@@ -34,7 +35,11 @@ export interface Deed {
 export type Faults = Readonly<Record<string, readonly string[]>>;
 
 export interface WorldOptions {
-  readonly ask: Pick<StartOperation, "kind" | "options">;
+  readonly ask:
+    | Pick<StartOperation, "kind" | "options">
+    | { readonly kind: "delta-sync"; readonly options: SyncOptions };
+  /** Done before anything else, to what outlives the site. */
+  readonly prepare?: (shop: ProtectedShop, machines: Machines) => Promise<void>;
   readonly source?: Behaviour;
   readonly recovery?: Behaviour;
   readonly deeds?: readonly Deed[];
@@ -88,6 +93,7 @@ export class FailoverWorld {
   #deeds: readonly Deed[];
   #faults: Map<string, string[]>;
   #lostWakes: number;
+  #prepared: Promise<void> | undefined;
   #life = new Life();
   #process: { readonly workflows: EmbeddedWorkflows; readonly site: Site; readonly outside: Site } | undefined;
   #reconcileAt = 0;
@@ -107,7 +113,7 @@ export class FailoverWorld {
     ];
     this.#first = {
       when: () => true,
-      act: (site) => startOperation(site, operator, shop.vpg, ask(options)),
+      act: (site) => begin(site, shop, options),
     };
     this.#deeds = [this.#first, ...(options.deeds ?? [])];
     this.#faults = new Map(Object.entries(options.faults ?? {}).map(([at, names]) => [at, [...names]]));
@@ -144,6 +150,8 @@ export class FailoverWorld {
   /** Lives on until the operation and its execution have ended, or `stop` says so. */
   async run(stop: () => Promise<boolean> = () => this.finished()): Promise<void> {
     await this.#beat(this.shop.clock.now());
+    this.#prepared ??= this.#options.prepare?.(this.shop, this.machines);
+    await this.#prepared;
     for (let turn = 0; turn < turnsMax; turn += 1) {
       if (this.#process === undefined || !this.#life.alive) await this.#start();
       do await this.shop.clock.settle();
@@ -396,7 +404,13 @@ function isDue(deed: Deed, operation: Operation, world: FailoverWorld): boolean 
   return typeof deed.when === "string" ? operation.phase === deed.when : deed.when(operation, world);
 }
 
-function ask({ ask: { kind, options } }: WorldOptions): StartOperation {
+async function begin(site: Site, { vpg }: ProtectedShop, { ask: { kind, options } }: WorldOptions): Promise<Operation> {
+  const requestId = operationId;
+  if (kind !== "delta-sync") return startOperation(site, operator, vpg, ask(kind, options));
+  return startDeltaSync(site, operator, vpg.vpgId, { requestId, options });
+}
+
+function ask(kind: StartOperation["kind"], options: StartOperation["options"]): StartOperation {
   const requestId = operationId;
   if (kind === "move" && "verify" in options) return { kind, options, requestId };
   if (kind === "failover-live" && "commitPolicy" in options && "checkpoint" in options)

@@ -4,15 +4,17 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { SystemClock } from "#adapters/embedded/clock.ts";
-import { hashesSchema, heartbeatSchema, openSessionSchema } from "#core/api/gateway-api.ts";
+import { hashesSchema, heartbeatSchema, openSessionSchema, type StreamState } from "#core/api/gateway-api.ts";
 import type { CreateVpg } from "#core/api/site-api.ts";
+import { syncForSession } from "#core/delta-sync/for-session.ts";
+import { getPageWants, putPageHashes } from "#core/delta-sync/page-objects.ts";
 import { FarshoreError, NotFound, Transient } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
 import { extentKinds } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { decodeFrame } from "#core/journal/frame.ts";
 import { sha256 } from "#core/journal/hash.ts";
-import { journalPrefix, parseBatchKey } from "#core/journal/keys.ts";
+import { journalPrefix, parseBatchKey, type SyncPagePlace } from "#core/journal/keys.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
 import { parseInput } from "#core/json.ts";
 import { type ListedCheckpoint, listCheckpoints } from "#core/protection/checkpoints.ts";
@@ -60,6 +62,8 @@ export class GatewaySite {
   readonly requests: string[] = [];
   /** What was asked for hashes. */
   readonly hashAsks: ReturnType<typeof hashesSchema.parse>[] = [];
+  /** What the last heartbeat said of the VPG. */
+  lastStream: StreamState | undefined;
   readonly #server: Server;
   readonly #random: () => number;
   #url = "";
@@ -195,19 +199,26 @@ export class GatewaySite {
     const [, , , kind, first = "", term = "", session = "", batch = ""] = url.pathname.split("/");
     const json = (): unknown => JSON.parse(body.toString("utf8"));
     switch (`${request.method} ${kind}`) {
-      case "POST heartbeat":
-        return JSON.stringify({
-          ...(await acceptHeartbeat(site, caller, parseInput(heartbeatSchema, json()))),
-          nextHeartbeatMs: this.pace.heartbeatMs,
-        });
+      case "POST heartbeat": {
+        const heartbeat = parseInput(heartbeatSchema, json());
+        this.lastStream = heartbeat.streams[0];
+        const reply = await acceptHeartbeat(site, caller, heartbeat);
+        return JSON.stringify({ ...reply, nextHeartbeatMs: this.pace.heartbeatMs });
+      }
       case "POST commands":
         await reportCommand(site, caller, first, parseInput(commandReportSchema, json()));
         return "{}";
-      case "POST sessions":
-        return JSON.stringify({
-          ...(await openSession(site, caller, parseInput(openSessionSchema, json()))),
-          checkpointIntervalMs: this.pace.checkpointMs,
-        });
+      case "POST sessions": {
+        const ask = parseInput(openSessionSchema, json());
+        const opened = await openSession(site, caller, ask);
+        await syncForSession(site, caller, ask, opened);
+        return JSON.stringify({ ...opened, checkpointIntervalMs: this.pace.checkpointMs });
+      }
+      case "PUT syncs":
+        await putPageHashes(site, caller, idSchema.parse(first), syncPlace(term, session, batch), body);
+        return "{}";
+      case "GET syncs":
+        return getPageWants(site, caller, idSchema.parse(first), syncPlace(term, session, batch));
       case "PUT batches": {
         const ageMs = Number(request.headers["x-farshore-age-ms"]);
         const place = {
@@ -246,3 +257,9 @@ export class GatewaySite {
     return probability > 0 && this.#random() < probability;
   }
 }
+
+const syncPlace = (session: string, volume: string, page: string): SyncPagePlace => ({
+  session: Number(session),
+  volume: Number(volume),
+  page: Number(page),
+});

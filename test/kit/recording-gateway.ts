@@ -1,4 +1,5 @@
 import type { Id } from "#core/ids.ts";
+import type { Position } from "#core/journal/position.ts";
 import type { Command, CommandBody, CommandReport, Final } from "#core/protection/command.ts";
 
 export type Kind = CommandBody["kind"];
@@ -46,6 +47,8 @@ export class Machines {
   readonly scratchKept = new Map<Id, number>();
   readonly violations: string[] = [];
   sourceRuns = true;
+  /** Where a sync is over. */
+  syncEnd: Position = { session: 1, sequence: 1 };
   stoppedBy: Id | undefined;
   /** Whose close took write access from the source's volumes. */
   closedBy: Id | undefined;
@@ -107,7 +110,7 @@ export class Machines {
       case "hash-volumes":
         return { pages: 1, hashedBytes: 4096 };
       case "ship-wanted":
-        return { pages: 1, pagesAlone: 0, differingBytes: 0, shippedBytes: 0 };
+        return { pages: 1, pagesAlone: 0, differingBytes: 0, shippedBytes: 0, end: this.syncEnd };
       case "close-volumes":
         if (this.sourceRuns) this.violations.push("closed under running VMs");
         this.closedBy = body.operationId;

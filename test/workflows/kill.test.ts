@@ -6,12 +6,15 @@ import type { FailoverWorld, WorldOptions } from "../kit/failover-world.ts";
 import { liveScenarios } from "./live-scenarios.ts";
 import { moveScenarios } from "./move-scenarios.ts";
 import { invariants, play, type Scenario } from "./scenario.ts";
+import { syncScenarios } from "./sync-scenarios.ts";
 import { testScenarios } from "./test-scenarios.ts";
 
 /** Rounds of a long wait are alike: an event of a state is a place to kill for so many of its occurrences. */
 const occurrencesMax = 2;
 
-const scenarios = [...liveScenarios, ...testScenarios, ...moveScenarios].filter(({ abandoned }) => abandoned !== true);
+const scenarios = [...liveScenarios, ...testScenarios, ...moveScenarios, ...syncScenarios].filter(
+  ({ abandoned }) => abandoned !== true,
+);
 
 async function historyOf(world: FailoverWorld): Promise<readonly HistoryEvent[]> {
   const operation = await world.operation();
@@ -76,6 +79,7 @@ const between = scenarios.filter(({ name }) =>
     "moved, compared, committed by a person, and the source removed",
     "moved, rolled back by a person",
     "a FINAL without its checkpoint: nothing is proved",
+    "asked for, two pages compared",
   ].includes(name),
 );
 

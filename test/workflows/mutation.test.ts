@@ -4,6 +4,7 @@ import { type AslMutant, aslMutants } from "../kit/asl-mutations.ts";
 import { liveScenarios } from "./live-scenarios.ts";
 import { moveScenarios } from "./move-scenarios.ts";
 import { check, type Scenario } from "./scenario.ts";
+import { syncScenarios } from "./sync-scenarios.ts";
 import { testScenarios } from "./test-scenarios.ts";
 
 /** The state that a mutant was changed in. */
@@ -41,6 +42,7 @@ describe.each([
   { kind: "failover-live", scenarios: liveScenarios },
   { kind: "failover-test", scenarios: testScenarios },
   { kind: "move", scenarios: moveScenarios },
+  { kind: "delta-sync", scenarios: syncScenarios },
 ] as const)("$kind", ({ kind, scenarios }) => {
   it("has no Next, Default, Catch or Retry that could be changed unnoticed", { timeout: timeoutMs }, async () => {
     // Without a change every scenario passes; else everything would count as noticed.

@@ -48,7 +48,7 @@ export function invariants(summary: Summary): void {
   expect(Object.values(summary.effects).filter((count) => count !== 1)).toEqual([]);
   expect(["Completed", "RolledBack", "Failed"]).toContain(summary.phase);
   expect(summary.tokens).toEqual([]);
-  expect(summary.vpg).toMatchObject({ operationId: null, openTests: [] });
+  expect(summary.vpg).toMatchObject({ operationId: null, syncOperationId: null, openTests: [] });
   expect(summary.report).toEqual({ phase: summary.phase, error: summary.error, checkpoint: summary.checkpoint });
   expect(summary.execution).toBe(summary.phase === "Failed" ? "FAILED" : "SUCCEEDED");
   const committed = summary.decision?.decision === "commit";

@@ -92,6 +92,19 @@ function functionNames(document: unknown): readonly string[] {
   return [...(typeof own === "string" ? [own] : []), ...Object.values(document).flatMap(functionNames)];
 }
 
+/** The tasks of distributed Maps by the function that each calls: their calls stand in no history. */
+function distributedTasks(value: unknown, inside = false): ReadonlyMap<string, string> {
+  if (Array.isArray(value)) return new Map(value.flatMap((inner) => [...distributedTasks(inner, inside)]));
+  if (!isNode(value)) return new Map();
+  const config = value["ProcessorConfig"];
+  const within = inside || (isNode(config) && config["Mode"] === "DISTRIBUTED");
+  const states = within && isNode(value["States"]) ? Object.entries(value["States"]) : [];
+  const own = states.flatMap(([name, state]): [string, string][] =>
+    functionNames(state).map((called) => [called, name]),
+  );
+  return new Map([...own, ...Object.values(value).flatMap((inner) => [...distributedTasks(inner, within)])]);
+}
+
 /** Runs a script on the embedded interpreter. */
 export async function observeEmbedded({ document, input, answers }: Script): Promise<Observed> {
   const used = new Map<string, number>();
@@ -132,9 +145,10 @@ export async function observeEmbedded({ document, input, answers }: Script): Pro
     const found = await run.run(input);
     const history = await workflows.history("m", "m");
     const callers = history.filter(({ type }) => type === "TaskScheduled").map(({ state }) => state ?? "");
-    const calls = run.calls.map(({ name, payload, at }, i) => ({
+    const elsewhere = distributedTasks(document);
+    const calls = run.calls.map(({ name, payload, at }) => ({
       atMs: at - startedAt,
-      state: callers[i] ?? "",
+      state: elsewhere.get(name) ?? callers.shift() ?? "",
       name,
       payload: withoutToken(payload),
     }));

@@ -6,6 +6,7 @@ import { moveScenarios } from "./move-scenarios.ts";
 import { Recorder } from "./recorder.ts";
 import { play, type Scenario } from "./scenario.ts";
 import type { Script } from "./script.ts";
+import { syncScenarios } from "./sync-scenarios.ts";
 import { testScenarios } from "./test-scenarios.ts";
 
 /** A machine's document as the embedded site runs it: functions by the names of their folders. */
@@ -37,6 +38,7 @@ async function recorded(machine: string, scenarios: readonly Scenario[]): Promis
 /** The scripts of each state machine, by its folder in workflows/. A new folder needs a line here: a test says so. */
 export const scriptsOf: Readonly<Record<string, () => Promise<readonly Script[]>>> = {
   move: () => recorded("move", moveScenarios),
+  "delta-sync": () => recorded("delta-sync", syncScenarios),
   "failover-live": () => recorded("failover-live", liveScenarios),
   "failover-test": () => recorded("failover-test", testScenarios),
 };

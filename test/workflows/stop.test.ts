@@ -8,6 +8,7 @@ import { operator } from "../kit/site.ts";
 import { liveScenarios } from "./live-scenarios.ts";
 import { moveScenarios } from "./move-scenarios.ts";
 import { play, type Scenario } from "./scenario.ts";
+import { syncScenarios } from "./sync-scenarios.ts";
 import { testScenarios } from "./test-scenarios.ts";
 
 /** A person's decision that the reconciler may have been quicker than. */
@@ -48,6 +49,7 @@ const scenarios = [
     "moved, rolled back by a person",
     "a FINAL without its checkpoint: nothing is proved",
   ),
+  ...chosen(syncScenarios, "asked for, two pages compared"),
   ...chosen(testScenarios, "stopped with success: the checkpoint is tagged", "slow gateways"),
 ];
 
@@ -68,7 +70,7 @@ async function expectHonestEnd(world: FailoverWorld): Promise<void> {
   expect(summary.vpg).toMatchObject({ role: "Journal", term: 1 });
   expect(summary.machines).toMatchObject({ attached: 0, running: [], sourceRuns: true, closed: false });
   expect(summary.pins.filter((count) => count > 0)).toEqual([]);
-  expect([null, "again"]).toContain(summary.next);
+  expect([null, "again", "sync"]).toContain(summary.next);
 }
 
 describe("the execution is stopped from outside after every event, and the reconciler looks every minute", () => {

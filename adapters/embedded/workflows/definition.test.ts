@@ -199,8 +199,8 @@ describe("a definition", () => {
     ],
     ["ResultPath as a number", machineOf({ A: { ...pass, ResultPath: 1 } }), "$.States.A.ResultPath"],
     [
-      "a distributed Map",
-      machineOf({ A: { ...map, ItemProcessor: { ...inner, ProcessorConfig: { Mode: "DISTRIBUTED" } } } }),
+      "a Map of a mode that there isn't",
+      machineOf({ A: { ...map, ItemProcessor: { ...inner, ProcessorConfig: { Mode: "SPREAD" } } } }),
       "ProcessorConfig.Mode",
     ],
     ["Iterator", machineOf({ A: { Type: "Map", Iterator: inner, End: true } }), "$.States.A.ItemProcessor"],

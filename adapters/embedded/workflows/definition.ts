@@ -2,7 +2,14 @@ import { InvalidDefinition } from "#core/errors.ts";
 import { parseCondition } from "./choice.ts";
 import { below, Fields } from "./fields.ts";
 import { isArray, isObject, type Json, toJson } from "./json.ts";
-import { DEPTH_MAX, INLINE_MAP_CONCURRENCY_MAX, SECONDS_MAX, STATE_NAME_LENGTH_MAX } from "./limits.ts";
+import {
+  DEPTH_MAX,
+  DISTRIBUTED_MAP_CONCURRENCY_MAX,
+  INLINE_MAP_CONCURRENCY_MAX,
+  SECONDS_MAX,
+  STATE_NAME_LENGTH_MAX,
+} from "./limits.ts";
+import type { Path } from "./paths.ts";
 import { parseCatch, parseRetry, resultPath } from "./retry.ts";
 import type { FailState, Machine, Seconds, State, TaskState, WaitState } from "./states.ts";
 import { parseTemplate } from "./template.ts";
@@ -54,8 +61,19 @@ function constant(fields: Fields, name: string, value: string): void {
   if (found !== undefined && found !== value) throw fields.invalid(name, `must be ${value}`);
 }
 
+/** True for a Map whose items are executions of their own; only EXPRESS ones are known here. */
+function isDistributed(config: Fields): boolean {
+  const mode = config.optionalString("Mode") ?? "INLINE";
+  if (mode !== "INLINE" && mode !== "DISTRIBUTED") throw config.invalid("Mode", "must be INLINE or DISTRIBUTED");
+  if (mode === "DISTRIBUTED" && config.string("ExecutionType") !== "EXPRESS") {
+    throw config.invalid("ExecutionType", "only EXPRESS is known to this interpreter");
+  }
+  config.end();
+  return mode === "DISTRIBUTED";
+}
+
 /** StartAt and States of the machine, a branch or an ItemProcessor: adds the states to `all`, answers where it starts. */
-function parseStates(block: Fields, all: Map<string, State>, depth: number): string {
+function parseStates(block: Fields, all: Map<string, State>, depth: number, express = false): string {
   if (depth > DEPTH_MAX) throw block.invalid("States", "nested too deep");
   const entries = block.object("States").entries();
   const names = new Set(entries.map(([name]) => name));
@@ -67,7 +85,7 @@ function parseStates(block: Fields, all: Map<string, State>, depth: number): str
   for (const [name, fields] of entries) {
     if (name === "" || name.length > STATE_NAME_LENGTH_MAX)
       throw fields.invalid("Type", "a state name has 1 to 80 characters");
-    const state = new StateReader(name, fields, target, all, depth).read();
+    const state = new StateReader(name, fields, target, all, depth, express).read();
     if (all.has(name)) throw new InvalidDefinition(`${fields.at}: another state has the same name`);
     all.set(name, state);
     fields.end();
@@ -81,6 +99,8 @@ class StateReader {
   readonly #target: (item: Fields, fieldName: string) => string;
   readonly #all: Map<string, State>;
   readonly #depth: number;
+  /** In an execution of EXPRESS type, which has no task tokens. */
+  readonly #express: boolean;
 
   constructor(
     name: string,
@@ -88,12 +108,14 @@ class StateReader {
     target: (item: Fields, fieldName: string) => string,
     all: Map<string, State>,
     depth: number,
+    express: boolean,
   ) {
     this.#name = name;
     this.#fields = fields;
     this.#target = target;
     this.#all = all;
     this.#depth = depth;
+    this.#express = express;
   }
 
   read(): State {
@@ -126,23 +148,21 @@ class StateReader {
       case "Task":
         return this.#task();
       case "Parallel": {
-        const branches = fields.list("Branches").map((branch) => this.#block(branch));
+        const branches = fields.list("Branches").map((branch) => this.#block(branch, this.#express));
         return { type, ...this.#failing(), parameters: fields.optionalTemplate("Parameters"), branches };
       }
       case "Map": {
         const processor = fields.object("ItemProcessor");
-        if (processor.has("ProcessorConfig")) {
-          const config = processor.object("ProcessorConfig");
-          constant(config, "Mode", "INLINE");
-          config.end();
-        }
+        const distributed = processor.has("ProcessorConfig") && isDistributed(processor.object("ProcessorConfig"));
+        if (distributed && this.#express) throw processor.invalid("ProcessorConfig", "EXPRESS runs no distributed Map");
         return {
           type,
           ...this.#failing(),
           itemsPath: fields.nullablePath("ItemsPath"),
           itemSelector: fields.optionalTemplate("ItemSelector"),
-          startAt: this.#block(processor),
-          maxConcurrency: fields.optionalInteger("MaxConcurrency", 0, INLINE_MAP_CONCURRENCY_MAX) ?? 0,
+          startAt: this.#block(processor, distributed || this.#express),
+          maxConcurrency: this.#concurrency(distributed),
+          distributed,
         };
       }
       default:
@@ -150,9 +170,25 @@ class StateReader {
     }
   }
 
-  #block(block: Fields): string {
+  /** MaxConcurrency, and of a distributed Map what else it may state: its label, and that no failure is tolerated. */
+  #concurrency(distributed: boolean): number | Path {
+    const fields = this.#fields;
+    const most = distributed ? DISTRIBUTED_MAP_CONCURRENCY_MAX : INLINE_MAP_CONCURRENCY_MAX;
+    const value = fields.optionalInteger("MaxConcurrency", 0, most);
+    const path = fields.optionalPath("MaxConcurrencyPath");
+    if (value !== undefined && path !== undefined)
+      throw fields.invalid("MaxConcurrencyPath", "excludes MaxConcurrency");
+    if (distributed) {
+      fields.optionalString("Label");
+      fields.optionalInteger("ToleratedFailureCount", 0, 0);
+      fields.optionalInteger("ToleratedFailurePercentage", 0, 0);
+    }
+    return value ?? path ?? 0;
+  }
+
+  #block(block: Fields, express: boolean): string {
     block.optionalString("Comment");
-    const startAt = parseStates(block, this.#all, this.#depth + 1);
+    const startAt = parseStates(block, this.#all, this.#depth + 1, express);
     block.end();
     return startAt;
   }
@@ -222,6 +258,7 @@ class StateReader {
       throw fields.invalid("Resource", `${resource} is not known to this interpreter`);
     }
     const waitForToken = resource === INVOKE_WITH_TOKEN;
+    if (waitForToken && this.#express) throw fields.invalid("Resource", "EXPRESS knows no task tokens");
     const timeout = this.#seconds("TimeoutSeconds", 1) ?? SECONDS_MAX;
     const heartbeat = this.#seconds("HeartbeatSeconds", 1);
     if (heartbeat !== undefined && !waitForToken)

@@ -12,7 +12,8 @@ import { runtimeFailure, StatesFailure } from "./failure.ts";
 import { event, type Frame, type NewEvent, type Phase } from "./frame.ts";
 import { type Expression, evaluate } from "./intrinsics.ts";
 import { field, isArray, isObject, type Json, type JsonObject } from "./json.ts";
-import { type Scope, selectAt } from "./paths.ts";
+import { DISTRIBUTED_MAP_CONCURRENCY_MAX, INLINE_MAP_CONCURRENCY_MAX } from "./limits.ts";
+import { readAt, type Scope, selectAt } from "./paths.ts";
 import type { FailState, MapState, State, TaskState } from "./states.ts";
 import { fill } from "./template.ts";
 
@@ -61,6 +62,7 @@ export function enterState(state: State, frame: Frame, around: Surroundings): En
         starts: state.branches,
         inputs: state.branches.map(() => input),
         items: undefined,
+        atOnce: state.branches.length,
       } as const;
       return { kind: "phase", phase, events: [event("ParallelStateStarted", state.name)] };
     }
@@ -121,6 +123,27 @@ function enterMap(state: MapState, scope: Scope, around: Surroundings): Entered 
     if (itemSelector === undefined) return value;
     return checkSize(state.name, fill(itemSelector, { ...scope, context: around.context({ item: { index, value } }) }));
   });
-  const phase = { at: "children", starts: items.map(() => state.startAt), inputs, items } as const;
-  return { kind: "phase", phase, events: [event("MapStateStarted", state.name, { length: items.length })] };
+  const phase = {
+    at: "children",
+    starts: items.map(() => state.startAt),
+    inputs,
+    items: state.distributed ? undefined : items,
+    atOnce: concurrencyOf(state, scope),
+  } as const;
+  const started = event("MapStateStarted", state.name, { length: items.length });
+  return {
+    kind: "phase",
+    phase,
+    events: state.distributed ? [started, event("MapRunStarted", state.name)] : [started],
+  };
+}
+
+function concurrencyOf({ maxConcurrency, distributed, name }: MapState, scope: Scope): number {
+  const most = distributed ? DISTRIBUTED_MAP_CONCURRENCY_MAX : INLINE_MAP_CONCURRENCY_MAX;
+  const value =
+    typeof maxConcurrency === "number" ? maxConcurrency : readAt(maxConcurrency, scope, `${name}.MaxConcurrencyPath`);
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0) {
+    throw runtimeFailure(`${name}.MaxConcurrencyPath: ${JSON.stringify(value)} is not an integer from 0 up`);
+  }
+  return value === 0 ? most : Math.min(value, most);
 }

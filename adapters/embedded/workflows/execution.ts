@@ -2,12 +2,12 @@ import { Corrupt } from "#core/errors.ts";
 import { contextOf } from "./context.ts";
 import { checkSize, filterOutput, inputScope, produceOutput, sizeFailure } from "./data-flow.ts";
 import { enterState, resourceOf } from "./enter.ts";
-import { Abandoned, StatesFailure } from "./failure.ts";
+import { ExpressSteps } from "./express.ts";
+import { StatesFailure } from "./failure.ts";
 import { event, type Frame, type NewEvent, type Phase, type TaskPhase } from "./frame.ts";
 import { runGroup } from "./group.ts";
 import { type Json, parseJson } from "./json.ts";
-import type { Host, Ledger } from "./ledger.ts";
-import { INLINE_MAP_CONCURRENCY_MAX } from "./limits.ts";
+import type { Host, Steps } from "./ledger.ts";
 import { placeAt } from "./paths.ts";
 import { decideRetry, matches } from "./retry.ts";
 import type { Machine, State } from "./states.ts";
@@ -22,45 +22,19 @@ type Children = Extract<Phase, { at: "children" }>;
  */
 export class Execution {
   readonly #host: Host;
-  readonly #ledger: Ledger;
+  readonly #ledger: Steps;
   readonly #machine: Machine;
   readonly #input: Json;
 
-  constructor(host: Host, ledger: Ledger, machine: Machine) {
+  constructor(host: Host, ledger: Steps, machine: Machine) {
     this.#host = host;
     this.#ledger = ledger;
     this.#machine = machine;
     this.#input = parseJson(ledger.row.input);
   }
 
-  /** Runs to the end and records it; answers early, with nothing recorded, when the execution is abandoned. */
-  async run(): Promise<void> {
-    const { row, frames, over } = this.#ledger;
-    const { timeoutSeconds } = this.#machine;
-    const root = frames.get(0);
-    if (root === undefined) throw new Corrupt(`execution ${row.name} has no frame`);
-    try {
-      const work = [this.#advance(root, over)];
-      if (timeoutSeconds !== undefined) work.push(this.#timeLimit(row.started_at + timeoutSeconds * 1000));
-      const output = await Promise.race(work);
-      this.#ledger.end({ status: "SUCCEEDED", output: JSON.stringify(output) }, event("ExecutionSucceeded"));
-    } catch (error) {
-      if (error instanceof Abandoned || over.aborted) return;
-      if (!(error instanceof StatesFailure)) throw error;
-      this.#ledger.fail(error.error, error.reason);
-    } finally {
-      this.#ledger.abandon();
-    }
-  }
-
-  async #timeLimit(at: number): Promise<never> {
-    await sleepUntil(this.#host.clock, at, this.#ledger.over);
-    this.#ledger.end({ status: "TIMED_OUT", error: "States.Timeout" }, event("ExecutionTimedOut"));
-    throw new Abandoned("timed out");
-  }
-
   /** Runs a frame to its end: its output, or the failure that nothing in it caught. */
-  async #advance(frame: Frame, signal: AbortSignal): Promise<Json> {
+  async advance(frame: Frame, signal: AbortSignal): Promise<Json> {
     for (;;) {
       signal.throwIfAborted();
       const { phase } = frame;
@@ -102,7 +76,7 @@ export class Execution {
         return this.#runTask(frame, state, phase, events, signal);
       case "children": {
         if (state.type !== "Map" && state.type !== "Parallel") throw new Corrupt(`${state.name} has no branches`);
-        const results = await this.#runChildren(frame, state, phase, signal);
+        const results = await this.#runChildren(frame, state, phase, events, signal);
         events.push(event(`${state.type}StateSucceeded`, state.name));
         const output = produceOutput(state, frame, results, this.#context(frame), this.#host.random);
         return this.#leave(frame, state, output, state.next, events, this.#ledger.frames.below(frame));
@@ -221,21 +195,63 @@ export class Execution {
     this.#ledger.commit([...events, ...this.#ledger.frames.iterationEvent(frame, "Failed")], [frame], remove);
   }
 
-  /** Runs the branches or iterations; the first failure abandons the rest. */
-  async #runChildren(frame: Frame, state: Container, phase: Children, signal: AbortSignal): Promise<readonly Json[]> {
+  /** Runs the branches or iterations; the first failure abandons the rest. `events` are told when the state ends. */
+  async #runChildren(
+    frame: Frame,
+    state: Container,
+    phase: Children,
+    events: NewEvent[],
+    signal: AbortSignal,
+  ): Promise<readonly Json[]> {
     const present = new Map(this.#ledger.frames.childrenOf(frame).map((child) => [child.index, child]));
     const broken = [...present.values()].find((child) => child.phase.at === "failed");
     // A failure found after a restart: it is thrown before any sibling moves.
-    if (broken !== undefined) return [await this.#advance(broken, signal)];
-    const count = phase.starts.length;
-    const atOnce = state.type === "Map" ? state.maxConcurrency || INLINE_MAP_CONCURRENCY_MAX : count;
-    return runGroup(count, atOnce, signal, (index, inner) =>
-      this.#advance(present.get(index) ?? this.#spawn(frame, phase, index), inner),
+    if (broken !== undefined) return [await this.advance(broken, signal)];
+    const one = (index: number, inner: AbortSignal): Promise<Json> =>
+      this.advance(present.get(index) ?? this.#spawn(frame, phase, index), inner);
+    if (state.type === "Parallel" || !state.distributed) {
+      return runGroup(phase.starts.length, phase.atOnce, signal, one);
+    }
+    try {
+      const results = await runGroup(phase.starts.length, phase.atOnce, signal, async (index, inner) =>
+        present.has(index) ? one(index, inner) : this.#runExpress(frame, phase, index, inner),
+      );
+      events.push(event("MapRunSucceeded", state.name));
+      return results;
+    } catch (error) {
+      if (!(error instanceof StatesFailure)) throw error;
+      events.push(event("MapRunFailed", state.name));
+      // What the child failed of stands in its own history; without tolerance its number alone is the Map's error.
+      throw new StatesFailure(
+        "States.ExceedToleratedFailureThreshold",
+        "The specified tolerated failure threshold was exceeded",
+      );
+    }
+  }
+
+  /** An item of a distributed Map as an execution of its own: nothing of it is durable before its output is. */
+  async #runExpress(parent: Frame, phase: Children, index: number, signal: AbortSignal): Promise<Json> {
+    const child = this.#childOf(parent, phase, index);
+    const steps = new ExpressSteps(this.#ledger.row, child, this.#host.clock.now(), signal);
+    const output = await steps.bounded(this.#host.clock, (inner) =>
+      new Execution(this.#host, steps, this.#machine).advance(steps.root, inner),
     );
+    // Siblings have been given numbers meanwhile.
+    const ended: Frame = { ...child, id: this.#ledger.frames.nextId(), phase: { at: "done", output } };
+    this.#ledger.frames.add(ended);
+    this.#ledger.commit([], [ended]);
+    return output;
   }
 
   #spawn(parent: Frame, phase: Children, index: number): Frame {
-    const child: Frame = {
+    const child = this.#childOf(parent, phase, index);
+    this.#ledger.frames.add(child);
+    this.#ledger.commit(this.#ledger.frames.iterationEvent(child, "Started"), [child]);
+    return child;
+  }
+
+  #childOf(parent: Frame, phase: Children, index: number): Frame {
+    return {
       id: this.#ledger.frames.nextId(),
       parent: parent.id,
       index,
@@ -246,9 +262,6 @@ export class Execution {
       retries: [],
       phase: { at: "enter" },
     };
-    this.#ledger.frames.add(child);
-    this.#ledger.commit(this.#ledger.frames.iterationEvent(child, "Started"), [child]);
-    return child;
   }
 
   #aborted(frame: Frame): readonly NewEvent[] {

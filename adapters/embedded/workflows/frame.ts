@@ -31,7 +31,10 @@ export type Phase =
       readonly at: "children";
       readonly starts: readonly string[];
       readonly inputs: readonly Json[];
+      /** Undefined for branches, and for items that are executions of their own. */
       readonly items: readonly Json[] | undefined;
+      /** How many run at a time. */
+      readonly atOnce: number;
     }
   | { readonly at: "done"; readonly output: Json }
   | { readonly at: "failed"; readonly error: string; readonly cause: string; readonly heartbeat: boolean };

@@ -2,11 +2,11 @@ import { ExecutionAlreadyExists, NotFound, TaskTimedOut, Transient } from "#core
 import type { Clock, ExecutionDescription, ExecutionStatus, Log, Random, Workflows } from "#core/ports.ts";
 import { assertExecutionName, parsePayload } from "#core/workflow-rules.ts";
 import { parseMachine, substitute } from "./definition.ts";
-import { Execution } from "./execution.ts";
 import { event, type Frame, type HistoryEvent, type Outcome } from "./frame.ts";
 import { parseJson } from "./json.ts";
 import { type Host, Ledger } from "./ledger.ts";
 import { CLOSE_GRACE_MS, INTERRUPTED_REST_MS } from "./limits.ts";
+import { runExecution } from "./run-execution.ts";
 import type { Machine } from "./states.ts";
 import { describeRow, type ExecutionRow, WorkflowStore } from "./store.ts";
 import { callFunction, type Invoke, type OpenToken } from "./task.ts";
@@ -205,7 +205,7 @@ export class EmbeddedWorkflows implements Workflows {
   async #runToTheEnd(ledger: Ledger, machine: Machine): Promise<void> {
     const { id, machine: machineName, name } = ledger.row;
     try {
-      await new Execution(this.#host, ledger, machine).run();
+      await runExecution(this.#host, ledger, machine);
       this.#live.delete(id);
     } catch (error) {
       // No failure of the workflow: the store or the program is in trouble. What is durable is taken up again later.

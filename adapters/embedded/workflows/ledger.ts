@@ -18,8 +18,18 @@ export interface Host {
   readonly emit: (execution: ExecutionRow, event: HistoryEvent) => void;
 }
 
+/** What an execution that takes its steps needs: a standard one's are durable (`Ledger`), an express one's are not (`ExpressSteps`). */
+export interface Steps {
+  readonly row: Pick<ExecutionRow, "machine" | "name" | "input" | "started_at">;
+  readonly frames: FrameTree;
+  readonly over: AbortSignal;
+  commit(events: readonly NewEvent[], put: readonly Frame[], remove?: readonly Frame[]): void;
+  openToken(frame: Frame): void;
+  closeToken(frame: Frame): void;
+}
+
 /** What is durable of one running execution: its frames, history, end and open tokens. Every change goes through here. */
-export class Ledger {
+export class Ledger implements Steps {
   readonly row: ExecutionRow;
   readonly frames: FrameTree;
   readonly #host: Host;

@@ -9,6 +9,12 @@ export const STATE_NAME_LENGTH_MAX = 80;
 /** Iterations of an INLINE Map that run at once, whatever MaxConcurrency asks for. */
 export const INLINE_MAP_CONCURRENCY_MAX = 40;
 
+/** Child executions of a DISTRIBUTED Map that Step Functions runs at once, whatever MaxConcurrency asks for. */
+export const DISTRIBUTED_MAP_CONCURRENCY_MAX = 10_000;
+
+/** An EXPRESS execution lasts at most five minutes. */
+export const EXPRESS_MS_MAX = 300_000;
+
 /** Largest number of seconds any field takes, and the timeout of a Task that states none (about three years). */
 export const SECONDS_MAX = 99_999_999;
 

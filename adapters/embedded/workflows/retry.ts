@@ -26,6 +26,7 @@ export interface Catcher {
 const BUILT_IN = new Set([
   "States.ALL",
   "States.DataLimitExceeded",
+  "States.ExceedToleratedFailureThreshold",
   "States.HeartbeatTimeout",
   "States.IntrinsicFailure",
   "States.NoChoiceMatched",

@@ -77,7 +77,10 @@ export interface MapState extends Failing {
   readonly itemsPath: Path | null;
   readonly itemSelector: Template | undefined;
   readonly startAt: string;
-  readonly maxConcurrency: number;
+  /** As the document states it, or where the input has it; 0 is as many as there may be. */
+  readonly maxConcurrency: number | Path;
+  /** Each item is an EXPRESS execution of its own; the first that fails fails the state. */
+  readonly distributed: boolean;
 }
 
 export interface ParallelState extends Failing {

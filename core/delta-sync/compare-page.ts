@@ -1,0 +1,38 @@
+import type { Id } from "#core/ids.ts";
+import { bytesEqual, sha256 } from "#core/journal/hash.ts";
+import { type SyncPagePlace, syncPageKey } from "#core/journal/keys.ts";
+import { journalReader } from "#core/protection/table-journal.ts";
+import { getOperation, vpgOf } from "#core/recovery/operation-store.ts";
+import type { Site } from "#core/site.ts";
+import { chunkHashes } from "#core/sync/chunk-hashes.ts";
+import { hashBytes, pageObjectBytesMax } from "#core/sync/limits.ts";
+import { decodePageHashes, encodePageWants } from "#core/sync/page-object.ts";
+
+/**
+ * Task compare-page: reads again what this site's journal holds of a page, compares its hashes with those that the gateway
+ * sent, and leaves the want-list. Nothing is taken for equal but what was read and hashed here; whatever can't be read throws,
+ * and then there is no want-list. `pause` is called between pieces of work. Safe to repeat.
+ */
+export async function comparePage(
+  site: Site,
+  operationId: Id,
+  place: SyncPagePlace,
+  pause: () => Promise<void>,
+): Promise<void> {
+  const vpg = await vpgOf(site, await getOperation(site, operationId));
+  const { vpgId } = vpg;
+  const wantsKey = syncPageKey(vpgId, operationId, place, "wants");
+  if ((await site.objects.head(wantsKey)) !== undefined) return;
+  const key = syncPageKey(vpgId, operationId, place, "hashes");
+  const object = await site.objects.get(key, { offset: 0, length: pageObjectBytesMax });
+  const { chunks, hashes, upTo, term, sizeBytes } = decodePageHashes(object);
+  const { volume, page, session } = place;
+  const reader = journalReader(site, vpgId);
+  const held = await chunkHashes(reader, { volume, sizeBytes, page, upTo, only: chunks, pause });
+  const at = (bytes: Uint8Array, index: number): Uint8Array =>
+    bytes.subarray(index * hashBytes, (index + 1) * hashBytes);
+  const wanted = chunks.filter((chunk, index) => !bytesEqual(at(hashes, index), at(held, chunk)));
+  const hashesSha256 = Buffer.from(sha256(object)).toString("hex");
+  const wants = encodePageWants({ vpgId, operationId, term, session, volume, page, hashesSha256, chunks: wanted });
+  await site.objects.put(wantsKey, wants, { ifAbsent: true });
+}

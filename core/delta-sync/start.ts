@@ -1,0 +1,70 @@
+import { ConditionFailed, InvalidInput, OperationInProgress } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { items } from "#core/protection/items.ts";
+import type { Operation, SyncOptions } from "#core/protection/operation.ts";
+import { assertTableCurrent } from "#core/protection/terms.ts";
+import { tryAgain } from "#core/protection/try-again.ts";
+import { getVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
+import { findOperation, hasEnded, operationFields } from "#core/recovery/operation-store.ts";
+import { blankOperation, startExecution } from "#core/recovery/start-operation.ts";
+import type { Caller, Site } from "#core/site.ts";
+
+/**
+ * Starts a delta-sync. The request's id becomes the operation's, so the same request again answers with the same operation,
+ * whatever became of it. It holds no other operation up, and none holds it up. Throws `OperationInProgress` while another
+ * delta-sync of the VPG runs, `TableBehindBucket`, `InvalidInput` (not protected here).
+ */
+export async function startDeltaSync(
+  site: Site,
+  caller: Caller,
+  ref: string,
+  ask: { readonly requestId: Id; readonly options: SyncOptions },
+): Promise<Operation> {
+  const known = await findOperation(site, ask.requestId);
+  const operation = known ?? (await tryAgain(`VPG ${ref}`, () => create(site, caller, ref, ask)));
+  if (operation.kind !== "delta-sync") {
+    throw new InvalidInput(`request ${ask.requestId} was for another operation; use a new id`, {
+      requestId: ask.requestId,
+    });
+  }
+  if (!hasEnded(operation)) await startExecution(site, operation);
+  return operation;
+}
+
+async function create(
+  site: Site,
+  caller: Caller,
+  ref: string,
+  { requestId, options }: { readonly requestId: Id; readonly options: SyncOptions },
+): Promise<Operation> {
+  const vpg = await getVpg(site, ref);
+  assertMaySync(vpg);
+  await assertTableCurrent(site, vpg);
+  const operation: Operation = { ...blankOperation(site, caller, vpg, requestId, "delta-sync"), sync: options };
+  const { vpgId, kind, operationId, initiatedBy } = operation;
+  try {
+    await updateVpg(site, vpg, { syncOperationId: operationId }, [
+      { put: items.operation(operationId), fields: operationFields(operation), if: { absent: true } },
+      { put: items.operationIndex(operationId), fields: { vpgId, kind, open: true } },
+    ]);
+  } catch (error) {
+    const raced = error instanceof ConditionFailed ? await findOperation(site, requestId) : undefined;
+    if (raced === undefined) throw error;
+    return raced;
+  }
+  site.log.info("operation-started", { operationId, vpgId, kind, initiatedBy });
+  return operation;
+}
+
+function assertMaySync({ definition, syncOperationId, role, vpgId }: VpgRecord): void {
+  const { name } = definition;
+  if (syncOperationId !== null) {
+    throw new OperationInProgress(
+      `${name} has a delta-sync under way: ${syncOperationId}; farshore operation watch ${syncOperationId}`,
+      { operationId: syncOperationId },
+    );
+  }
+  if (role !== "Journal" && role !== "Preparing") {
+    throw new InvalidInput(`${name} is not protected at this site (its role here is ${role})`, { vpgId, role });
+  }
+}

@@ -1,0 +1,152 @@
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SystemRandom } from "#adapters/embedded/random.ts";
+import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
+import { createVpgSchema } from "#core/api/site-api.ts";
+import { startDeltaSync } from "#core/delta-sync/start.ts";
+import { newId } from "#core/ids.ts";
+import { syncArea } from "#core/journal/keys.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
+import { findOperation, hasEnded } from "#core/recovery/operation-store.ts";
+import { readReport } from "#core/recovery/report.ts";
+import { invokeTask, machines } from "../../cli/site/machines.ts";
+import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { QuietLog } from "../../test/kit/quiet-log.ts";
+import { SeededRandom } from "../../test/kit/seeded-random.ts";
+import { operator } from "../../test/kit/site.ts";
+import { parseGatewayConfig } from "../config.ts";
+import { type RunningGateway, runGateway } from "../main.ts";
+import { NbdClient } from "../nbd/client.ts";
+
+const MiB = 2 ** 20;
+const sizes = { data: 24 * MiB, log: 8 * MiB } as const;
+const definition = createVpgSchema.parse({
+  name: "shop",
+  protectedSite: "berlin",
+  sourceGateway: "gw-berlin",
+  recoveryGateway: null,
+  compute: "none",
+  checkpointIntervalMs: 1000,
+  vms: [{ name: "db", volumes: Object.entries(sizes).map(([name, sizeBytes]) => ({ name, sizeBytes })) }],
+});
+
+describe("a delta-sync, with a gateway's process and its disks", () => {
+  let folder = "";
+  let site: GatewaySite;
+  let workflows: EmbeddedWorkflows;
+  let gateway: RunningGateway | undefined;
+  const random = new SeededRandom(42);
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), "farshore-delta-"));
+    mkdirSync(join(folder, "run"));
+    for (const [name, size] of Object.entries(sizes)) {
+      const image = Buffer.alloc(size);
+      for (let at = 0; at < size; at += 2 * MiB) random.bytes(64 * 1024).copy(image, at);
+      writeFileSync(join(folder, `${name}.img`), image);
+    }
+    site = await GatewaySite.start(definition);
+    workflows = new EmbeddedWorkflows({
+      ...{ file: ":memory:", clock: site.site.clock, random: new SystemRandom(), log: new QuietLog(), machines },
+      invoke: (name, payload) => invokeTask(site.site, name, payload),
+    });
+    Object.assign(site.site, { workflows });
+  });
+  afterEach(async () => {
+    await gateway?.close();
+    gateway = undefined;
+    await workflows.close();
+    await site.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  const start = async (): Promise<void> => {
+    const text = `site = "${site.url}"
+token_file = "token"
+state = "state"
+[source]
+vpg = "shop"
+socket = "run/shop.sock"
+[[source.volume]]
+vm = "db"
+name = "data"
+path = "data.img"
+[[source.volume]]
+vm = "db"
+name = "log"
+path = "log.img"
+`;
+    const config = parseGatewayConfig(text, { path: join(folder, "gateway.toml"), token: "token" });
+    gateway = await runGateway({ config, log: new QuietLog() });
+    await gateway.ready;
+    await until(() => mode() === "replicating", "replicating");
+  };
+  const mode = (): string | undefined => site.lastStream?.mode;
+  const until = async (met: () => boolean | Promise<boolean>, what: string): Promise<void> => {
+    for (let tries = 0; tries < 1500; tries += 1) {
+      if (await met()) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error(`never: ${what}: ${JSON.stringify(gateway?.status())}`);
+  };
+  const sync = async (during: () => Promise<void> = async () => undefined) => {
+    const requestId = newId(site.site.clock, new SystemRandom());
+    const started = await startDeltaSync(site.site, operator, site.vpgId, { requestId, options: { force: true } });
+    await during();
+    const ended = async () => {
+      const operation = await findOperation(site.site, started.operationId);
+      return operation !== undefined && hasEnded(operation);
+    };
+    await until(ended, "ended");
+    return readReport(site.site, site.vpgId, started.operationId);
+  };
+  const expectEqual = async (): Promise<void> => {
+    for (const [index, name] of (["data", "log"] as const).entries()) {
+      const image = await site.image(index + 1);
+      expect(image.equals(readFileSync(join(folder, `${name}.img`))), `${name} equals its disk`).toBe(true);
+    }
+  };
+
+  it("ships the chunk of one byte that nobody told of, lists a checkpoint behind it, and reports", async () => {
+    await start();
+    const before = await site.checkpoints();
+    const file = openSync(join(folder, "data.img"), "r+");
+    writeSync(file, Buffer.of(255), 0, 1, 13 * MiB + 5);
+    const report = await sync();
+    expect(report).toMatchObject({ kind: "delta-sync", phase: "Completed", error: null, initiatedBy: "operator:ann" });
+    expect(report.syncFigures).toMatchObject({
+      ...{ hashedBytes: sizes.data + sizes.log, differingBytes: MiB / 2, pages: 2, pagesAlone: 0 },
+    });
+    expect(report.syncFigures?.shippedBytes).toBeLessThanOrEqual(576 * 1024);
+    await expectEqual();
+    const after = await site.checkpoints();
+    expect(after.map(({ id }) => id)).toEqual(expect.arrayContaining(before.map(({ id }) => id)));
+    expect(report.checkpointId).not.toBe(before[0]?.id);
+    expect((await getVpg(site.site, "shop")).syncOperationId).toBeNull();
+    expect((await site.site.objects.list(syncArea)).length).toBe(4);
+    // Only the sub-chunks of what differed were asked for, never a page's hashes.
+    expect(site.requests.filter((request) => request === "POST /gateway/v1/hashes")).toHaveLength(1);
+  });
+
+  it("holds under writes, lost replies and failures, and a second one is refused meanwhile", async () => {
+    await start();
+    Object.assign(site.faults, { losesReply: 0.1, fails: 0.1 });
+    const client = await NbdClient.connect({ socketPath: join(folder, "run/shop.sock") }, "shop/db/data");
+    const report = await sync(async () => {
+      const requestId = newId(site.site.clock, new SystemRandom());
+      const second = startDeltaSync(site.site, operator, site.vpgId, { requestId, options: { force: true } });
+      await expect(second).rejects.toMatchObject({ name: "OperationInProgress" });
+      for (let count = 0; count < 60; count += 1) {
+        await client.write(512 * random.below(40_000), random.bytes(4096));
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    });
+    await client.disconnect();
+    Object.assign(site.faults, { losesReply: 0, fails: 0 });
+    expect(report).toMatchObject({ phase: "Completed", error: null });
+    await until(() => site.lastStream?.idle === true, "idle");
+    await expectEqual();
+  });
+});
