@@ -31,6 +31,9 @@ export const replicatingMs = 300_000;
 export const syncDiskBytes = 4 * GiB;
 export const syncDiskBytesQuick = GiB / 2;
 
+/** Of a delta sync's disk, what was changed behind its gateway's back. */
+export const changedShare = 0.05;
+
 /** What a round of ingest sends: 4 MiB batches of so much in all, and so many batches of one write. */
 export const ingestBytes = GiB / 2;
 export const ingestSmallBatches = 2000;
