@@ -29,6 +29,7 @@ import { TriggerSite } from "../test/kit/trigger-site.ts";
 import { liveScenarios } from "../test/workflows/live-scenarios.ts";
 import { moveScenarios } from "../test/workflows/move-scenarios.ts";
 import { play } from "../test/workflows/scenario.ts";
+import { syncScenarios } from "../test/workflows/sync-scenarios.ts";
 import { testScenarios } from "../test/workflows/test-scenarios.ts";
 
 /** What was done through the ports of a site, by whom, as IAM would be asked: `who|action|resource|with If-None-Match`. */
@@ -158,6 +159,17 @@ describe("permissions are enough", { timeout: slowMs }, () => {
     expect([...who]).toEqual(
       expect.arrayContaining(["site-api", "mint-term", "seal-sessions", "end-operation", "reconciler"]),
     );
+    expect(refused(recorder)).toEqual([]);
+  });
+
+  it("for every function in every way that a delta-sync may go", async () => {
+    const recorder = new Recorder();
+    for (const scenario of syncScenarios) {
+      const world = await play(scenario, { seenBy: recorder.as });
+      world.close();
+    }
+    const who = new Set([...recorder.seen].map((line) => line.split("|")[0]));
+    expect([...who]).toEqual(expect.arrayContaining(["next-pages", "compare-page", "verify-sync", "end-operation"]));
     expect(refused(recorder)).toEqual([]);
   });
 

@@ -47,7 +47,9 @@ describe("on moto", () => {
       const prefix = `t${Buffer.from(new SystemRandom().bytes(6)).toString("hex")}-`;
       for (const [name, definition] of Object.entries(machines)) {
         const roleArn = "arn:aws:iam::123456789012:role/machines";
-        const document = { name: prefix + name, definition: JSON.stringify(definition), roleArn };
+        // moto knows no EXPRESS items of a distributed Map.
+        const text = JSON.stringify(definition).replaceAll('"EXPRESS"', '"STANDARD"');
+        const document = { name: prefix + name, definition: text, roleArn };
         await client.send(new CreateStateMachineCommand(document));
       }
       const machinePrefix = `arn:aws:states:${region}:123456789012:stateMachine:${prefix}`;

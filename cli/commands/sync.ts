@@ -11,7 +11,7 @@ export function registerSync(program: Command): void {
     .argument("<vpg>", "name or id of the VPG")
     .option("--no-wait", "return at once; farshore operation watch ID follows it")
     .description(
-      "Compare every chunk of a VPG's disks with its journal and ship what differs (force sync). Checkpoints stay usable; no new one is made until it ends.",
+      "Compare every chunk of a VPG's disks with its journal and ship what differs; checkpoints stay usable, and no new one is made until it ends.",
     )
     .addHelpText("after", "\nExample:\n  farshore sync shop\n")
     .action(async (vpg: string, options: { readonly wait: boolean }, command: Command) => {

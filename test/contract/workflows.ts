@@ -49,6 +49,22 @@ const machines = {
   beating: { StartAt: "Wait", States: { Wait: tokenTask({ HeartbeatSeconds: 4, TimeoutSeconds: 60 }) } },
   long: { StartAt: "Wait", States: { Wait: { Type: "Wait", Seconds: 600, End: true } } },
   bounded: { TimeoutSeconds: 3, StartAt: "Wait", States: { Wait: { Type: "Wait", Seconds: 600, End: true } } },
+  spread: {
+    StartAt: "Each",
+    States: {
+      Each: {
+        Type: "Map",
+        ItemsPath: "$.items",
+        MaxConcurrencyPath: "$.atOnce",
+        ItemProcessor: {
+          ProcessorConfig: { Mode: "DISTRIBUTED", ExecutionType: "EXPRESS" },
+          StartAt: "Double",
+          States: { Double: task("double") },
+        },
+        End: true,
+      },
+    },
+  },
   early: {
     StartAt: "Wait",
     States: {
@@ -174,6 +190,14 @@ export function workflowsContract(
       expect(found).toMatchObject({ status: "FAILED", error: "Refusal" });
       expect(JSON.parse(found.cause ?? "")).toMatchObject({ errorType: "Refusal", errorMessage: "not today" });
       expect(found).not.toHaveProperty("output");
+    });
+
+    it("runs each item of a distributed Map, and answers in their order", async () => {
+      const { workflows, ended } = await deploy();
+      await workflows.start("spread", "one", '{"items":[3,1,2],"atOnce":2}');
+      const found = await ended("spread", "one");
+      expect(found).toMatchObject({ status: "SUCCEEDED" });
+      expect(JSON.parse(found.output ?? "")).toEqual([{ doubled: 6 }, { doubled: 2 }, { doubled: 4 }]);
     });
 
     it("ends by the machine's own timeout", async () => {

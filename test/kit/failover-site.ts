@@ -64,6 +64,7 @@ export const siteOf = (durable: Durable): Site => ({
   ...durable,
   log: silentLog,
   notify: silentNotify,
+  pagesAtOnce: 2,
 });
 
 /** A VPG with three checkpoints and one write behind the last, two seconds after it. */

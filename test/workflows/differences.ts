@@ -54,6 +54,18 @@ export const knownDifferences: readonly KnownDifference[] = [
       moto.endedAtMs > embedded.endedAtMs,
   },
   {
+    id: "failed-item-is-tolerated",
+    isMet: (_, embedded, moto) =>
+      embedded.events.includes("MapRunFailed") &&
+      !moto.events.includes("MapRunFailed") &&
+      equal(upToMapRun(embedded), upToMapRun(moto)),
+  },
+  {
+    id: "too-many-at-once",
+    isMet: (script, embedded, moto) =>
+      /atOnce is \d{8}$/.test(script) && embedded.status === "SUCCEEDED" && !moto.events.includes("MapRunSucceeded"),
+  },
+  {
     id: "timed-out-execution",
     isMet: (_, embedded, moto) =>
       embedded.status === "TIMED_OUT" &&
@@ -63,6 +75,9 @@ export const knownDifferences: readonly KnownDifference[] = [
       embedded.endedAtMs === moto.endedAtMs,
   },
 ];
+
+/** The history up to the first start of a distributed Map's items. */
+const upToMapRun = ({ events }: Observed): readonly string[] => events.slice(0, events.indexOf("MapRunStarted") + 1);
 
 /** The state that a derived script is about gives out tokens. */
 function hasToken(script: string, { calls }: Observed): boolean {
