@@ -93,6 +93,18 @@ class MovedGroup {
     throw new Error(`never ${wanted.join(", ")}: ${JSON.stringify(await this.operation())}`);
   }
 
+  /** Resolves when both disks are exported for writing. */
+  async takesWrites(ms = 120_000): Promise<void> {
+    for (const name of ["paris", "lyon"] as const) {
+      await until(`${name} to take writes`, ms, async () => {
+        const { address, exportName } = parseNbdUri(this.stage.uri(name));
+        const client = await NbdClient.connect(address, exportName);
+        await client.disconnect();
+        return client.readOnly ? undefined : true;
+      });
+    }
+  }
+
   logOf(name: "paris" | "lyon"): string {
     return readFileSync(join(this.stage.site.directory, `${name}.log`), "utf8");
   }
@@ -168,8 +180,24 @@ describe("a move of a group whose clients write until they are shut down, and kn
       expect(ended.error?.message ?? "everything is undone").toContain("everything is undone");
       // The very clients of before write again.
       await group.stopWriting();
+      await group.takesWrites();
       await group.write();
       await group.stopWriting();
     },
   );
+
+  it("a source gateway frozen while it closes is not waited for, and opened when it is heard again", async () => {
+    const group = await MovedGroup.start(4);
+    await group.write();
+    await group.farshore(...start, "--commit-policy", "rollback", "--commit-after", "0");
+    await group.inPhase("ClosingVolumes");
+    group.stage.processes.signal("lyon", "SIGSTOP");
+    const ended = await group.inPhase("Failed", "RolledBack");
+    process.stdout.write(`frozen while it closes: ${ended.phase} ${ended.error?.name ?? ""}\n`);
+    group.stage.processes.signal("lyon", "SIGCONT");
+    await group.takesWrites(180_000);
+    await group.stopWriting();
+    await group.write();
+    await group.stopWriting();
+  }, 600_000);
 });
