@@ -187,6 +187,8 @@ export const vpgViewSchema = z.object({
   lagMs: z.int(),
   mode: z.string(),
   sync: syncProgressSchema.nullable(),
+  /** What the source's last sync compared and shipped; null before one ended, and from a site of before. */
+  lastSync: syncProgressSchema.nullable().default(null),
   writtenBytes: z.int(),
   shippedBytes: z.int(),
   journalBytes: z.int(),

@@ -82,6 +82,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     lagMs: Math.max(0, ...streams.map(({ lagMs }) => lagMs)),
     mode: worstMode(sources.map(({ mode }) => mode)),
     sync: streams.find(({ sync }) => sync !== null)?.sync ?? null,
+    lastSync: streams.find(({ lastSync }) => lastSync !== undefined)?.lastSync ?? null,
     writtenBytes: sum(({ writtenBytes }) => writtenBytes),
     shippedBytes: sum(({ shippedBytes }) => shippedBytes),
     journalBytes: summary.journalBytes,

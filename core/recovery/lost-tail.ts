@@ -49,7 +49,10 @@ function recoveredIn(
   const gatewayIn = (other: number) =>
     sessions.find((known) => known.state.claim.session === other)?.state.claim.gatewayId;
   const own = parts.find(({ position }) => gatewayIn(position.session) === gatewayId)?.position;
-  if (own === undefined || session > own.session) return 0;
+  // Seeds, or what another gateway captured before: of the image when it stands before all that the checkpoint names.
+  if (own === undefined)
+    return parts.every(({ position }) => session < position.session) ? Number.POSITIVE_INFINITY : 0;
+  if (session > own.session) return 0;
   return session < own.session ? Number.POSITIVE_INFINITY : own.sequence;
 }
 

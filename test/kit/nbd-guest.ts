@@ -9,6 +9,8 @@ export class NbdGuest {
   readonly #writes: { readonly offset: number; readonly bytes: Buffer }[] = [];
   readonly #client: NbdClient;
   readonly #random: SeededRandom;
+  /** Sent and not answered: the disk may have it or not. */
+  #inFlight: { readonly offset: number; readonly bytes: Buffer } | undefined;
   #stopped = false;
   #loop: Promise<void> | undefined;
 
@@ -24,7 +26,25 @@ export class NbdGuest {
   }
 
   start(): void {
+    this.#stopped = false;
     this.#loop = this.#run();
+    // Whoever stops it hears of it.
+    this.#loop.catch(() => undefined);
+  }
+
+  /** So many writes, and then no more of its own accord. */
+  async work(writes: number): Promise<void> {
+    for (let left = writes; left > 0; left -= 1) await this.#write();
+  }
+
+  /** True for what the disk must hold: all that was acknowledged, with or without what was not answered. */
+  isImage(image: Buffer): boolean {
+    if (this.image.equals(image)) return true;
+    if (this.#inFlight === undefined) return false;
+    const { offset, bytes } = this.#inFlight;
+    const more = Buffer.from(this.image);
+    bytes.copy(more, offset);
+    return more.equals(image);
   }
 
   /** Rejects when any write failed. */
@@ -37,7 +57,8 @@ export class NbdGuest {
   prefixOf(image: Buffer): number | undefined {
     const replay = Buffer.from(this.#base);
     if (replay.equals(image)) return 0;
-    for (const [index, { offset, bytes }] of this.#writes.entries()) {
+    const sent = this.#inFlight === undefined ? this.#writes : [...this.#writes, this.#inFlight];
+    for (const [index, { offset, bytes }] of sent.entries()) {
       bytes.copy(replay, offset);
       if (replay.equals(image)) return index + 1;
     }
@@ -46,13 +67,19 @@ export class NbdGuest {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
-      const length = 512 * (1 + this.#random.below(64));
-      const offset = 512 * this.#random.below((this.image.length - length) / 512);
-      const bytes = this.#random.bytes(length);
-      await this.#client.write(offset, bytes, { fua: this.#random.chance(0.1) });
-      bytes.copy(this.image, offset);
-      this.#writes.push({ offset, bytes });
+      await this.#write();
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+  }
+
+  async #write(): Promise<void> {
+    const length = 512 * (1 + this.#random.below(64));
+    const offset = 512 * this.#random.below((this.image.length - length) / 512);
+    const bytes = this.#random.bytes(length);
+    this.#inFlight = { offset, bytes };
+    await this.#client.write(offset, bytes, { fua: this.#random.chance(0.1) });
+    this.#inFlight = undefined;
+    bytes.copy(this.image, offset);
+    this.#writes.push({ offset, bytes });
   }
 }
