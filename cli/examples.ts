@@ -11,7 +11,7 @@ compute = "gateway"                 # or "none": journal only, failovers are ref
 
 target_rpo = "15s"                  # an alert threshold, as in the field; checkpoints come at their own interval
 checkpoint_interval = "5s"          # 1s is possible and costs about five times as many requests
-history = "24h"
+history = "24h"                     # bounds the tiers of [retention], which thin older checkpoints
 
 [[vm]]
 name = "db"
@@ -30,6 +30,16 @@ boot_group = 1                      # group 1 boots first
 # [[boot_group]]                    # wait after a group before the next boots
 # number = 1
 # delay = "30s"
+
+[retention]
+tiers = [                           # the last checkpoint of every so much time, for those not older than that
+  { every = "0s", for = "1h" },     # 0s is every checkpoint
+  { every = "1m", for = "24h" },
+  { every = "1h", for = "30d" },
+]
+tagged = "30d"                      # tagged checkpoints are not thinned
+# journal_limit = "500GiB"
+# at_limit = "thin"                 # or "shorten" the history, or "pause": nothing more is journaled, guests go on
 
 [trigger]                           # what happens when the source is silent (docs/triggers.md)
 policy = "notify"                   # off, notify, approve (an approver says yes), automatic

@@ -40,6 +40,23 @@ const triggerSchema = z.strictObject({
   checkpoint: z.string().optional(),
 });
 
+const retentionFileSchema = z.strictObject({
+  tiers: z.array(z.strictObject({ every: duration, for: duration })).optional(),
+  tagged: duration.optional(),
+  journal_limit: bytes.optional(),
+  at_limit: z.string().optional(),
+});
+
+/** The table `[retention]`. */
+function retentionOf({ tiers, tagged, ...read }: z.infer<typeof retentionFileSchema>): unknown {
+  const limit = { bytes: read.journal_limit, policy: read.at_limit };
+  return {
+    tiers: tiers?.map((tier) => ({ everyMs: tier.every, forMs: tier.for })),
+    taggedMs: tagged,
+    ...(limit.bytes === undefined && limit.policy === undefined ? {} : { journalLimit: limit }),
+  };
+}
+
 const fileSchema = z.strictObject({
   name: nameSchema,
   protected_site: nameSchema,
@@ -65,6 +82,7 @@ const fileSchema = z.strictObject({
   ),
   boot_group: z.array(z.strictObject({ number: z.int(), delay: duration })).default([]),
   trigger: triggerSchema.optional(),
+  retention: retentionFileSchema.optional(),
 });
 
 /** The table `[trigger]`; what it leaves out is the site's to fill in. */
@@ -109,6 +127,7 @@ export function readVpgFile(file: string): CreateVpg {
       volumes: vm.volume.map((volume) => ({ name: volume.name, sizeBytes: volume.size, sectorBytes: volume.sector })),
     })),
     trigger: read.trigger && triggerOf(read.trigger),
+    ...(read.retention === undefined ? {} : { retention: retentionOf(read.retention) }),
     bootDelays: read.boot_group.map((group) => ({ bootGroup: group.number, delayMs: group.delay })),
   });
   if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`);

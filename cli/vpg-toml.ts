@@ -26,7 +26,7 @@ const size = (bytes: number): string => exactly(bytes, byteUnits);
 
 /** The file of `farshore vpg create` and `edit` that says this definition whole: every setting, also where it is the default. */
 export function vpgToml(definition: CreateVpg): string {
-  const { name, protectedSite, sourceGateway, recoveryGateway, compute, vms, bootDelays, trigger } = definition;
+  const { name, protectedSite, sourceGateway, recoveryGateway, compute, vms, bootDelays, trigger, retention } = definition;
   const { targetRpoMs, checkpointIntervalMs, historyMs } = definition;
   return stringify({
     name,
@@ -49,7 +49,16 @@ export function vpgToml(definition: CreateVpg): string {
     })),
     boot_group: bootDelays.map(({ bootGroup, delayMs }) => ({ number: bootGroup, delay: duration(delayMs) })),
     trigger: triggerToml(trigger),
+    ...(retention === undefined ? {} : { retention: retentionToml(retention) }),
   });
+}
+
+function retentionToml({ tiers, taggedMs, journalLimit }: NonNullable<CreateVpg["retention"]>): Record<string, unknown> {
+  return {
+    tiers: tiers.map(({ everyMs, forMs }) => ({ every: duration(everyMs), for: duration(forMs) })),
+    tagged: duration(taggedMs),
+    ...(journalLimit === undefined ? {} : { journal_limit: size(journalLimit.bytes), at_limit: journalLimit.policy }),
+  };
 }
 
 function triggerToml(trigger: CreateVpg["trigger"]): Record<string, unknown> {

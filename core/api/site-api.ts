@@ -11,6 +11,7 @@ import {
 } from "#core/protection/operation.ts";
 import { peerSchema } from "#core/protection/peer.ts";
 import { positionSchema } from "#core/protection/term.ts";
+import { retentionSchema } from "#core/retention/policy.ts";
 import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { syncProgressSchema } from "./gateway-api.ts";
 import { alertSchema, suspicionSchema } from "./trigger-api.ts";
@@ -104,6 +105,8 @@ export const createVpgSchema = z.strictObject({
     .array(z.strictObject({ bootGroup: z.int().min(1), delayMs: z.int().min(0).max(limits.bootDelayMsMax) }))
     .default([]),
   trigger: triggerPolicySchema.prefault({}),
+  /** A new VPG without it gets the default; one that was made before the field existed keeps all checkpoints until it is edited. */
+  retention: retentionSchema.exactOptional(),
 });
 export type CreateVpg = z.infer<typeof createVpgSchema>;
 

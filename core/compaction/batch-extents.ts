@@ -13,8 +13,9 @@ export interface ReadBatch {
   readonly header: BatchHeader;
 }
 
-/** Writes the extents of batches as one layer, sorted by place. Held in memory together: the caller bounds them. */
+/** Writes the extents of batches and packs as one layer, sorted by place. Held in memory together: the caller bounds them. */
 export async function writeBatchesAsLayer(batches: readonly ReadBatch[], writer: LayerWriter): Promise<void> {
+  const packed = batches.some(({ ref }) => ref.pack !== undefined);
   const count = batches.reduce((sum, { header }) => sum + header.extents.count, 0);
   const extents = newLayerExtents(count);
   const place = new Float64Array(count);
@@ -27,7 +28,7 @@ export async function writeBatchesAsLayer(batches: readonly ReadBatch[], writer:
   }
   const order = Uint32Array.from({ length: count }, (_, index) => index);
   order.sort((left, right) => (place[left] ?? 0) - (place[right] ?? 0));
-  const builder = new SectionBuilder(sources);
+  const builder = new SectionBuilder(sources, packed);
   for (const index of order) {
     const volume = Math.floor((place[index] ?? 0) / volumeStride);
     const whole = builder.add(volume, extents, index, extents.source[index] ?? 0);

@@ -4,6 +4,7 @@ import {
   type Manifest,
   type ManifestFields,
   type ManifestLayer,
+  manifestFormat,
   manifestOf,
 } from "#core/journal/manifest.ts";
 import { commitManifest, manifestToFollow, newestManifest } from "#core/protection/manifests.ts";
@@ -129,7 +130,7 @@ async function mergeOnce(
   const alike = bySize.find(([, some]) => some.length >= limits.mergeLayersMin)?.[1];
   if (alike === undefined) return undefined;
   const group = alike.slice(0, limits.mergeLayersMin);
-  await mergeLayers(site.objects, vpgId, group, writer);
+  await mergeLayers(site.objects, vpgId, group, writer, { packed: manifest?.digest !== undefined });
   const merged = layerOf(writer, joined(group.flatMap(({ ranges }) => ranges)));
   const left = layers.filter((layer) => !group.includes(layer));
   const fields = following(site, vpgId, manifest, [...left, merged]);
@@ -162,7 +163,8 @@ function following(
 ): ManifestFields {
   const number = (manifest?.manifest ?? 0) + 1;
   const replaced = manifest?.replaced ?? [];
-  return { formatVersion: 1, vpgId, manifest: number, createdAt: site.clock.now(), layers: [...layers], replaced };
+  const fields = { vpgId, manifest: number, createdAt: site.clock.now(), layers: [...layers], replaced };
+  return { ...manifestFormat(manifest?.digest), ...fields };
 }
 
 /** The same ranges by session, neighbours as one. */

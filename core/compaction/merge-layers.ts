@@ -2,13 +2,20 @@ import { sectorsPerChunk } from "#core/blocks/geometry.ts";
 import type { Id } from "#core/ids.ts";
 import { decodeLayerHeader, decodeSection } from "#core/journal/decode-layer.ts";
 import { layerPartKey } from "#core/journal/keys.ts";
-import type { LayerSection } from "#core/journal/layer.ts";
+import type { LayerSection, LayerSource } from "#core/journal/layer.ts";
 import type { ManifestLayer } from "#core/journal/manifest.ts";
 import type { Objects } from "#core/ports.ts";
 import { assertPlace } from "#core/recovery/layer-index.ts";
 import { storedAs } from "#core/recovery/stored-batches.ts";
 import type { LayerWriter } from "./layer-writer.ts";
 import { SectionBuilder, SourceTable } from "./section-builder.ts";
+
+export interface MergeOptions {
+  /** Packs may be among what layers name. */
+  readonly packed: boolean;
+  /** Of what is left out, since a pack stands for it. */
+  readonly drops?: (source: LayerSource) => boolean;
+}
 
 /**
  * Writes layers as one: each is read front to back, and the extent that comes first by place is taken next. One section of each
@@ -19,14 +26,15 @@ export async function mergeLayers(
   vpgId: Id,
   layers: readonly ManifestLayer[],
   writer: LayerWriter,
+  { packed, drops = () => false }: MergeOptions,
 ): Promise<void> {
   const sources = new SourceTable();
   const cursors: LayerCursor[] = [];
   for (const layer of layers) {
-    const cursor = new LayerCursor(sectionsOf(objects, vpgId, layer), sources);
+    const cursor = new LayerCursor(sectionsOf(objects, vpgId, layer), sources, drops);
     if (await cursor.load()) cursors.push(cursor);
   }
-  const builder = new SectionBuilder(sources);
+  const builder = new SectionBuilder(sources, packed);
   while (cursors.length > 0) {
     const next = cursors.reduce((first, cursor) => (cursor.isBefore(first) ? cursor : first));
     const whole = next.moveInto(builder);
@@ -61,16 +69,19 @@ export async function* sectionsOf(
 class LayerCursor {
   readonly #sections: AsyncGenerator<LayerSection>;
   readonly #table: SourceTable;
+  readonly #drops: (source: LayerSource) => boolean;
   #section: LayerSection | undefined;
   #order: readonly number[] = [];
   #sources: readonly number[] = [];
+  #dropped: readonly boolean[] = [];
   #at = 0;
   #volume = 0;
   #chunk = 0;
 
-  constructor(sections: AsyncGenerator<LayerSection>, table: SourceTable) {
+  constructor(sections: AsyncGenerator<LayerSection>, table: SourceTable, drops: (source: LayerSource) => boolean) {
     this.#sections = sections;
     this.#table = table;
+    this.#drops = drops;
   }
 
   get isAtEnd(): boolean {
@@ -91,7 +102,8 @@ class LayerCursor {
     this.#order = Array.from({ length: count }, (_, index) => index).sort(
       (left, right) => chunkOfSector(sector[left]) - chunkOfSector(sector[right]),
     );
-    this.#sources = section.sources.map((source) => this.#table.numberOf(source));
+    this.#dropped = section.sources.map(this.#drops);
+    this.#sources = section.sources.map((source, index) => (this.#dropped[index] ? 0 : this.#table.numberOf(source)));
     this.#at = 0;
     this.#volume = section.volume;
     this.#look();
@@ -102,8 +114,9 @@ class LayerCursor {
     const section = this.#section;
     const index = this.#order[this.#at];
     if (section === undefined || index === undefined) throw new RangeError("nothing is loaded");
-    const source = this.#sources[section.extents.source[index] ?? 0] ?? 0;
-    const whole = builder.add(section.volume, section.extents, index, source);
+    const of = section.extents.source[index] ?? 0;
+    const kept = this.#dropped[of] !== true;
+    const whole = kept ? builder.add(section.volume, section.extents, index, this.#sources[of] ?? 0) : undefined;
     this.#at += 1;
     this.#look();
     return whole;

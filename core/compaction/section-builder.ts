@@ -7,16 +7,17 @@ import { compactionLimits as limits } from "./limits.ts";
 /** The batches that a layer is made of, each once: about 200 bytes a batch. */
 export class SourceTable {
   readonly #sources: LayerSource[] = [];
-  /** Session to batch to number. */
-  readonly #numbers = new Map<number, Map<number, number>>();
+  /** Session to batch, or pack, to number. */
+  readonly #numbers = new Map<number, Map<number | string, number>>();
 
   numberOf(source: LayerSource): number {
-    const session = this.#numbers.get(source.session) ?? new Map<number, number>();
+    const session = this.#numbers.get(source.session) ?? new Map<number | string, number>();
     this.#numbers.set(source.session, session);
-    const known = session.get(source.batch);
+    const name = source.pack ?? source.batch;
+    const known = session.get(name);
     if (known !== undefined) return known;
     const number = this.#sources.push(source) - 1;
-    session.set(source.batch, number);
+    session.set(name, number);
     return number;
   }
 
@@ -30,6 +31,7 @@ export class SourceTable {
 /** Cuts extents that come by volume and first chunk into sections, each in order of position. */
 export class SectionBuilder {
   readonly #sources: SourceTable;
+  readonly #packed: boolean;
   readonly #open = newLayerExtents(sectionExtentsMax);
   #count = 0;
   #volume = 0;
@@ -37,8 +39,10 @@ export class SectionBuilder {
   #newestChunk = 0;
   #lastChunk = 0;
 
-  constructor(sources: SourceTable) {
+  /** `packed`: packs may be among the sources. */
+  constructor(sources: SourceTable, packed: boolean) {
     this.#sources = sources;
+    this.#packed = packed;
   }
 
   /** Takes extent `index` of `from`, whose batch is `source` of the table; returns the section that was whole before it. */
@@ -87,7 +91,7 @@ export class SectionBuilder {
     }
     this.#count = 0;
     const [volume, firstChunk, lastChunk] = [this.#volume, this.#firstChunk, this.#lastChunk];
-    return encodeSection({ volume, firstChunk, lastChunk, extents, sources });
+    return encodeSection({ volume, firstChunk, lastChunk, extents, sources }, this.#packed);
   }
 
   #endsBefore(volume: number, chunk: number): boolean {

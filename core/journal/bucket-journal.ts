@@ -11,10 +11,12 @@ import {
 import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { BatchHeader, ExtentColumns } from "./batch.ts";
+import type { Digest } from "./digest.ts";
 import { JournalFacts } from "./journal-facts.ts";
 import type { LayerSection } from "./layer.ts";
 import { comparePositions, type Position } from "./position.ts";
 import type { SessionClaim } from "./session-claim.ts";
+import { digestOf, newestManifestInBucket } from "./manifest.ts";
 import { sessionClaims } from "./session-walk.ts";
 import { type RunEnd, readValidRun } from "./valid-run.ts";
 import type { VolumeBounds } from "./verify-batch.ts";
@@ -46,24 +48,37 @@ const pageStride = 2 ** 23;
  */
 export class BucketJournal implements JournalSource {
   readonly vpgId: string;
-  readonly sessions: readonly SessionRun[];
+  readonly #objects: Pick<Objects, "get" | "list">;
+  readonly #stored: StoredBatches;
+  #read: JournalContents;
+
+  private constructor(objects: Pick<Objects, "get" | "list">, vpgId: string, read: JournalContents) {
+    this.#objects = objects;
+    this.vpgId = vpgId;
+    this.#stored = new StoredBatches(objects, vpgId);
+    this.#read = read;
+  }
+
+  get sessions(): readonly SessionRun[] {
+    return this.#read.sessions;
+  }
+
   /** Of the valid journal only. */
-  readonly facts: JournalFacts;
+  get facts(): JournalFacts {
+    return this.#read.facts;
+  }
+
   /**
    * The first object that the store changed, by `details.key`; undefined when there is none. The journal ends before it: every
    * later image, of later sessions too, rests on what it held.
    */
-  readonly damage: Corrupt | undefined;
-  readonly #stored: StoredBatches;
-  readonly #touched: ReadonlyMap<number, readonly BatchRef[]>;
+  get damage(): Corrupt | undefined {
+    return this.#read.damage;
+  }
 
-  private constructor(vpgId: string, stored: StoredBatches, read: JournalContents) {
-    this.vpgId = vpgId;
-    this.#stored = stored;
-    this.sessions = read.sessions;
-    this.facts = read.facts;
-    this.damage = read.damage;
-    this.#touched = read.touched;
+  /** What retention left, by the newest manifest. */
+  get digest(): Digest | undefined {
+    return this.#read.digest;
   }
 
   /**
@@ -75,22 +90,13 @@ export class BucketJournal implements JournalSource {
     vpgId: string,
     onProgress: (progress: JournalProgress) => void = () => undefined,
   ): Promise<BucketJournal> {
-    const stored = new StoredBatches(objects, vpgId);
-    const contents = new JournalContents();
-    try {
-      for await (const claim of sessionClaims(objects, vpgId)) {
-        await readSession(objects, stored, claim, contents, onProgress);
-      }
-    } catch (error) {
-      if (!(error instanceof Corrupt)) throw error;
-      contents.damage = error;
-    }
-    return new BucketJournal(vpgId, stored, contents);
+    return new BucketJournal(objects, vpgId, await readContents(objects, vpgId, onProgress));
   }
 
-  /** R12 over the bucket: exactly the checkpoints that the site lists, in order of position. */
+  /** R12 over the bucket, and what retention left of it: exactly the checkpoints that the site lists, in order of position. */
   checkpoints(): Checkpoint[] {
-    return listCheckpoints(this.sessions.map(factsOf), this.facts.syncFacts, this.facts.markers);
+    const valid = listCheckpoints(this.sessions.map(factsOf), this.facts.syncFacts, this.facts.markers);
+    return valid.filter((checkpoint) => this.digest?.lists(checkpoint) !== false);
   }
 
   /** The position that stands for a volume in a checkpoint: with several source gateways that of its own one's session. */
@@ -117,12 +123,23 @@ export class BucketJournal implements JournalSource {
   }
 
   async batchesTouching(volume: number, page: number, upTo: Position): Promise<readonly BatchRef[]> {
-    const refs = this.#touched.get(volume * pageStride + page) ?? [];
+    const refs = this.#read.touched.get(volume * pageStride + page) ?? [];
     return refs.filter((ref) => comparePositions({ session: ref.session, sequence: ref.firstSequence }, upTo) <= 0);
   }
 
   /** None: every batch is read here, so that nothing rests on an index that could be damaged. */
   readonly batchesAlone = true;
+
+  get generation(): string {
+    return this.digest?.fields.digestId ?? "";
+  }
+
+  /** Reads all headers again when packs have taken the place of batches. */
+  async refresh(): Promise<void> {
+    const newest = await newestManifestInBucket(this.#objects, this.vpgId);
+    if ((newest?.digest?.digestId ?? "") === this.generation) return;
+    this.#read = await readContents(this.#objects, this.vpgId, () => undefined);
+  }
 
   async layerSections(): Promise<readonly LayerSection[]> {
     return [];
@@ -153,7 +170,12 @@ class JournalContents {
   readonly facts = new JournalFacts();
   readonly sessions: SessionRun[] = [];
   readonly touched = new Map<number, BatchRef[]>();
+  readonly digest: Digest | undefined;
   damage: Corrupt | undefined;
+
+  constructor(digest: Digest | undefined) {
+    this.digest = digest;
+  }
 
   add(ref: BatchRef, header: BatchHeader): void {
     this.facts.add(header.session, header.events);
@@ -178,6 +200,25 @@ class JournalContents {
   }
 }
 
+async function readContents(
+  objects: Pick<Objects, "get" | "list">,
+  vpgId: string,
+  onProgress: (progress: JournalProgress) => void,
+): Promise<JournalContents> {
+  const stored = new StoredBatches(objects, vpgId);
+  // What says where batches are can't be passed over: it is thrown when it is damaged.
+  const contents = new JournalContents(await digestOf(objects, await newestManifestInBucket(objects, vpgId)));
+  try {
+    for await (const claim of sessionClaims(objects, vpgId)) {
+      await readSession(objects, stored, claim, contents, onProgress);
+    }
+  } catch (error) {
+    if (!(error instanceof Corrupt)) throw error;
+    contents.damage = error;
+  }
+  return contents;
+}
+
 async function readSession(
   objects: Pick<Objects, "list">,
   stored: StoredBatches,
@@ -189,7 +230,8 @@ async function readSession(
   let end: SessionRun["end"] = { kind: "damaged" };
   let bytes = 0;
   try {
-    end = await readValidRun(objects, stored, claim, (place, header) => {
+    const packs = contents.digest?.packsOf(claim.session) ?? [];
+    end = await readValidRun(objects, stored, claim, packs, ({ packed, ...place }, header) => {
       const { firstSequence, lastSequence, headerLength } = header;
       const ref: BatchRef = { ...place, firstSequence, lastSequence, headerLength };
       batches.push(ref);

@@ -20,6 +20,8 @@ import {
   layerMagic,
   layerSourceAt,
   layerSourceBytes,
+  packedSourceBytes,
+  packsFlag,
   sectionAt,
   sectionBytesOf,
   sectionEntryBytes,
@@ -102,7 +104,7 @@ function checkVersion(view: DataView): void {
   const flags = view.getUint32(layerAt.criticalFlags, true);
   const cipherSuite = view.getUint8(layerAt.cipherSuite);
   const unknown =
-    major > versionMajor ? "major" : flags !== 0 ? "criticalFlags" : cipherSuite !== 0 ? "cipherSuite" : undefined;
+    major > versionMajor ? "major" : (flags & ~packsFlag) !== 0 ? "criticalFlags" : cipherSuite !== 0 ? "cipherSuite" : undefined;
   if (unknown === undefined) return;
   throw new UnsupportedFormat(`a layer's ${unknown} is unknown here: use a newer Farshore`, { field: unknown });
 }
@@ -115,6 +117,7 @@ function readDirectory(
   headerLength: number,
 ): SectionPlace[] {
   const sections: SectionPlace[] = [];
+  const packed = (view.getUint32(layerAt.criticalFlags, true) & packsFlag) !== 0;
   let start = headerLength;
   for (let index = 0; index < count; index += 1) {
     const entry = at + index * sectionEntryBytes;
@@ -122,7 +125,7 @@ function readDirectory(
     const extentCount = view.getUint32(entry + sectionAt.extentCount, true);
     const sourceCount = view.getUint32(entry + sectionAt.sourceCount, true);
     const section: SectionPlace = {
-      ...{ extentCount, sourceCount, length: sectionBytesOf(extentCount, sourceCount) },
+      ...{ extentCount, sourceCount, packed, length: sectionBytesOf(extentCount, sourceCount, packed) },
       volume: view.getUint16(entry + sectionAt.volume, true),
       firstChunk: readU64(view, entry + sectionAt.firstChunk, "sections.firstChunk", index),
       lastChunk: readU64(view, entry + sectionAt.lastChunk, "sections.lastChunk", index),
@@ -154,11 +157,14 @@ function checkSection(section: SectionPlace, before: SectionPlace | undefined, s
 export function decodeSection(place: SectionPlace, bytes: Uint8Array): LayerSection {
   if (bytes.length !== place.length || crc32(bytes) !== place.crc32)
     throw malformed("sections.crc32", "does not match");
-  const { volume, firstChunk, lastChunk, extentCount, sourceCount } = place;
+  const { volume, firstChunk, lastChunk, extentCount, sourceCount, packed } = place;
   const view = viewOf(bytes);
-  const sources = Array.from({ length: sourceCount }, (_, index) =>
-    readSource(view, extentCount * layerExtentBytes + index * layerSourceBytes, index),
-  );
+  const sources = Array.from({ length: sourceCount }, (_, index) => {
+    const at = extentCount * layerExtentBytes + index * (packed ? packedSourceBytes : layerSourceBytes);
+    const source = readSource(view, at, index);
+    const pack = packed ? ulidFromBytes(bytes, at + layerSourceAt.pack) : noPack;
+    return pack === noPack ? source : { ...source, pack };
+  });
   const extents = newLayerExtents(extentCount);
   const base = firstChunk * sectorsPerChunk;
   const sectorsMost = (lastChunk - firstChunk + 1) * sectorsPerChunk;
@@ -181,6 +187,8 @@ export function decodeSection(place: SectionPlace, bytes: Uint8Array): LayerSect
   checkFrames(extents);
   return { volume, firstChunk, lastChunk, extents, sources };
 }
+
+const noPack = ulidFromBytes(new Uint8Array(16));
 
 function readSource(view: DataView, at: number, index: number): LayerSource {
   const firstSequence = readU64(view, at + layerSourceAt.firstSequence, "sources.firstSequence", index);

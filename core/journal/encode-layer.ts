@@ -12,6 +12,8 @@ import {
   layerMagic,
   layerSourceAt,
   layerSourceBytes,
+  packedSourceBytes,
+  packsFlag,
   sectionAt,
   sectionBytesOf,
   sectionEntryBytes,
@@ -23,21 +25,29 @@ import { ulidToBytes } from "./ulid-bytes.ts";
 /** A section's bytes, made as soon as the section is whole: smaller by half than its columns. */
 export type EncodedSection = Omit<SectionPlace, "start"> & { readonly bytes: Uint8Array };
 
-export function encodeSection({ volume, firstChunk, lastChunk, extents, sources }: LayerSection): EncodedSection {
+/** `packed`: with room for packs among its sources. */
+export function encodeSection(
+  { volume, firstChunk, lastChunk, extents, sources }: LayerSection,
+  packed = false,
+): EncodedSection {
   if (extents.count < 1 || extents.count > sectionExtentsMax) throw new RangeError(`${extents.count} extents`);
   if (lastChunk - firstChunk >= sectionChunksMax)
     throw new RangeError(`a section of chunks ${firstChunk} to ${lastChunk}`);
-  const length = sectionBytesOf(extents.count, sources.length);
+  const length = sectionBytesOf(extents.count, sources.length, packed);
   const bytes = Buffer.alloc(length);
   const view = viewOf(bytes);
   for (let index = 0; index < extents.count; index += 1) {
     writeExtent(view, index * layerExtentBytes, extents, index, firstChunk * sectorsPerChunk);
   }
   for (const [index, source] of sources.entries()) {
-    writeSource(view, extents.count * layerExtentBytes + index * layerSourceBytes, source);
+    const at = extents.count * layerExtentBytes + index * (packed ? packedSourceBytes : layerSourceBytes);
+    writeSource(view, at, source);
+    if (source.pack === undefined) continue;
+    if (!packed) throw new RangeError("a section without room for packs names one");
+    bytes.set(ulidToBytes(source.pack), at + layerSourceAt.pack);
   }
   return {
-    ...{ volume, firstChunk, lastChunk, length, bytes },
+    ...{ volume, firstChunk, lastChunk, length, bytes, packed },
     extentCount: extents.count,
     sourceCount: sources.length,
     crc32: crc32(bytes),
@@ -71,10 +81,14 @@ export function encodeLayerPart(place: LayerPartPlace, sections: readonly Encode
   if (sections.length < 1 || sections.length > sectionsMax || objectLength > layerPartBytesMax) {
     throw new RangeError(`a part of ${sections.length} sections and ${objectLength} bytes`);
   }
+  const packed = sections[0]?.packed === true;
+  if (sections.some((section) => section.packed !== packed)) throw new RangeError("a part of two kinds of sections");
   const object = Buffer.alloc(objectLength);
   const view = viewOf(object);
   object.set(layerMagic, layerAt.magic);
   view.setUint16(layerAt.major, versionMajor, true);
+  view.setUint16(layerAt.minor, packed ? 1 : 0, true);
+  view.setUint32(layerAt.criticalFlags, packed ? packsFlag : 0, true);
   view.setUint16(layerAt.fixedLength, layerFixedBytes, true);
   view.setUint32(layerAt.headerLength, headerLength, true);
   view.setUint32(layerAt.part, place.part, true);

@@ -115,6 +115,38 @@ export function parseLayerPartKey(key: string): LayerPartPlace | undefined {
   return isUlid(vpgId) && isUlid(layerId) ? { vpgId, layerId, part: Number(match[3]) } : undefined;
 }
 
+/** Every pack of a VPG, in a digest or not. */
+export function packsPrefix(vpgId: string): string {
+  return `packs/${id(vpgId)}/`;
+}
+
+/** What stands in place of batches of a session from `batch` on (R13). The pack's id is new for every attempt to make one. */
+export function packKey({ vpgId, session, batch }: Omit<BatchPlace, "term">, packId: string): string {
+  return `${packsPrefix(vpgId)}${u32(session)}/${padded(batch, 12, 0, batchNumberMax)}-${id(packId)}`;
+}
+
+export function parsePackKey(key: string): (Omit<BatchPlace, "term"> & { packId: string }) | undefined {
+  const match = /^packs\/([^/]+)\/(\d{10})\/(\d{12})-([^/]+)$/.exec(key);
+  if (match === null) return undefined;
+  const [, vpgId = "", session = "", batch = "", packId = ""] = match;
+  if (!isUlid(vpgId) || !isUlid(packId) || Number(session) > u32Max) return undefined;
+  return { vpgId, session: Number(session), batch: Number(batch), packId };
+}
+
+export function digestsPrefix(vpgId: string): string {
+  return `digests/${id(vpgId)}/`;
+}
+
+/** What a manifest says of listing and packs (digest.ts). Its id is new for every attempt to make one. */
+export function digestKey(vpgId: string, digestId: string): string {
+  return `${digestsPrefix(vpgId)}${id(digestId)}.json`;
+}
+
+export function parseDigestKey(key: string): { vpgId: string; digestId: string } | undefined {
+  const [, vpgId = "", digestId = ""] = /^digests\/([^/]+)\/([^/]+)\.json$/.exec(key) ?? [];
+  return isUlid(vpgId) && isUlid(digestId) ? { vpgId, digestId } : undefined;
+}
+
 export function annotationPrefix(vpgId: string): string {
   return `annotations/${id(vpgId)}/`;
 }

@@ -1,4 +1,4 @@
-/** Byte places of a layer's parts, version 1.0. FORMAT.md is the contract; all integers are little endian. */
+/** Byte places of a layer's parts, version 1.1. FORMAT.md is the contract; all integers are little endian. */
 
 /** "FSHL", then the bytes that show a transfer which meddled with line ends or cut at Ctrl-Z. */
 export const layerMagic = Uint8Array.of(0x46, 0x53, 0x48, 0x4c, 0x0d, 0x0a, 0x1a, 0x0a);
@@ -64,8 +64,16 @@ export const layerSourceAt = {
   size: 28,
   headerLength: 32,
   reserved: 36,
+  /** Only in a part with `packsFlag`: the pack's id, zeros for a batch. */
+  pack: 40,
 } as const;
 
+/** One source of a section whose part has `packsFlag`. */
+export const packedSourceBytes = 56;
+
+/** A part's critical flag: sources have 56 bytes and may be packs. */
+export const packsFlag = 1;
+
 /** A section's bytes by its counts. */
-export const sectionBytesOf = (extentCount: number, sourceCount: number): number =>
-  extentCount * layerExtentBytes + sourceCount * layerSourceBytes;
+export const sectionBytesOf = (extentCount: number, sourceCount: number, packed: boolean): number =>
+  extentCount * layerExtentBytes + sourceCount * (packed ? packedSourceBytes : layerSourceBytes);

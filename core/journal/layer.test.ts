@@ -78,7 +78,7 @@ const far = section(
   [{ sector: 2 ** 41 + 1023, sectors: 1, source: 0, delta: 1, write: [0, 512] }],
 );
 const place = { vpgId, layerId, part: 3 };
-const encode = (...sections: readonly LayerSection[]) => encodeLayerPart(place, sections.map(encodeSection));
+const encode = (...sections: readonly LayerSection[]) => encodeLayerPart(place, sections.map((each) => encodeSection(each)));
 
 if (process.env["FARSHORE_WRITE_GOLDEN"] === "1") writeFileSync(path, encode(first, far));
 const golden = Uint8Array.from(readFileSync(path));
@@ -136,7 +136,7 @@ describe("a part of a layer", () => {
         const ignorable = at >= layerAt.ignorableFlags && at < layerAt.ignorableFlags + 4;
         if (ignorable || at === layerAt.minor || at === layerAt.minor + 1) continue;
         const { header, sections } = decodeLayerPart(changed);
-        const again = encodeLayerPart(header, sections.map(encodeSection));
+        const again = encodeLayerPart(header, sections.map((each) => encodeSection(each)));
         expect(bytesEqual(again, changed), `byte ${at} = ${value}`).toBe(true);
       }
     }
@@ -145,7 +145,7 @@ describe("a part of a layer", () => {
   it.each<[string, string, (view: DataView) => void]>([
     ["another version", "major", (view) => view.setUint16(layerAt.major, 2, true)],
     ["a cipher suite", "cipherSuite", (view) => view.setUint8(layerAt.cipherSuite, 1)],
-    ["a critical flag", "criticalFlags", (view) => view.setUint32(layerAt.criticalFlags, 1, true)],
+    ["a critical flag", "criticalFlags", (view) => view.setUint32(layerAt.criticalFlags, 2, true)],
     ["a key id", "keyId", (view) => view.setUint8(layerAt.keyId + 3, 1)],
     ["more sections than any part", "sectionCount", (view) => view.setUint32(layerAt.sectionCount, 2 ** 31, true)],
     ["other extents than its sections", "extentCount", (view) => view.setUint32(layerAt.extentCount, 9, true)],

@@ -3,7 +3,7 @@ import type { BatchRef } from "#core/recovery/journal-source.ts";
 /** What a part of a layer says, apart from how it is laid out in bytes (encode-layer.ts, decode-layer.ts, FORMAT.md). */
 
 /** A batch that a section's writes are in, with all that a reader needs to fetch its header exactly. */
-export type LayerSource = Required<BatchRef>;
+export type LayerSource = Required<Omit<BatchRef, "pack">> & Pick<BatchRef, "pack">;
 
 /** Writes and zeros of one volume as columns, strictly rising by position: each a record of its batch, whole. */
 export interface LayerExtents {
@@ -36,6 +36,8 @@ export interface SectionPlace {
   readonly start: number;
   readonly length: number;
   readonly crc32: number;
+  /** Its sources may be packs. */
+  readonly packed: boolean;
 }
 
 export interface LayerSection extends Pick<SectionPlace, "volume" | "firstChunk" | "lastChunk"> {

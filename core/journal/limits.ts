@@ -90,5 +90,7 @@ export const sectionChunksMax = 2 ** 21;
 /** Parts of one layer: six digits in their keys. */
 export const layerPartsMax = 999_999;
 
+/** Bytes of a digest: some 350 a pack and 20 a kept checkpoint, so that it holds 40,000 packs. */
+export const digestBytesMax = 16 * 1024 * 1024;
 /** Bytes of a manifest: some 100 a part of a layer and 40 a session. */
 export const manifestBytesMax = 4 * 1024 * 1024;

@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { Corrupt } from "#core/errors.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
+import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
+import { type Digest, type DigestRef, digestRefSchema, readDigest } from "./digest.ts";
 import { bytesEqual, sha256 } from "./hash.ts";
-import { manifestKey } from "./keys.ts";
+import { manifestKey, manifestPrefix, parseManifestKey } from "./keys.ts";
 import {
   batchNumberMax,
   layerHeaderBytesMax,
@@ -64,12 +66,15 @@ export type ReplacedLayer = z.infer<typeof replacedSchema>;
 
 /** `manifests/<vpg>/<n>.json`: the layers that stand for the first batches of each session. The highest number counts. */
 const manifestSchema = z.strictObject({
-  formatVersion: z.literal(1),
+  /** 2 with a digest, which readers of 1 refuse. */
+  formatVersion: z.union([z.literal(1), z.literal(2)]),
   vpgId: z.string(),
   manifest: z.int().min(1).max(u32Max),
   createdAt: z.int().min(0),
   layers: z.array(layerSchema),
   replaced: z.array(replacedSchema),
+  /** What retention left: which checkpoints are listed, and which packs stand for batches. */
+  digest: digestRefSchema.exactOptional(),
 });
 export type ManifestFields = z.infer<typeof manifestSchema>;
 
@@ -89,6 +94,10 @@ export function isCovered(
 ): boolean {
   return batch < (manifest?.covered.get(session)?.batches ?? 0);
 }
+
+/** The format of a manifest by whether it names a digest. */
+export const manifestFormat = (digest: DigestRef | undefined): { formatVersion: 1 } | { formatVersion: 2; digest: DigestRef } =>
+  digest === undefined ? { formatVersion: 1 } : { formatVersion: 2, digest };
 
 /** Throws `Corrupt` when layers overlap or leave a batch out. */
 export function manifestOf(fields: ManifestFields): Manifest {
@@ -111,8 +120,9 @@ export function manifestOf(fields: ManifestFields): Manifest {
 
 /** The bytes of a manifest; the same layers give the same bytes. */
 export function encodeManifest(manifest: ManifestFields): Uint8Array {
-  const { formatVersion, vpgId, manifest: number, createdAt, layers, replaced } = manifest;
-  const plain = { formatVersion, vpgId, manifest: number, createdAt, layers, replaced };
+  const { formatVersion, vpgId, manifest: number, createdAt, layers, replaced, digest } = manifest;
+  const base = { formatVersion, vpgId, manifest: number, createdAt, layers, replaced };
+  const plain = digest === undefined ? base : { ...base, digest };
   const bytes = jsonBytes({ ...plain, sha256: Buffer.from(sha256(jsonBytes(plain))).toString("hex") });
   if (bytes.length > manifestBytesMax) throw new RangeError(`a manifest of ${bytes.length} bytes`);
   return bytes;
@@ -120,6 +130,9 @@ export function encodeManifest(manifest: ManifestFields): Uint8Array {
 
 function fieldsOf(bytes: Uint8Array, key: string): ManifestFields {
   const { sha256: _, ...fields } = parseStored(storedSchema, bytes, key);
+  if ((fields.digest === undefined) !== (fields.formatVersion === 1)) {
+    throw new Corrupt(`${key} is of format ${fields.formatVersion} ${fields.digest ? "with" : "without"} a digest`, { key });
+  }
   return fields;
 }
 
@@ -132,4 +145,35 @@ export async function readManifest(objects: Pick<Objects, "get">, vpgId: string,
   if (!bytesEqual(bytes, encodeManifest(fields)))
     throw new Corrupt(`${key} does not have the SHA-256 it says`, { key });
   return manifestOf(fields);
+}
+
+/**
+ * The newest manifest by the bucket alone; undefined when there is none. A damaged one is passed over while the one before it names
+ * no digest, since layers are only an index; else it is thrown: nothing else says what is listed and where it stands.
+ */
+export async function newestManifestInBucket(
+  objects: Pick<Objects, "get" | "list">,
+  vpgId: string,
+): Promise<Manifest | undefined> {
+  let [newest, before] = [0, 0];
+  for await (const { key } of listAll(objects, manifestPrefix(vpgId))) {
+    [before, newest] = [newest, parseManifestKey(key)?.manifest ?? newest];
+  }
+  if (newest === 0) return undefined;
+  try {
+    return await readManifest(objects, vpgId, newest);
+  } catch (error) {
+    if (!(error instanceof Corrupt)) throw error;
+    const older = before === 0 ? undefined : await readManifest(objects, vpgId, before);
+    if (older === undefined || older.digest !== undefined) throw error;
+    return older;
+  }
+}
+
+/** The digest that a manifest names, if it names one. */
+export async function digestOf(
+  objects: Pick<Objects, "get">,
+  manifest: Manifest | undefined,
+): Promise<Digest | undefined> {
+  return manifest?.digest === undefined ? undefined : readDigest(objects, manifest.vpgId, manifest.digest);
 }

@@ -2,6 +2,7 @@ import { Corrupt } from "#core/errors.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
 import { type BatchHeader, endsSession } from "./batch.ts";
+import type { Pack } from "./digest.ts";
 import { bytesEqual } from "./hash.ts";
 import { parseBatchKey, parseSessionClaimKey, sessionClaimPrefix, sessionPrefix } from "./keys.ts";
 import { decodeSessionClaim, type SessionClaim } from "./session-claim.ts";
@@ -39,21 +40,40 @@ export interface StoredObject {
   readonly session: number;
   readonly batch: number;
   readonly size: number;
+  /** There when a pack of this id stands for batches from `batch` on: the digest's word on it. */
+  readonly pack?: string;
+  readonly packed?: Pack;
 }
 
-/** The objects 0, 1, 2 … of a session up to the first that is absent, by their names alone: the last may be a SEAL, and then what follows it is void. */
+/**
+ * The objects 0, 1, 2 … of a session up to the first that is absent, by their names alone: the last may be a SEAL, and then what
+ * follows it is void. Packs of the newest digest stand for their batches, which may be there still and are passed over (R8).
+ */
 export async function* unbrokenRun(
   objects: Pick<Objects, "list">,
   claim: Pick<SessionClaim, "vpgId" | "term" | "session">,
+  packs: readonly Pack[] = [],
 ): AsyncGenerator<StoredObject> {
+  const { term, session } = claim;
   let expected = 0;
+  let next = 0;
+  function* packsHere(): Generator<StoredObject> {
+    for (let packed = packs[next]; packed?.from === expected; packed = packs[next]) {
+      yield { term, session, batch: packed.from, size: packed.bytes, pack: packed.packId, packed };
+      expected = packed.to;
+      next += 1;
+    }
+  }
   for await (const { key, size } of listAll(objects, sessionPrefix(claim.vpgId, claim.term, claim.session))) {
     const place = parseBatchKey(key);
     if (place === undefined) continue;
+    yield* packsHere();
+    if (place.batch < expected) continue;
     if (place.batch !== expected) return;
     expected += 1;
-    yield { term: claim.term, session: claim.session, batch: place.batch, size };
+    yield { term, session, batch: place.batch, size };
   }
+  yield* packsHere();
 }
 
 /** `load` of each item in order, up to `ahead` under way at a time. An error is thrown when its turn comes, and not before. */

@@ -1,4 +1,5 @@
 import type { Id } from "#core/ids.ts";
+import type { Digest } from "#core/journal/digest.ts";
 import type { Position } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import type { Site } from "#core/site.ts";
@@ -7,6 +8,7 @@ import { eventsRowSchema } from "./batch-row.ts";
 import { type SessionFacts, type SyncFact, SyncTimeline, sharedOf } from "./checkpoint.ts";
 import { type CheckpointRow, type ListedCheckpoint, rowOfItem, viewOfRow } from "./checkpoint-row.ts";
 import { items, ordinalText } from "./items.ts";
+import { latestDigest } from "./manifests.ts";
 import { type KnownSession, progressOfSessions } from "./session-list.ts";
 import { startOf } from "./session-progress.ts";
 
@@ -27,18 +29,26 @@ export class CheckpointScan {
   readonly #site: Site;
   readonly #vpgId: Id;
   readonly #sessions: ReadonlyMap<number, KnownSession>;
+  /** What retention left, by the bucket. */
+  readonly digest: Digest | undefined;
   readonly #timelines = new Map<number, SyncTimeline>();
   /** With several source gateways: of all sessions together, since a barrier names several, and what it lists. */
   #barriers: { readonly timeline: SyncTimeline; readonly summary: BarrierSummary } | undefined;
 
-  private constructor(site: Site, vpgId: Id, sessions: readonly KnownSession[]) {
+  private constructor(site: Site, vpgId: Id, sessions: readonly KnownSession[], digest: Digest | undefined) {
     this.#site = site;
     this.#vpgId = vpgId;
+    this.digest = digest;
     this.#sessions = new Map(sessions.map((known) => [known.state.claim.session, known]));
   }
 
   static async open(site: Site, vpgId: Id): Promise<CheckpointScan> {
-    const scan = new CheckpointScan(site, vpgId, await progressOfSessions(site, vpgId));
+    const scan = new CheckpointScan(
+      site,
+      vpgId,
+      await progressOfSessions(site, vpgId),
+      await latestDigest(site, vpgId),
+    );
     await scan.#openBarriers();
     return scan;
   }
@@ -48,7 +58,7 @@ export class CheckpointScan {
     if (!known.some(({ state }) => state.claim.gateways !== undefined)) return;
     const timeline = new SyncTimeline(known.map(factsOf), await this.#facts());
     const isListed = (row: CheckpointRow): boolean => this.#isInRun(row) && timeline.checkpointOf(row) !== undefined;
-    const summary = await foldBarriers(this.#site, this.#vpgId, this.#sessions, isListed);
+    const summary = await foldBarriers(this.#site, this.#vpgId, this.#sessions, this.digest, isListed);
     this.#barriers = { timeline, summary };
   }
 
@@ -63,12 +73,17 @@ export class CheckpointScan {
     let oldest: PlacedTime | null = null;
     let newest: PlacedTime | null = null;
     for (const [session, { progress }] of this.#sessions) {
-      total += progress.checkpoints;
+      total += progress.checkpoints - (this.digest?.passedIn(session) ?? 0);
       journalBytes += progress.bytes;
       if (progress.oldest !== null) oldest ??= placed(session, progress.oldest);
       if (progress.newest !== null) newest = placed(session, progress.newest);
     }
-    return { total, oldest, newest, ...this.#barriers?.summary, journalBytes };
+    for (const { bytes, replacedBytes } of this.digest?.fields.packs ?? []) journalBytes += bytes - replacedBytes;
+    const summary = { total, oldest, newest, ...this.#barriers?.summary, journalBytes };
+    const first = this.digest?.oldest;
+    return first === undefined
+      ? summary
+      : { ...summary, oldest: first, total: summary.total + (this.digest?.fields.kept.length ?? 0) };
   }
 
   /** The checkpoint there, if it is a valid one. */
@@ -108,7 +123,7 @@ export class CheckpointScan {
     const known = this.#sessions.get(row.session);
     if (known === undefined) return undefined;
     const timeline = await this.#timeline(known);
-    if (timeline.checkpointOf(row) === undefined) return undefined;
+    if (timeline.checkpointOf(row) === undefined || this.digest?.lists(row) === false) return undefined;
     return viewOfRow(row, known.state.claim.term);
   }
 

@@ -3,6 +3,7 @@ import { ConditionFailed, InvalidInput } from "#core/errors.ts";
 import { type Id, idSchema, newId } from "#core/ids.ts";
 import { definitionKey } from "#core/journal/keys.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
+import { retentionSchema } from "#core/retention/policy.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { definitionSchema, sourceGatewaysOf, type VpgDefinition } from "./definition.ts";
 import { type DefinedVm, definedBy } from "./definition-input.ts";
@@ -26,6 +27,7 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     revision: 1,
     ...defined,
     vms: numbered(defined.vms),
+    retention: defined.retention ?? retentionSchema.parse({}),
     initiatedBy: callerText(caller),
   });
   const definition = await writeDefinition(site, wanted);

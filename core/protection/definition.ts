@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Id, idSchema, nameSchema } from "#core/ids.ts";
 import { triggerPolicySchema } from "#core/trigger/policy.ts";
+import { retentionSchema } from "#core/retention/policy.ts";
 import { protectionLimits as limits } from "./limits.ts";
 
 export const volumeSchema = z.strictObject({
@@ -54,6 +55,8 @@ export const definitionSchema = z.strictObject({
   captureRevision: z.int().min(1).exactOptional(),
   /** The highest volume number ever given; absent until the first edit. */
   lastVolume: z.int().min(1).max(limits.volumeNumberMax).exactOptional(),
+  /** Which checkpoints stay. Absent in definitions that are older than the field: then all do, and nothing is deleted. */
+  retention: retentionSchema.exactOptional(),
   /** Who asked for this revision. Absent in definitions that are older than the field. */
   initiatedBy: z.string().exactOptional(),
 });

@@ -6,8 +6,10 @@ import { decodeObject } from "#core/journal/decode.ts";
 import { batchHash } from "#core/journal/hash.ts";
 import { batchKey } from "#core/journal/keys.ts";
 import { verifyBatch } from "#core/journal/verify-batch.ts";
+import { checkStored } from "#core/json.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { rowOf } from "./batch-row.ts";
+import { type BatchRow, batchRowSchema, rowOf } from "./batch-row.ts";
+import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import {
   cachedSession,
@@ -51,12 +53,25 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
   checkMarkers(state, header);
   await checkPlace(site, state, sent);
   const row = rowOf(header, batchHash(body));
+  if (batch < state.progress.batches - limits.gapWindow) return sentBefore(site, sent, row);
   const problem = state.guard.enter(row, state.progress);
   if (problem !== undefined) throw diverged(sent, `batch ${batch} ${problem}`);
   const created = await create(site, state, sent);
   const validThrough = beganAt - Math.max(0, sent.ageMs);
   await recordRow(site, vpgId, session, row, validThrough);
   return { batch, sha256: row.sha256, duplicate: created === "exists" };
+}
+
+/**
+ * So far behind the unbroken run a pack may stand for the batch, and creating its object again would prove nothing (R8): the row
+ * tells whether it is the same. Throws `Diverged` when it isn't, `Fenced` when retention has taken it.
+ */
+async function sentBefore(site: Site, sent: SentBatch, row: BatchRow): Promise<BatchReply> {
+  const item = await site.table.get(items.batch(sent.vpgId, sent.session, row.lastSequence));
+  const known = item && checkStored(batchRowSchema, item.fields, "a batch's item");
+  if (known?.batch !== row.batch) throw fenced(sent, "it was acknowledged long ago, and retention has taken it since");
+  if (known.sha256 === row.sha256) return { batch: row.batch, sha256: row.sha256, duplicate: true };
+  throw diverged(sent, `other bytes stand at batch ${sent.batch} of session ${sent.session}`);
 }
 
 async function create(site: Site, state: SessionState, sent: SentBatch): Promise<"created" | "exists"> {

@@ -1,15 +1,15 @@
 import type { z } from "zod";
 import type { BatchSummary, batchListSchema } from "#core/api/gateway-api.ts";
-import { Forbidden, InvalidInput } from "#core/errors.ts";
+import { Forbidden, InvalidInput, UnsupportedFormat } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import { parseBatchKey, parseLayerPartKey, parseManifestKey } from "#core/journal/keys.ts";
+import { parseBatchKey, parseLayerPartKey, parseManifestKey, parsePackKey } from "#core/journal/keys.ts";
 import { objectBytesMax } from "#core/journal/limits.ts";
 import { type Manifest, readManifest } from "#core/journal/manifest.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
 import type { ByteRange } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { isSourceGateway } from "./definition.ts";
-import { currentManifest } from "./manifests.ts";
+import { latestDigest, latestManifest } from "./manifests.ts";
 import { type RunPlace, rowsOfRun, runStart } from "./run-rows.ts";
 import { progressOfSessions } from "./session-list.ts";
 import type { VpgRecord } from "./vpg-record.ts";
@@ -43,6 +43,7 @@ export async function listBatches(
   { cursor, manifest: asked }: BatchListPage = {},
 ): Promise<z.infer<typeof batchListSchema>> {
   const manifest = asked === undefined ? undefined : await manifestAsked(site, vpg.vpgId, asked);
+  if (manifest === undefined) await assertNoPacks(site, vpg);
   const told = manifest === undefined ? {} : { manifest: manifest.manifest };
   const batches: BatchSummary[] = [];
   const place = cursor === undefined ? undefined : placeOf(cursor);
@@ -61,6 +62,16 @@ export async function listBatches(
   return { batches, ...told };
 }
 
+/** Where packs stand for batches, a listing without layers would leave out what is in them: an older reader is refused by name. */
+async function assertNoPacks(site: Site, { vpgId, definition }: VpgRecord): Promise<void> {
+  if ((await latestDigest(site, vpgId))?.fields.packs.length) {
+    throw new UnsupportedFormat(
+      `the journal of ${definition.name} has packs, and who asks for its batches reads none, or found its layers damaged`,
+      { vpgId },
+    );
+  }
+}
+
 /** The last batch that the page before told, read back from its cursor. Throws `InvalidInput`. */
 function placeOf(cursor: string): RunPlace & { readonly session: number } {
   const [, session, batches, lastSequence] = /^(\d{1,10})-(\d{1,12})-(\d{1,16})$/.exec(cursor) ?? [];
@@ -69,12 +80,12 @@ function placeOf(cursor: string): RunPlace & { readonly session: number } {
 }
 
 function manifestAsked(site: Site, vpgId: Id, number: number): Promise<Manifest | undefined> {
-  return number === 0 ? currentManifest(site, vpgId) : readManifest(site.objects, vpgId, number);
+  return number === 0 ? latestManifest(site, vpgId) : readManifest(site.objects, vpgId, number);
 }
 
 /** The VPG that a key of the journal, its layers and manifests belongs to. */
 const ownerOf = (key: string): string | undefined =>
-  (parseBatchKey(key) ?? parseLayerPartKey(key) ?? parseManifestKey(key))?.vpgId;
+  (parseBatchKey(key) ?? parsePackKey(key) ?? parseLayerPartKey(key) ?? parseManifestKey(key))?.vpgId;
 
 /** Bytes of a journal object of this VPG. Throws `InvalidInput` for any other key, `NotFound`. */
 export function readJournalObject(site: Site, vpg: VpgRecord, key: string, range?: ByteRange): Promise<Uint8Array> {

@@ -1,9 +1,17 @@
 import { z } from "zod";
-import { ConditionFailed } from "#core/errors.ts";
+import { ConditionFailed, Corrupt, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { bytesEqual } from "#core/journal/hash.ts";
 import { manifestKey, manifestPrefix, parseManifestKey } from "#core/journal/keys.ts";
-import { encodeManifest, type Manifest, type ManifestFields, readManifest } from "#core/journal/manifest.ts";
+import type { Digest } from "#core/journal/digest.ts";
+import {
+  digestOf,
+  encodeManifest,
+  type Manifest,
+  type ManifestFields,
+  newestManifestInBucket,
+  readManifest,
+} from "#core/journal/manifest.ts";
 import { checkStored } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Site } from "#core/site.ts";
@@ -34,6 +42,64 @@ export async function manifestToFollow(
   const cached = await cachedNumber(site, vpgId);
   if (cached === undefined) return newestManifest(site, vpgId);
   return cached === 0 ? undefined : readManifest(site.objects, vpgId, cached);
+}
+
+/**
+ * The newest manifest in the bucket, found from the number that the table knows: the one after it is asked for, which is absent
+ * but for a moment, or for good after a kill between the two writes. Whoever lists asks this, so that table and bucket never say
+ * different things.
+ */
+export async function latestManifest(
+  site: Pick<Site, "objects" | "table">,
+  vpgId: Id,
+  known?: Manifest,
+): Promise<Manifest | undefined> {
+  const cached = await cachedNumber(site, vpgId);
+  if (cached === undefined) return newestManifest(site, vpgId);
+  let newest = known !== undefined && known.manifest >= cached ? known : undefined;
+  for (let number = newest === undefined ? Math.max(1, cached) : newest.manifest + 1; ; number += 1) {
+    try {
+      newest = await readManifest(site.objects, vpgId, number);
+    } catch (error) {
+      if (!(error instanceof NotFound)) throw error;
+      // Older than all there are: the table was restored from a copy of long ago.
+      return newest === undefined && cached > 0 ? newestManifest(site, vpgId) : newest;
+    }
+  }
+}
+
+/** Per site, the digest read last of a VPG: it never changes. */
+const digests = new WeakMap<object, Map<string, Digest>>();
+
+/** What retention left of the VPG's journal, by the newest manifest in the bucket; undefined before its first run. */
+export async function latestDigest(site: Pick<Site, "objects" | "table">, vpgId: Id): Promise<Digest | undefined> {
+  for (;;) {
+    const manifest = await readableManifest(site, vpgId);
+    if (manifest?.digest === undefined) return undefined;
+    const cache = digests.get(site.objects) ?? new Map<string, Digest>();
+    digests.set(site.objects, cache);
+    const known = cache.get(vpgId);
+    if (known?.fields.digestId === manifest.digest.digestId) return known;
+    try {
+      const digest = await digestOf(site.objects, manifest);
+      if (digest !== undefined) cache.set(vpgId, digest);
+      return digest;
+    } catch (error) {
+      // Replaced and collected since: a newer manifest names another.
+      const newest = error instanceof NotFound ? await newestManifest(site, vpgId) : undefined;
+      if (newest === undefined || newest.manifest === manifest.manifest) throw error;
+    }
+  }
+}
+
+/** As `newestManifestInBucket` passes a damaged one over. */
+async function readableManifest(site: Pick<Site, "objects" | "table">, vpgId: Id): Promise<Manifest | undefined> {
+  try {
+    return await latestManifest(site, vpgId);
+  } catch (error) {
+    if (!(error instanceof Corrupt)) throw error;
+    return newestManifestInBucket(site.objects, vpgId);
+  }
 }
 
 /** The newest manifest in the bucket, told to the table. */

@@ -1,4 +1,5 @@
 import type { Id } from "#core/ids.ts";
+import type { Digest } from "#core/journal/digest.ts";
 import { formatPosition } from "#core/journal/position.ts";
 import type { SessionClaim } from "#core/journal/session-claim.ts";
 import { readValidRun } from "#core/journal/valid-run.ts";
@@ -22,15 +23,21 @@ export async function rebuildSession(
   vpgId: Id,
   claim: SessionClaim,
   notes: Notes,
+  digest?: Digest,
 ): Promise<SessionProgress> {
   const stored = new StoredBatches(site.objects, vpgId);
   let progress = startOf(claim);
   let actions: TableAction[] = [];
   let bytes = 0;
-  const end = await readValidRun(site.objects, stored, claim, async (_, header, hash) => {
-    const row = rowOf(header, hash);
-    progress = advance(progress, row);
-    const more = actionsOf(site.clock.now(), vpgId, claim.session, row, notes);
+  const packs = digest?.packsOf(claim.session) ?? [];
+  const end = await readValidRun(site.objects, stored, claim, packs, async ({ packed }, header, hash) => {
+    const whole = rowOf(header, hash);
+    progress = advance(progress, whole, packed);
+    // Of what is in packs the table has checkpoints and events; views find the rest by layers.
+    const row = packed === undefined ? whole : { ...whole, batch: packed.to - 1, touched: [] };
+    const { session } = claim;
+    const gone = packed !== undefined && digest?.lists({ session, sequence: row.lastSequence }) !== true;
+    const more = actionsOf(site.clock.now(), vpgId, session, row, notes).slice(gone || row.marker === null && packed !== undefined ? 1 : 0);
     const moreBytes = JSON.stringify(more).length;
     if (actions.length + more.length > transactActionsMax || bytes + moreBytes > bytesMost) {
       await site.table.transact(actions);

@@ -1,5 +1,6 @@
 import { Corrupt } from "#core/errors.ts";
 import { type Id, idSchema } from "#core/ids.ts";
+import { digestOf, newestManifestInBucket } from "#core/journal/manifest.ts";
 import { annotationPrefix, parseAnnotationKey, parseDefinitionKey } from "#core/journal/keys.ts";
 import { sessionClaims } from "#core/journal/session-walk.ts";
 import { parseStored, tableFields } from "#core/json.ts";
@@ -67,8 +68,9 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
   if (term === undefined) return undefined;
   const deleted = (await site.objects.head(bucketKeys.deletedVpg(vpgId))) !== undefined;
   const notes = await readNotes(site, vpgId);
+  const digest = await digestOf(site.objects, await newestManifestInBucket(site.objects, vpgId));
   let batches = 0;
-  let checkpoints = 0;
+  let checkpoints = digest?.fields.kept.length ?? 0;
   let sessions = 0;
   let lastSession = 0;
   const gatewaySessions: Record<Id, number> = {};
@@ -76,9 +78,9 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     sessions += 1;
     lastSession = claim.session;
     gatewaySessions[idSchema.parse(claim.gatewayId)] = claim.session;
-    const progress = await rebuildSession(site, vpgId, claim, notes);
+    const progress = await rebuildSession(site, vpgId, claim, notes, digest);
     batches += progress.batches;
-    checkpoints += progress.checkpoints;
+    checkpoints += progress.checkpoints - (digest?.passedIn(claim.session) ?? 0);
   }
   const role = roleIn(site.siteId, term);
   const fields: VpgFields = {

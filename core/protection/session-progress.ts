@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { endsSession } from "#core/journal/batch.ts";
+import type { Pack } from "#core/journal/digest.ts";
 import type { SessionClaim } from "#core/journal/session-claim.ts";
 import type { BatchRow } from "./batch-row.ts";
 
@@ -47,8 +48,8 @@ export function startOf(claim: SessionClaim): SessionProgress {
   };
 }
 
-/** One batch further; a batch that doesn't follow breaks the run for ever. */
-export function advance(progress: SessionProgress, row: BatchRow): SessionProgress {
+/** One batch further, or the batches that a pack stands for; what doesn't follow breaks the run for ever. */
+export function advance(progress: SessionProgress, row: BatchRow, pack?: Pack): SessionProgress {
   const follows =
     row.batch === progress.batches && row.previous === progress.hash && row.firstSequence === progress.lastSequence + 1;
   if (!follows || progress.closed) return { ...progress, end: "broken" };
@@ -62,14 +63,14 @@ export function advance(progress: SessionProgress, row: BatchRow): SessionProgre
   const listed = row.marker !== null && row.marker.vector === undefined && syncing.size === 0 ? row.marker : null;
   const newest = listed === null ? progress.newest : { sequence: listed.sequence, time: listed.time };
   return {
-    batches: progress.batches + 1,
+    batches: pack?.to ?? progress.batches + 1,
     lastSequence: row.lastSequence,
     hash: row.sha256,
-    bytes: progress.bytes + row.bytes,
+    bytes: progress.bytes + (pack?.replacedBytes ?? row.bytes),
     syncing: [...syncing].sort((left, right) => left - right),
     closed: row.events.some(endsSession),
     end: "open",
-    checkpoints: progress.checkpoints + (listed === null ? 0 : 1),
+    checkpoints: progress.checkpoints + (pack?.checkpoints ?? (listed === null ? 0 : 1)),
     oldest: progress.oldest ?? newest,
     newest,
   };

@@ -1,5 +1,6 @@
 import type { Id } from "#core/ids.ts";
 import type { BatchHeader } from "#core/journal/batch.ts";
+import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import type { LayerSection } from "#core/journal/layer.ts";
 import { isCovered, type Manifest } from "#core/journal/manifest.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
@@ -10,7 +11,7 @@ import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { Site } from "#core/site.ts";
 import type { BatchRow } from "./batch-row.ts";
 import { protectionLimits as limits } from "./limits.ts";
-import { currentManifest } from "./manifests.ts";
+import { currentManifest, latestManifest } from "./manifests.ts";
 import { type RunPlace, rowsOfRun, runStart } from "./run-rows.ts";
 import { type KnownSession, progressOfSessions } from "./session-list.ts";
 
@@ -31,6 +32,8 @@ export class TableJournal implements JournalSource {
   readonly #layers: OptionalLayers;
   /** Only ever replaced by a later one: what `#touched` left out for one is in the layers of all that follow. */
   #manifest: Manifest | undefined;
+  /** Once layers are given up and packs stand for batches: they are found by the bucket alone. */
+  #bucket: BucketJournal | undefined;
 
   constructor(site: Site, vpgId: Id) {
     this.#site = site;
@@ -55,6 +58,7 @@ export class TableJournal implements JournalSource {
       );
       return this.#growing;
     });
+    if (this.#bucket !== undefined) return this.#bucket.batchesTouching(volume, page, upTo);
     const name = `${volume}-${page}`;
     const refs = (this.#touched.get(name) ?? []).filter((ref) => !isCovered(this.#manifest, ref));
     if (refs.length > 0) this.#touched.set(name, refs);
@@ -64,6 +68,16 @@ export class TableJournal implements JournalSource {
 
   get batchesAlone(): boolean {
     return this.#layers.givenUp;
+  }
+
+  get generation(): string {
+    return this.#bucket?.generation ?? this.#manifest?.digest?.digestId ?? "";
+  }
+
+  async refresh(): Promise<void> {
+    if (this.#bucket !== undefined) return this.#bucket.refresh();
+    const newest = await latestManifest(this.#site, this.#vpgId, this.#manifest);
+    if (!this.#layers.givenUp && (newest?.manifest ?? 0) > (this.#manifest?.manifest ?? 0)) this.#manifest = newest;
   }
 
   layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]> {
@@ -84,7 +98,11 @@ export class TableJournal implements JournalSource {
 
   async #grow(): Promise<void> {
     if (!this.#layers.givenUp) await this.#advance();
-    else if (this.#manifest !== undefined) {
+    else if (this.#manifest?.digest !== undefined || this.#bucket !== undefined) {
+      this.#bucket ??= await BucketJournal.open(this.#site.objects, this.#vpgId);
+      if (this.#bucket.damage !== undefined) throw this.#bucket.damage;
+      return;
+    } else if (this.#manifest !== undefined) {
       // What was left out for layers is to be read after all.
       this.#manifest = undefined;
       this.#touched.clear();

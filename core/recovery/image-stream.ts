@@ -38,9 +38,12 @@ export async function* imageInOrder(view: View, options: ImageStreamOptions = {}
   }
   const to = options.to ?? view.sizeBytes;
   let window: Uint8Array | undefined;
+  let page = -1;
   for (let start = options.from ?? 0; start < to; ) {
     const stop = Math.min(to, (Math.floor(start / windowBytes) + 1) * windowBytes);
     const runs = new RunList();
+    if (pageOf(start) !== page) await view.freshen();
+    page = pageOf(start);
     const next = await collect(view, start, stop, runs, Number.POSITIVE_INFINITY);
     if (runs.count > 0) {
       window ??= Buffer.allocUnsafeSlow(Math.min(windowBytes, view.sizeBytes));
@@ -61,6 +64,7 @@ export async function* imageInAnyOrder(view: View, options: ImageRange = {}): As
   const to = options.to ?? view.sizeBytes;
   for (let start = options.from ?? 0; start < to; ) {
     const runs = new RunList();
+    await view.freshen();
     start = await collect(view, start, to, runs, streamRunsMax);
     yield* decoded(view, runs);
   }
@@ -114,6 +118,7 @@ export async function* storedFrames(view: View, options: ImageRange = {}): Async
   for (let start = options.from ?? 0; start < to; ) {
     const runs = new RunList();
     const from = start;
+    await view.freshen();
     start = await collect(view, start, to, runs, streamRunsMax);
     let given = 0;
     const load = (first: VisibleRun) => view.reader.storedFrame(first.batch, first.frame);

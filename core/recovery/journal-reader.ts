@@ -13,8 +13,8 @@ import { LoadingCache } from "./loading-cache.ts";
 export class JournalReader {
   readonly source: JournalSource;
   readonly #refs: BatchRef[] = [];
-  /** Session to batch to number. */
-  readonly #numbers = new Map<number, Map<number, number>>();
+  /** Session to batch, or pack, to number. */
+  readonly #numbers = new Map<number, Map<number | string, number>>();
   readonly #headers: LoadingCache<BatchHeader>;
   readonly #frames: LoadingCache<Uint8Array>;
 
@@ -34,7 +34,8 @@ export class JournalReader {
       session = new Map();
       this.#numbers.set(ref.session, session);
     }
-    const known = session.get(ref.batch);
+    const name = ref.pack ?? ref.batch;
+    const known = session.get(name);
     if (known !== undefined) return known;
     if (this.#refs.length === readerBatchesMax) {
       throw new LimitExceeded(`a reader has met ${readerBatchesMax} batches: compact the journal`, {
@@ -42,7 +43,7 @@ export class JournalReader {
       });
     }
     const number = this.#refs.push(ref) - 1;
-    session.set(ref.batch, number);
+    session.set(name, number);
     return number;
   }
 

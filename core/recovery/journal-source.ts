@@ -13,6 +13,8 @@ export interface BatchRef {
   readonly size: number;
   /** Bytes of its header where they are known: then it is read exactly. */
   readonly headerLength?: number;
+  /** There when it is the pack of this id, which stands for batches from `batch` on (R13). */
+  readonly pack?: string;
 }
 
 /** Where a view reads from: layers index old batches, the site's table knows which newer ones touch a page, the bucket holds them all. */
@@ -27,6 +29,13 @@ export interface JournalSource {
    * batches and of no layer. Who asks both reads again when it changed in between. Never false again.
    */
   readonly batchesAlone: boolean;
+  /**
+   * What packs stand for: changes when some take the place of batches or of others. Who kept where bytes are looks again then, since
+   * what was replaced is deleted an hour later.
+   */
+  readonly generation: string;
+  /** Reads what the newest manifest says; `generation` may be another after it. */
+  refresh(): Promise<void>;
   /** Sections of layers that may have the chunk (512 KiB, counted from the volume's start), in any order. */
   layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]>;
   /** Whether any section of a layer may reach one of these chunks, both inclusive. */

@@ -13,6 +13,7 @@ export class LoadingCache<V> {
   readonly #entries = new Map<number, Entry<V>>();
   readonly #loading = new Map<number, Promise<V>>();
   #weight = 0;
+  #age = 0;
 
   constructor(weightMax: number, weightOf: (value: V) => number) {
     this.#weightMax = weightMax;
@@ -43,13 +44,22 @@ export class LoadingCache<V> {
     return loading;
   }
 
+  /** Forgets all values; loads under way end with what they were asked for and are not kept. */
+  clear(): void {
+    this.#entries.clear();
+    this.#loading.clear();
+    this.#weight = 0;
+    this.#age += 1;
+  }
+
   async #load(key: number, load: () => Promise<V>): Promise<V> {
+    const age = this.#age;
     try {
       const value = await load();
-      this.#keep(key, value);
+      if (age === this.#age) this.#keep(key, value);
       return value;
     } finally {
-      this.#loading.delete(key);
+      if (age === this.#age) this.#loading.delete(key);
     }
   }
 

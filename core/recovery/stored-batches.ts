@@ -3,7 +3,7 @@ import type { BatchHeader } from "#core/journal/batch.ts";
 import { decodeObject, decodePrefix, type JournalObject } from "#core/journal/decode.ts";
 import { headerLength } from "#core/journal/fixed-header.ts";
 import { batchHash } from "#core/journal/hash.ts";
-import { batchKey } from "#core/journal/keys.ts";
+import { batchKey, packKey } from "#core/journal/keys.ts";
 import { hashBytes } from "#core/journal/layout.ts";
 import { headerReadBytes } from "#core/journal/limits.ts";
 import type { Objects } from "#core/ports.ts";
@@ -11,7 +11,7 @@ import { CoalescedReads } from "./coalesced-reads.ts";
 import type { BatchRef } from "./journal-source.ts";
 
 /** What is known of an object before it is read. */
-export type StoredPlace = Pick<BatchRef, "term" | "session" | "batch" | "size" | "headerLength">;
+export type StoredPlace = Pick<BatchRef, "term" | "session" | "batch" | "size" | "headerLength" | "pack">;
 
 /** Reads parts of a VPG's stored batches by ranges: the half of a `JournalSource` that any index needs. */
 export class StoredBatches {
@@ -62,7 +62,9 @@ export class StoredBatches {
   }
 
   keyOf(place: StoredPlace): string {
-    return batchKey({ vpgId: this.#vpgId, term: place.term, session: place.session, batch: place.batch });
+    const { term, session, batch, pack } = place;
+    const of = { vpgId: this.#vpgId, term, session, batch };
+    return pack === undefined ? batchKey(of) : packKey(of, pack);
   }
 
   /** Bytes from the start on that hold the header whole. */

@@ -24,6 +24,8 @@ function counted(source: JournalSource): JournalSource & { headers: number; fram
       return source.batchesTouching(...args);
     },
     batchesAlone: source.batchesAlone,
+    generation: source.generation,
+    refresh: () => source.refresh(),
     layerSections: (volume: number, chunk: number) => source.layerSections(volume, chunk),
     layersTouch: (volume: number, first: number, last: number) => source.layersTouch(volume, first, last),
     header: (...args: Parameters<JournalSource["header"]>) => {
@@ -169,6 +171,8 @@ describe("a view", () => {
     const source: JournalSource = {
       batchesTouching: (volume, page, to) => journal.batchesTouching(volume, page, to),
       batchesAlone: true,
+      generation: "",
+      refresh: async () => undefined,
       layerSections: () => journal.layerSections(),
       layersTouch: () => journal.layersTouch(),
       header: (ref) => {

@@ -1,5 +1,6 @@
 import { chunkBytes, chunksPerPage, pageBytes, sectorBytesMin } from "#core/blocks/geometry.ts";
-import { InvalidInput } from "#core/errors.ts";
+import { InvalidInput, NotFound } from "#core/errors.ts";
+import { parseBatchKey, parsePackKey } from "#core/journal/keys.ts";
 import { framesMax } from "#core/journal/limits.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { ByteRange } from "#core/ports.ts";
@@ -46,6 +47,7 @@ export class View {
   readonly #upTo: Position;
   readonly #pages: LoadingCache<PageIndex>;
   readonly #chunks: LoadingCache<ChunkRuns>;
+  #generation: string;
 
   constructor(options: ViewOptions) {
     this.reader = options.reader;
@@ -54,6 +56,7 @@ export class View {
     this.#upTo = options.upTo;
     this.#pages = new LoadingCache(options.pageCacheBytes ?? pageCacheBytes, (page) => page.bytes);
     this.#chunks = new LoadingCache(options.chunkCacheBytes ?? chunkCacheBytes, weightOfRuns);
+    this.#generation = this.reader.source.generation;
   }
 
   /**
@@ -62,6 +65,30 @@ export class View {
    */
   async read(offset: number, target: Uint8Array): Promise<void> {
     this.#checkRange(offset, target.length);
+    for (;;) {
+      try {
+        return await this.#readOnce(offset, target);
+      } catch (error) {
+        if (!isReplaced(error) || !(await this.freshen())) throw error;
+      }
+    }
+  }
+
+  /**
+   * Forgets where bytes stand when packs have taken the place of batches since (R13); false when none have. What was replaced is
+   * there for an hour: who collects runs to read them later begins with this.
+   */
+  async freshen(): Promise<boolean> {
+    const { source } = this.reader;
+    await source.refresh();
+    if (source.generation === this.#generation) return false;
+    this.#generation = source.generation;
+    this.#pages.clear();
+    this.#chunks.clear();
+    return true;
+  }
+
+  async #readOnce(offset: number, target: Uint8Array): Promise<void> {
     const missing = new Map<number, VisibleRun[]>();
     const end = offset + target.length;
     for (let start = offset; start < end; ) {
@@ -208,6 +235,12 @@ export class View {
       throw new InvalidInput(`bytes ${offset} to ${offset + length} are not in a volume of ${this.sizeBytes}`);
     }
   }
+}
+
+/** A batch or pack is gone, for which another one stands. */
+function isReplaced(error: unknown): boolean {
+  const key = error instanceof NotFound ? error.details["key"] : undefined;
+  return typeof key === "string" && (parseBatchKey(key) ?? parsePackKey(key)) !== undefined;
 }
 
 /** Copies what of the run lies in the target, whose first byte is the volume's `targetOffset`. */

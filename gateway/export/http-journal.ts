@@ -56,11 +56,15 @@ export interface HttpJournalOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Before anything is written: a listing up to it is a page of one batch at most. */
+const firstPosition: Position = { session: 1, sequence: 1 };
+
 export class HttpJournal implements JournalSource {
   readonly #options: HttpJournalOptions;
   readonly #objects: Pick<Objects, "get">;
   readonly #stored: StoredBatches;
   readonly #layers: OptionalLayers;
+  #generation = "";
   #index: { readonly alone: boolean; readonly loading: Promise<LoadedIndex> } | undefined;
 
   constructor(options: HttpJournalOptions) {
@@ -85,6 +89,23 @@ export class HttpJournal implements JournalSource {
 
   get batchesAlone(): boolean {
     return this.#layers.givenUp;
+  }
+
+  get generation(): string {
+    return this.#generation;
+  }
+
+  /** One small request, and all summaries again when packs have taken the place of batches. */
+  async refresh(): Promise<void> {
+    if (this.#layers.givenUp) return;
+    const { routes, vpgId, signal } = this.#options;
+    const loaded = await this.#loaded();
+    const page = await this.#patiently(() => routes.batches(vpgId, firstPosition, { manifest: 0 }, signal));
+    if (page.manifest === undefined || page.manifest <= (loaded.manifest?.manifest ?? 0)) return;
+    const newest = await readManifest(this.#objects, vpgId, page.manifest);
+    if (newest.digest?.digestId === loaded.manifest?.digest?.digestId) return;
+    if ((await this.#loaded()) === loaded) this.#index = undefined;
+    await this.#loaded();
   }
 
   layerSections(volume: number, chunk: number): Promise<readonly LayerSection[]> {
@@ -134,11 +155,10 @@ export class HttpJournal implements JournalSource {
       next = { cursor: page.cursor, manifest: page.manifest };
       if (page.cursor === undefined) break;
     }
-    const { manifest } = next;
-    return {
-      batches,
-      manifest: manifest === undefined ? undefined : await readManifest(this.#objects, vpgId, manifest),
-    };
+    const manifest =
+      next.manifest === undefined ? undefined : await readManifest(this.#objects, vpgId, next.manifest);
+    this.#generation = manifest?.digest?.digestId ?? "";
+    return { batches, manifest };
   }
 
   #patiently<T>(ask: () => Promise<T>): Promise<T> {
