@@ -75,9 +75,18 @@ const definition: fc.Arbitrary<CreateVpg> = fc
     }),
     trigger,
     retention: fc.record({
-      tiers: fc.constantFrom([{ everyMs: 0, forMs: 60_000 }], [{ everyMs: 0, forMs: 90_000 }, { everyMs: 1500, forMs: 3_600_000 }]),
+      tiers: fc.constantFrom(
+        [{ everyMs: 0, forMs: 60_000 }],
+        [
+          { everyMs: 0, forMs: 90_000 },
+          { everyMs: 1500, forMs: 3_600_000 },
+        ],
+      ),
       taggedMs: duration(60_000, 86_400_000),
-      journalLimit: fc.record({ bytes: fc.integer({ min: 2 ** 26, max: 2 ** 45 }), policy: fc.constantFrom("thin", "pause") }),
+      journalLimit: fc.record({
+        bytes: fc.integer({ min: 2 ** 26, max: 2 ** 45 }),
+        policy: fc.constantFrom("thin", "pause"),
+      }),
     }),
   })
   .map((made) => createVpgSchema.parse(made));

@@ -26,7 +26,8 @@ const size = (bytes: number): string => exactly(bytes, byteUnits);
 
 /** The file of `farshore vpg create` and `edit` that says this definition whole: every setting, also where it is the default. */
 export function vpgToml(definition: CreateVpg): string {
-  const { name, protectedSite, sourceGateway, recoveryGateway, compute, vms, bootDelays, trigger, retention } = definition;
+  const { name, protectedSite, sourceGateway, recoveryGateway, compute, vms, bootDelays, trigger, retention } =
+    definition;
   const { targetRpoMs, checkpointIntervalMs, historyMs } = definition;
   return stringify({
     name,
@@ -53,7 +54,11 @@ export function vpgToml(definition: CreateVpg): string {
   });
 }
 
-function retentionToml({ tiers, taggedMs, journalLimit }: NonNullable<CreateVpg["retention"]>): Record<string, unknown> {
+function retentionToml({
+  tiers,
+  taggedMs,
+  journalLimit,
+}: NonNullable<CreateVpg["retention"]>): Record<string, unknown> {
   return {
     tiers: tiers.map(({ everyMs, forMs }) => ({ every: duration(everyMs), for: duration(forMs) })),
     tagged: duration(taggedMs),

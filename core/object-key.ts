@@ -63,3 +63,13 @@ export function cutRange(range: ByteRange | undefined, size: number): ByteRange 
   const start = Math.min(offset, size);
   return { offset: start, length: Math.min(length, size - start) };
 }
+
+/** Keys that are purged together. Throws `InvalidInput`. */
+export function assertPurge(keys: readonly string[]): readonly string[] {
+  if (keys.length > 1000) throw new InvalidInput(`at most 1000 keys are purged together, not ${keys.length}`);
+  for (const [index, key] of keys.entries()) {
+    assertKey(key);
+    if (index > 0 && key <= (keys[index - 1] ?? "")) throw new InvalidInput("keys to purge are not in order", { key });
+  }
+  return keys;
+}

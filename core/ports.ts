@@ -49,8 +49,10 @@ export interface Objects {
   head(key: string): Promise<ObjectInfo | undefined>;
   /** Keys that start with `prefix` and sort after `after`, in byte order, at most `limit` (default and most 1000). Fewer than `limit` means the end. */
   list(prefix: string, options?: { readonly after?: string; readonly limit?: number }): Promise<readonly ObjectInfo[]>;
-  /** Idempotent. */
+  /** Idempotent. A store that keeps versions keeps what was there as an old one. */
   delete(key: string): Promise<void>;
+  /** Deletes objects so that nothing of them is left, old versions included; absent ones are as good. At most 1000 keys, in byte order. */
+  purge(keys: readonly string[]): Promise<void>;
 }
 
 /** What a table field may hold; no floats that JSON would change, no undefined. */

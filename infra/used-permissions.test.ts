@@ -68,6 +68,11 @@ class Recorder {
         note("s3:ListBucket", "");
         return port.list(prefix, options);
       },
+      purge: (keys) => {
+        note("s3:ListBucketVersions", "");
+        for (const key of keys) note("s3:DeleteObjectVersion", areaOf(key));
+        return port.purge(keys);
+      },
       delete: (key) => {
         note("s3:DeleteObject", areaOf(key));
         return port.delete(key);

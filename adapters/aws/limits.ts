@@ -36,3 +36,6 @@ export const failureCauseCharactersMax = 32_768;
 export const deletesPerCall = 25;
 /** Deletes that DynamoDB was too busy for: a table that is emptied at once is spread over more partitions within a minute. */
 export const unprocessedRetry: RetryPolicy = { attemptsMax: 12, baseMs: 100, capMs: 10_000 };
+
+/** Versions of one DeleteObjects request: S3's own most. */
+export const deletedAtOnce = 1000;

@@ -1,17 +1,19 @@
 import { createHash } from "node:crypto";
 import {
   DeleteObjectCommand,
+  DeleteObjectsCommand,
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
+  ListObjectVersionsCommand,
   PutObjectCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { Corrupt, NotFound, Transient } from "#core/errors.ts";
-import { assertKey, assertPrefix, cutRange, listLimit } from "#core/object-key.ts";
+import { assertKey, assertPrefix, assertPurge, cutRange, listLimit } from "#core/object-key.ts";
 import type { ByteRange, Clock, ObjectInfo, Objects, Random } from "#core/ports.ts";
 import { retry } from "#core/retry.ts";
-import { conflictRetry, singlePutBytesMax } from "./limits.ts";
+import { conflictRetry, deletedAtOnce, singlePutBytesMax } from "./limits.ts";
 import { putInParts } from "./multipart.ts";
 import { awsTrouble, faultOf } from "./trouble.ts";
 
@@ -113,6 +115,59 @@ export class S3Objects implements Objects {
       await this.#options.client.send(new DeleteObjectCommand({ ...this.#place, Key: key }));
     } catch (error) {
       throw this.#trouble(error, "s3:DeleteObject", key);
+    }
+  }
+
+  /** A listing and a deletion a thousand versions: keys of one folder are found together. */
+  async purge(keys: readonly string[]): Promise<void> {
+    const folders = Map.groupBy(assertPurge(keys), (key) => key.slice(0, key.lastIndexOf("/") + 1));
+    for (const [folder, inside] of folders) {
+      const wanted = new Set(inside);
+      const last = inside.at(-1) ?? "";
+      let from: { readonly KeyMarker?: string; readonly VersionIdMarker?: string } = {
+        KeyMarker: inside[0]?.slice(0, -1) ?? "",
+      };
+      for (;;) {
+        const page = await this.#versions(folder, from);
+        await this.#deleteVersions(page.versions.filter(({ Key }) => wanted.has(Key)));
+        if (page.next === undefined || (page.next.KeyMarker ?? "") > last) break;
+        from = page.next;
+      }
+    }
+  }
+
+  async #versions(prefix: string, from: { readonly KeyMarker?: string; readonly VersionIdMarker?: string }) {
+    try {
+      const page = await this.#options.client.send(
+        new ListObjectVersionsCommand({ ...this.#place, Prefix: prefix, ...from }),
+      );
+      const { Versions = [], DeleteMarkers = [], IsTruncated, NextKeyMarker, NextVersionIdMarker } = page;
+      const versions = [...Versions, ...DeleteMarkers].map(({ Key = "", VersionId = "null" }) => ({ Key, VersionId }));
+      const next =
+        IsTruncated === true && NextKeyMarker !== undefined
+          ? {
+              KeyMarker: NextKeyMarker,
+              ...(NextVersionIdMarker === undefined ? {} : { VersionIdMarker: NextVersionIdMarker }),
+            }
+          : undefined;
+      return { versions, next };
+    } catch (error) {
+      throw this.#trouble(error, "s3:ListBucketVersions", prefix);
+    }
+  }
+
+  async #deleteVersions(versions: readonly { readonly Key: string; readonly VersionId: string }[]): Promise<void> {
+    for (let at = 0; at < versions.length; at += deletedAtOnce) {
+      const Objects = versions.slice(at, at + deletedAtOnce);
+      try {
+        const { Errors = [] } = await this.#options.client.send(
+          new DeleteObjectsCommand({ ...this.#place, Delete: { Objects, Quiet: true } }),
+        );
+        const [first] = Errors;
+        if (first !== undefined) throw Object.assign(new Error(first.Message), { name: first.Code ?? "DeleteObjects" });
+      } catch (error) {
+        throw this.#trouble(error, "s3:DeleteObjectVersion", Objects[0]?.Key ?? "");
+      }
     }
   }
 

@@ -1,5 +1,5 @@
 import { InvalidInput, NotFound } from "#core/errors.ts";
-import { assertKey, assertPrefix, cutRange, listLimit } from "#core/object-key.ts";
+import { assertKey, assertPrefix, assertPurge, cutRange, listLimit } from "#core/object-key.ts";
 import type { ByteRange, ObjectInfo, Objects } from "#core/ports.ts";
 
 /** Objects in memory, for tests and simulation; the same contract as every other store, and nothing survives. */
@@ -59,6 +59,10 @@ export class MemoryObjects implements Objects {
   async delete(key: string): Promise<void> {
     assertKey(key);
     if (this.#bodies.delete(key)) this.#keys.splice(this.#place(key), 1);
+  }
+
+  async purge(keys: readonly string[]): Promise<void> {
+    for (const key of assertPurge(keys)) await this.delete(key);
   }
 
   /** A file system can't hold `a` and `a/b`, so no store here does. */

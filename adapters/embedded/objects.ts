@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { lstat, mkdir, readdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Forbidden, InvalidInput } from "#core/errors.ts";
-import { assertKey, assertPrefix, listLimit, reservedSegment } from "#core/object-key.ts";
+import { assertKey, assertPrefix, assertPurge, listLimit, reservedSegment } from "#core/object-key.ts";
 import type { ByteRange, ObjectInfo, Objects } from "#core/ports.ts";
 import { errorCode, fileTrouble } from "./file-errors.ts";
 import { FolderListings, placeOf } from "./folder-names.ts";
@@ -117,6 +117,10 @@ export class FileObjects implements Objects {
       await flush();
       return found;
     });
+  }
+
+  async purge(keys: readonly string[]): Promise<void> {
+    for (const key of assertPurge(keys)) await this.delete(key);
   }
 
   async delete(key: string): Promise<void> {

@@ -40,6 +40,10 @@ export class FaultyObjects implements Objects {
     return callWithFaults(this.#plan, "list", readFaults, () => this.#inner.list(prefix, options));
   }
 
+  purge(keys: readonly string[]): Promise<void> {
+    return callWithFaults(this.#plan, "purge", writeFaults, () => this.#inner.purge(keys));
+  }
+
   delete(key: string): Promise<void> {
     return callWithFaults(this.#plan, "delete", writeFaults, () => this.#inner.delete(key));
   }

@@ -14,7 +14,10 @@ export interface ReadBatch {
 }
 
 /** Writes the extents of batches and packs as one layer, sorted by place. Held in memory together: the caller bounds them. */
-export async function writeBatchesAsLayer(batches: readonly ReadBatch[], writer: LayerWriter): Promise<void> {
+export async function writeBatchesAsLayer(
+  batches: readonly ReadBatch[],
+  writer: Pick<LayerWriter, "add" | "flush">,
+): Promise<void> {
   const packed = batches.some(({ ref }) => ref.pack !== undefined);
   const count = batches.reduce((sum, { header }) => sum + header.extents.count, 0);
   const extents = newLayerExtents(count);

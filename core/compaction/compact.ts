@@ -1,6 +1,5 @@
 import { type Id, newId } from "#core/ids.ts";
 import {
-  type BatchRange,
   type Manifest,
   type ManifestFields,
   type ManifestLayer,
@@ -14,6 +13,7 @@ import { writeBatchesAsLayer } from "./batch-extents.ts";
 import { deleteParts, LayerWriter } from "./layer-writer.ts";
 import { compactionLimits as limits } from "./limits.ts";
 import { mergeLayers } from "./merge-layers.ts";
+import { joinedRanges } from "./ranges.ts";
 import { readUncovered } from "./uncovered.ts";
 
 /** What one run did for a VPG. */
@@ -106,7 +106,7 @@ async function addLayer(
   const batches = await readUncovered(site, vpgId, manifest);
   if (batches.length === 0) return undefined;
   await writeBatchesAsLayer(batches, writer);
-  const ranges = joined(
+  const ranges = joinedRanges(
     batches.map(({ ref }) => ({
       session: ref.session,
       from: ref.batch,
@@ -131,7 +131,7 @@ async function mergeOnce(
   if (alike === undefined) return undefined;
   const group = alike.slice(0, limits.mergeLayersMin);
   await mergeLayers(site.objects, vpgId, group, writer, { packed: manifest?.digest !== undefined });
-  const merged = layerOf(writer, joined(group.flatMap(({ ranges }) => ranges)));
+  const merged = layerOf(writer, joinedRanges(group.flatMap(({ ranges }) => ranges)));
   const left = layers.filter((layer) => !group.includes(layer));
   const fields = following(site, vpgId, manifest, [...left, merged]);
   const gone = group.map(({ layerId, parts }) => ({ layerId, parts: parts.length, replacedAt: fields.createdAt }));
@@ -151,7 +151,7 @@ function mayBeMerged(layer: ManifestLayer): boolean {
   return layer.extents * many <= mergedExtentsMax && batchesIn(layer) * many <= mergedBatchesMax;
 }
 
-function layerOf({ layerId, extents, parts }: LayerWriter, ranges: readonly BatchRange[]): ManifestLayer {
+function layerOf({ layerId, extents, parts }: LayerWriter, ranges: ManifestLayer["ranges"]): ManifestLayer {
   return { layerId, ranges: [...ranges], extents, parts: [...parts] };
 }
 
@@ -165,15 +165,4 @@ function following(
   const replaced = manifest?.replaced ?? [];
   const fields = { vpgId, manifest: number, createdAt: site.clock.now(), layers: [...layers], replaced };
   return { ...manifestFormat(manifest?.digest), ...fields };
-}
-
-/** The same ranges by session, neighbours as one. */
-function joined(ranges: readonly BatchRange[]): BatchRange[] {
-  const all: BatchRange[] = [];
-  for (const range of [...ranges].sort((one, other) => one.session - other.session || one.from - other.from)) {
-    const last = all.at(-1);
-    if (last?.session === range.session && last.to === range.from) all[all.length - 1] = { ...range, from: last.from };
-    else all.push(range);
-  }
-  return all;
 }

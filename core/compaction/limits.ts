@@ -14,6 +14,8 @@ export const compactionLimits = {
   replacedLayersMs: 3_600_000,
   /** Extents after which a section ends at the next chunk: read in about the time that a request takes anyway. */
   sectionExtents: 2048,
+  /** Bytes of sections read by one request while layers are merged, held for each. */
+  sectionReadBytes: 1024 * 1024,
   /** Bytes after which a part ends: held while it is put together, and again as the object. */
   partBytes: 12 * 1024 * 1024,
   /** Headers read at the same time. */

@@ -2,12 +2,13 @@ import { sectorsPerChunk } from "#core/blocks/geometry.ts";
 import type { Id } from "#core/ids.ts";
 import { decodeLayerHeader, decodeSection } from "#core/journal/decode-layer.ts";
 import { layerPartKey } from "#core/journal/keys.ts";
-import type { LayerSection, LayerSource } from "#core/journal/layer.ts";
+import type { LayerExtents, LayerSection, LayerSource, SectionPlace } from "#core/journal/layer.ts";
 import type { ManifestLayer } from "#core/journal/manifest.ts";
 import type { Objects } from "#core/ports.ts";
 import { assertPlace } from "#core/recovery/layer-index.ts";
 import { storedAs } from "#core/recovery/stored-batches.ts";
 import type { LayerWriter } from "./layer-writer.ts";
+import { compactionLimits as limits } from "./limits.ts";
 import { SectionBuilder, SourceTable } from "./section-builder.ts";
 
 export interface MergeOptions {
@@ -15,6 +16,12 @@ export interface MergeOptions {
   readonly packed: boolean;
   /** Of what is left out, since a pack stands for it. */
   readonly drops?: (source: LayerSource) => boolean;
+  /** Sections beside the layers', by volume and first chunk. */
+  readonly more?: readonly LayerSection[];
+}
+
+async function* added(sections: readonly LayerSection[]): AsyncGenerator<LayerSection> {
+  yield* sections;
 }
 
 /**
@@ -26,12 +33,12 @@ export async function mergeLayers(
   vpgId: Id,
   layers: readonly ManifestLayer[],
   writer: LayerWriter,
-  { packed, drops = () => false }: MergeOptions,
+  { packed, drops = () => false, more = [] }: MergeOptions,
 ): Promise<void> {
   const sources = new SourceTable();
   const cursors: LayerCursor[] = [];
-  for (const layer of layers) {
-    const cursor = new LayerCursor(sectionsOf(objects, vpgId, layer), sources, drops);
+  const streams = layers.map((layer) => new LayerCursor(sectionsOf(objects, vpgId, layer), sources, drops));
+  for (const cursor of [...streams, new LayerCursor(added(more), sources, () => false)]) {
     if (await cursor.load()) cursors.push(cursor);
   }
   const builder = new SectionBuilder(sources, packed);
@@ -58,15 +65,34 @@ export async function* sectionsOf(
     const prefix = await objects.get(key, { offset: 0, length: headerLength });
     const header = storedAs(key, () => decodeLayerHeader(prefix, { size: bytes }));
     assertPlace(key, header, place);
-    for (const section of header.sections) {
-      const stored = await objects.get(key, { offset: section.start, length: section.length });
-      yield storedAs(key, () => decodeSection(section, stored));
+    for (const run of runsOf(header.sections)) {
+      const [{ start }] = run;
+      const end = run.reduce((most, section) => Math.max(most, section.start + section.length), start);
+      const stored = await objects.get(key, { offset: start, length: end - start });
+      for (const section of run) {
+        const bytes = stored.subarray(section.start - start, section.start - start + section.length);
+        yield storedAs(key, () => decodeSection(section, bytes));
+      }
     }
   }
 }
 
+/** Sections that are read by one request: neighbours, up to `sectionReadBytes`. */
+function* runsOf(sections: readonly SectionPlace[]): Generator<readonly [SectionPlace, ...SectionPlace[]]> {
+  let run: [SectionPlace, ...SectionPlace[]] | undefined;
+  for (const section of sections) {
+    if (run !== undefined && section.start + section.length - run[0].start <= limits.sectionReadBytes)
+      run.push(section);
+    else {
+      if (run !== undefined) yield run;
+      run = [section];
+    }
+  }
+  if (run !== undefined) yield run;
+}
+
 /** Goes through a layer's extents by volume and first chunk. */
-class LayerCursor {
+export class LayerCursor {
   readonly #sections: AsyncGenerator<LayerSection>;
   readonly #table: SourceTable;
   readonly #drops: (source: LayerSource) => boolean;
@@ -108,6 +134,21 @@ class LayerCursor {
     this.#volume = section.volume;
     this.#look();
     return true;
+  }
+
+  /** Where it stands; undefined at the end of what is loaded. */
+  get place(): { readonly volume: number; readonly chunk: number } | undefined {
+    return this.isAtEnd ? undefined : { volume: this.#volume, chunk: this.#chunk };
+  }
+
+  /** The extent that it stands at, by the number of its source in the table; goes on. */
+  take(): { readonly extents: LayerExtents; readonly index: number; readonly source: number } {
+    const extents = this.#section?.extents;
+    const index = this.#order[this.#at];
+    if (extents === undefined || index === undefined) throw new RangeError("nothing is loaded");
+    this.#at += 1;
+    this.#look();
+    return { extents, index, source: this.#sources[extents.source[index] ?? 0] ?? 0 };
   }
 
   moveInto(builder: SectionBuilder): ReturnType<SectionBuilder["add"]> {

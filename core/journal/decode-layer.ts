@@ -104,7 +104,13 @@ function checkVersion(view: DataView): void {
   const flags = view.getUint32(layerAt.criticalFlags, true);
   const cipherSuite = view.getUint8(layerAt.cipherSuite);
   const unknown =
-    major > versionMajor ? "major" : (flags & ~packsFlag) !== 0 ? "criticalFlags" : cipherSuite !== 0 ? "cipherSuite" : undefined;
+    major > versionMajor
+      ? "major"
+      : (flags & ~packsFlag) !== 0
+        ? "criticalFlags"
+        : cipherSuite !== 0
+          ? "cipherSuite"
+          : undefined;
   if (unknown === undefined) return;
   throw new UnsupportedFormat(`a layer's ${unknown} is unknown here: use a newer Farshore`, { field: unknown });
 }

@@ -18,6 +18,7 @@ const packSchema = z.strictObject({
   session: z.int().min(1).max(u32Max),
   from: z.int().min(0).max(batchNumberMax),
   to: z.int().min(1).max(batchNumberMax),
+  lastSequence: z.int().min(1).max(safeIntegerMax),
   bytes: z.int().min(1).max(objectBytesMax),
   /** Of the batches as they came. */
   replacedBytes: count,
@@ -36,8 +37,12 @@ const digestSchema = z.strictObject({
   formatVersion: z.literal(1),
   vpgId: z.string(),
   digestId: ulidSchema,
-  /** By the site's clock. */
+  /** By the site's clock: this digest, the newest thinning, the newest pass that looked for what can be packed. */
   madeAt: count,
+  thinnedAt: count,
+  packedAt: count,
+  /** Where `thinnedThrough` stood at that pass; null when it had to leave something for the next. */
+  packedThrough: positionTextSchema.nullable(),
   /** Of the checkpoints at or before it only `kept` are listed; null before the first thinning. */
   thinnedThrough: positionTextSchema.nullable(),
   /** In order of position; `thinnedThrough` itself is one of them. */
@@ -94,7 +99,9 @@ export class Digest {
   get oldest(): { readonly position: Position; readonly time: number } | undefined {
     const [first] = this.fields.kept;
     const { oldestTime } = this.fields;
-    return first === undefined || oldestTime === null ? undefined : { position: parsePosition(first), time: oldestTime };
+    return first === undefined || oldestTime === null
+      ? undefined
+      : { position: parsePosition(first), time: oldestTime };
   }
 
   packsOf(session: number): readonly Pack[] {
@@ -122,7 +129,8 @@ export async function readDigest(objects: Pick<Objects, "get">, vpgId: string, r
     throw new Corrupt(`${key} does not have the SHA-256 that its manifest says`, { key });
   }
   const fields = parseStored(digestSchema, bytes, key);
-  if (fields.vpgId !== vpgId || fields.digestId !== ref.digestId) throw new Corrupt(`${key} is another digest`, { key });
+  if (fields.vpgId !== vpgId || fields.digestId !== ref.digestId)
+    throw new Corrupt(`${key} is another digest`, { key });
   return new Digest(fields);
 }
 

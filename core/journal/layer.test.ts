@@ -78,7 +78,11 @@ const far = section(
   [{ sector: 2 ** 41 + 1023, sectors: 1, source: 0, delta: 1, write: [0, 512] }],
 );
 const place = { vpgId, layerId, part: 3 };
-const encode = (...sections: readonly LayerSection[]) => encodeLayerPart(place, sections.map((each) => encodeSection(each)));
+const encode = (...sections: readonly LayerSection[]) =>
+  encodeLayerPart(
+    place,
+    sections.map((each) => encodeSection(each)),
+  );
 
 if (process.env["FARSHORE_WRITE_GOLDEN"] === "1") writeFileSync(path, encode(first, far));
 const golden = Uint8Array.from(readFileSync(path));
@@ -136,7 +140,10 @@ describe("a part of a layer", () => {
         const ignorable = at >= layerAt.ignorableFlags && at < layerAt.ignorableFlags + 4;
         if (ignorable || at === layerAt.minor || at === layerAt.minor + 1) continue;
         const { header, sections } = decodeLayerPart(changed);
-        const again = encodeLayerPart(header, sections.map((each) => encodeSection(each)));
+        const again = encodeLayerPart(
+          header,
+          sections.map((each) => encodeSection(each)),
+        );
         expect(bytesEqual(again, changed), `byte ${at} = ${value}`).toBe(true);
       }
     }

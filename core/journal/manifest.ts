@@ -96,7 +96,9 @@ export function isCovered(
 }
 
 /** The format of a manifest by whether it names a digest. */
-export const manifestFormat = (digest: DigestRef | undefined): { formatVersion: 1 } | { formatVersion: 2; digest: DigestRef } =>
+export const manifestFormat = (
+  digest: DigestRef | undefined,
+): { formatVersion: 1 } | { formatVersion: 2; digest: DigestRef } =>
   digest === undefined ? { formatVersion: 1 } : { formatVersion: 2, digest };
 
 /** Throws `Corrupt` when layers overlap or leave a batch out. */
@@ -131,7 +133,9 @@ export function encodeManifest(manifest: ManifestFields): Uint8Array {
 function fieldsOf(bytes: Uint8Array, key: string): ManifestFields {
   const { sha256: _, ...fields } = parseStored(storedSchema, bytes, key);
   if ((fields.digest === undefined) !== (fields.formatVersion === 1)) {
-    throw new Corrupt(`${key} is of format ${fields.formatVersion} ${fields.digest ? "with" : "without"} a digest`, { key });
+    throw new Corrupt(`${key} is of format ${fields.formatVersion} ${fields.digest ? "with" : "without"} a digest`, {
+      key,
+    });
   }
   return fields;
 }

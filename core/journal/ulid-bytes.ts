@@ -44,3 +44,10 @@ export function ulidFromBytes(bytes: Uint8Array, at = 0): string {
   }
   return alphabet.charAt(bits & 31) + text;
 }
+
+/** When the ULID was made, milliseconds since the epoch by its maker's clock: its first ten characters. */
+export function ulidTime(text: string): number {
+  let time = 0;
+  for (const character of text.slice(0, 10)) time = time * 32 + alphabet.indexOf(character);
+  return time;
+}

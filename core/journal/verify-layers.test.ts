@@ -31,7 +31,13 @@ async function layered(): Promise<{ objects: MemoryObjects; vpgId: Id; key: stri
 /** Puts a part in place whose own checks are right, changed in what it says. */
 async function change(objects: MemoryObjects, key: string, by: (section: LayerSection) => LayerSection): Promise<void> {
   const { header, sections } = decodeLayerPart(await objects.get(key));
-  await objects.put(key, encodeLayerPart(header, sections.map(by).map((each) => encodeSection(each))));
+  await objects.put(
+    key,
+    encodeLayerPart(
+      header,
+      sections.map(by).map((each) => encodeSection(each)),
+    ),
+  );
 }
 
 describe("verifying layers", () => {

@@ -37,8 +37,10 @@ export const checkpointStateSchema = z.object({
   validThrough: z.int(),
   /** What operations noted on it, like that it was tested. */
   notes: z.array(z.object({ operationId: z.string(), tag: z.string() })),
-  /** Who needs it: operations and views, each once. */
+  /** Who needs it: operations and views, each once; a lease is a pin with an end (pins.ts). */
   pins: z.array(z.string()),
+  /** Thinning has marked it: a manifest that doesn't list it any more is there, or will be. It can't be pinned. */
+  leaving: z.literal(true).exactOptional(),
 });
 export type CheckpointState = z.infer<typeof checkpointStateSchema>;
 

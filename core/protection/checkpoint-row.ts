@@ -31,6 +31,9 @@ export const tagsOf = (row: Pick<CheckpointRow, "tag" | "notes">): string[] => [
 export interface ListedCheckpoint extends CheckpointView {
   readonly position: Position;
   readonly term: number;
+  /** Who needs it. */
+  readonly pinOwners: readonly string[];
+  readonly leaving: boolean;
   /** Of a VPG with several source gateways: where each one's session was held. */
   readonly vector: readonly Position[] | null;
 }
@@ -45,6 +48,8 @@ export function viewOfRow(row: CheckpointRow, term: number): ListedCheckpoint {
     validThrough: row.validThrough,
     tags: tagsOf(row),
     pins: row.pins.length,
+    pinOwners: row.pins,
+    leaving: row.leaving === true,
     vector: row.vector ?? null,
   };
 }

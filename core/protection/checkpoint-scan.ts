@@ -5,7 +5,7 @@ import { checkStored } from "#core/json.ts";
 import type { Site } from "#core/site.ts";
 import { type BarrierSummary, coordinates, foldBarriers } from "./barrier-fold.ts";
 import { eventsRowSchema } from "./batch-row.ts";
-import { type SessionFacts, type SyncFact, SyncTimeline, sharedOf } from "./checkpoint.ts";
+import { type MarkerFact, type SessionFacts, type SyncFact, SyncTimeline, sharedOf } from "./checkpoint.ts";
 import { type CheckpointRow, type ListedCheckpoint, rowOfItem, viewOfRow } from "./checkpoint-row.ts";
 import { items, ordinalText } from "./items.ts";
 import { latestDigest } from "./manifests.ts";
@@ -125,6 +125,12 @@ export class CheckpointScan {
     const timeline = await this.#timeline(known);
     if (timeline.checkpointOf(row) === undefined || this.digest?.lists(row) === false) return undefined;
     return viewOfRow(row, known.state.claim.term);
+  }
+
+  /** R12 alone: whether the marker is a checkpoint, listed still or not. */
+  async isValid(marker: MarkerFact): Promise<boolean> {
+    const known = this.#sessions.get(marker.session);
+    return known !== undefined && (await this.#timeline(known)).checkpointOf(marker) !== undefined;
   }
 
   #isInRun({ session, batch }: CheckpointRow): boolean {

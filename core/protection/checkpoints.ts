@@ -14,6 +14,7 @@ import { definitionOfCheckpoint } from "./definition-at.ts";
 import { items } from "./items.ts";
 import { type LostTails, lostTailsOf } from "./lost-tails.ts";
 import type { CheckpointSelector } from "./operation.ts";
+import { livePins } from "./pins.ts";
 import { getSession } from "./session-store.ts";
 import { tryAgain } from "./try-again.ts";
 import type { VpgRecord } from "./vpg-record.ts";
@@ -233,8 +234,23 @@ export async function unpinAction(site: Site, vpgId: Id, id: string, owner: stri
 const unpinned = (row: CheckpointState, owner: string): CheckpointState | undefined =>
   row.pins.includes(owner) ? { ...row, pins: row.pins.filter((other) => other !== owner) } : undefined;
 
-const pinned = (row: CheckpointState, owner: string): CheckpointState | undefined =>
-  row.pins.includes(owner) ? undefined : { ...row, pins: [...row.pins, owner] };
+function pinned(row: CheckpointState, owner: string): CheckpointState | undefined {
+  if (row.leaving === true) throw new NoCheckpoint("the checkpoint is being let go by retention: choose another");
+  return row.pins.includes(owner) ? undefined : { ...row, pins: [...row.pins, owner] };
+}
+
+/**
+ * Thinning's half of the condition on a checkpoint's own item: marks it, unless somebody needs it. False when it is pinned; true
+ * also for one that was marked before, or whose item is gone because it was let go long ago.
+ */
+export async function markLeaving(site: Site, vpgId: Id, position: Position): Promise<boolean> {
+  let free = true;
+  await changeRow(site, vpgId, position, (row) => {
+    free = livePins(row.pins, site.clock.now()).length === 0;
+    return row.leaving === true || !free ? undefined : { ...row, pins: [], leaving: true };
+  });
+  return free;
+}
 
 /** Adds an operation's note, which is listed as a tag: first in the bucket, then in the table. A repeat changes nothing. */
 export async function annotate(site: Site, vpgId: Id, id: string, operationId: Id, tag: string): Promise<void> {
@@ -289,8 +305,8 @@ async function rowAction(
   const item = await site.table.get(key);
   const row = item && rowOfItem(item);
   if (item === undefined || row === undefined) throw new NoCheckpoint(`checkpoint ${key.sk} is not listed (any more)`);
-  const { validThrough, notes, pins } = row;
-  const checkpoint = change({ validThrough, notes, pins });
+  const { validThrough, notes, pins, leaving } = row;
+  const checkpoint = change({ validThrough, notes, pins, ...(leaving === true ? { leaving } : {}) });
   if (checkpoint === undefined) return undefined;
   return { put: key, fields: { ...item.fields, checkpoint: tableFields(checkpoint) }, if: { rev: item.rev } };
 }

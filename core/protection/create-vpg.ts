@@ -43,6 +43,7 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions: {} } : {}),
     opening: [],
     paused: false,
+    journalFull: false,
     deleted: false,
     needsConfiguration: false,
     formatVersion: 1,

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Id, idSchema, nameSchema } from "#core/ids.ts";
-import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { retentionSchema } from "#core/retention/policy.ts";
+import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { protectionLimits as limits } from "./limits.ts";
 
 export const volumeSchema = z.strictObject({

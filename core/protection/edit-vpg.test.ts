@@ -94,7 +94,7 @@ describe("editVpg", () => {
   });
 
   it("is asked for by what the definition itself says", async () => {
-    expect(askedFor(await definition())).toEqual(twoVolumes);
+    expect(askedFor(await definition())).toEqual({ ...twoVolumes, retention: (await definition()).retention });
     expect((await edit(askedFor(await definition()))).changes).toEqual([]);
     expect(await definition()).toMatchObject({ revision: 1 });
   });

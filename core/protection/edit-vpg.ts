@@ -26,7 +26,9 @@ export function editVpg(site: Site, caller: Caller, ref: string, ask: EditVpg): 
   return tryAgain(`VPG ${ref}`, async () => {
     const vpg = await getVpg(site, ref);
     const before = vpg.definition;
-    const revised = reviseDefinition(before, await definedBy(site, ask.definition), callerText(caller));
+    const kept = before.retention === undefined ? {} : { retention: before.retention };
+    const wanted = { ...kept, ...(await definedBy(site, ask.definition)) };
+    const revised = reviseDefinition(before, wanted, callerText(caller));
     const { definition, changes } = revised;
     // A repetition of what was done, too, changes nothing.
     if (changes.length === 0) return { vpg, definition: before, changes };

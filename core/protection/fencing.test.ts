@@ -313,6 +313,7 @@ describe("sealing (R8)", () => {
     const place = { vpgId: vpg.vpgId, term: 1, session: 1, batch: contested.batch };
     let raced = false;
     const racing: Objects = {
+      purge: () => Promise.reject(new Error("nothing is purged here")),
       get: (key, range) => site.objects.get(key, range),
       head: (key) => site.objects.head(key),
       list: (prefix, options) => site.objects.list(prefix, options),

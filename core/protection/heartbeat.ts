@@ -66,7 +66,7 @@ function standing(stream: StreamState, vpg: VpgRecord | undefined, gatewayId: Id
   return {
     vpgId: vpg.vpgId,
     fenced: older || vpg.deleted || vpg.role !== "Journal",
-    paused: vpg.paused,
+    paused: vpg.paused || vpg.journalFull,
     deleted: vpg.deleted,
     term: vpg.term,
     configRevision: captureRevisionOf(vpg.definition),

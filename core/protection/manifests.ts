@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { ConditionFailed, Corrupt, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import type { Digest } from "#core/journal/digest.ts";
 import { bytesEqual } from "#core/journal/hash.ts";
 import { manifestKey, manifestPrefix, parseManifestKey } from "#core/journal/keys.ts";
-import type { Digest } from "#core/journal/digest.ts";
 import {
   digestOf,
   encodeManifest,

@@ -37,7 +37,9 @@ export async function rebuildSession(
     const row = packed === undefined ? whole : { ...whole, batch: packed.to - 1, touched: [] };
     const { session } = claim;
     const gone = packed !== undefined && digest?.lists({ session, sequence: row.lastSequence }) !== true;
-    const more = actionsOf(site.clock.now(), vpgId, session, row, notes).slice(gone || row.marker === null && packed !== undefined ? 1 : 0);
+    const more = actionsOf(site.clock.now(), vpgId, session, row, notes).slice(
+      gone || (row.marker === null && packed !== undefined) ? 1 : 0,
+    );
     const moreBytes = JSON.stringify(more).length;
     if (actions.length + more.length > transactActionsMax || bytes + moreBytes > bytesMost) {
       await site.table.transact(actions);

@@ -1,7 +1,7 @@
 import { Corrupt } from "#core/errors.ts";
 import { type Id, idSchema } from "#core/ids.ts";
-import { digestOf, newestManifestInBucket } from "#core/journal/manifest.ts";
 import { annotationPrefix, parseAnnotationKey, parseDefinitionKey } from "#core/journal/keys.ts";
+import { digestOf, newestManifestInBucket } from "#core/journal/manifest.ts";
 import { sessionClaims } from "#core/journal/session-walk.ts";
 import { parseStored, tableFields } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
@@ -95,6 +95,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions } : {}),
     opening: [],
     paused: false,
+    journalFull: false,
     deleted,
     needsConfiguration: role === "Runs",
     formatVersion: 1,

@@ -24,6 +24,8 @@ export const vpgFieldsSchema = z.strictObject({
   /** Nonces under which session `lastSession` + 1 may stand in the bucket: opens that were begun and not yet recorded. */
   opening: z.array(idSchema).max(limits.openingsMax),
   paused: z.boolean(),
+  /** The journal has reached its limit and the policy is to pause: ingest refuses until it has room again. */
+  journalFull: z.boolean().default(false),
   deleted: z.boolean(),
   needsConfiguration: z.boolean(),
   formatVersion: z.literal(1),
@@ -58,10 +60,12 @@ export function recordOf(item: TableItem): VpgRecord {
 
 export function fieldsOf(record: VpgFields): TableFields {
   const { definition, term, role, operationId, syncOperationId, openTests, lastSession, opening } = record;
-  const { powerOnDue, paused, deleted, needsConfiguration, formatVersion, createdAt, gatewaySessions } = record;
+  const { journalFull, powerOnDue, paused, deleted, needsConfiguration, formatVersion, createdAt } = record;
+  const { gatewaySessions } = record;
   return tableFields({
     ...(gatewaySessions === undefined ? {} : { gatewaySessions }),
     ...{ definition, term, role, operationId, syncOperationId, openTests, lastSession, opening },
+    ...(journalFull ? { journalFull } : {}),
     ...{ powerOnDue, paused, deleted, needsConfiguration, formatVersion, createdAt },
   });
 }

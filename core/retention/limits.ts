@@ -24,6 +24,8 @@ export const retentionLimits = {
   relievedAt: 0.8,
   /** Between two thinnings of a VPG: each reads the items of all listed checkpoints. */
   thinEveryMs: 900_000,
+  /** Between two passes that look for what can be packed: each reads all layers. */
+  packEveryMs: 3_600_000,
   /** Checkpoints unlisted by one run, a conditional write each; the next one goes on. */
   unlistedMax: 5000,
   /** Conditional writes at the same time. */

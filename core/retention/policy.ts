@@ -15,7 +15,11 @@ export type LimitPolicy = (typeof limitPolicies)[number];
 /** Which checkpoints stay listed, in the VPG's definition; `historyMs` bounds the tiers, not what is tagged. */
 export const retentionSchema = z
   .strictObject({
-    tiers: z.array(tierSchema).min(1).max(limits.tiersMax).default(limits.tiersDefault),
+    tiers: z
+      .array(tierSchema)
+      .min(1)
+      .max(limits.tiersMax)
+      .default(() => limits.tiersDefault.map((tier) => ({ ...tier }))),
     /** Tagged checkpoints are not thinned; they stay so long. */
     taggedMs: z.int().min(limits.forMsMin).max(limits.forMsMax).default(limits.taggedMsDefault),
     journalLimit: z

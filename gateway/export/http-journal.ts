@@ -155,8 +155,7 @@ export class HttpJournal implements JournalSource {
       next = { cursor: page.cursor, manifest: page.manifest };
       if (page.cursor === undefined) break;
     }
-    const manifest =
-      next.manifest === undefined ? undefined : await readManifest(this.#objects, vpgId, next.manifest);
+    const manifest = next.manifest === undefined ? undefined : await readManifest(this.#objects, vpgId, next.manifest);
     this.#generation = manifest?.digest?.digestId ?? "";
     return { batches, manifest };
   }

@@ -172,6 +172,24 @@ export function objectsContract(name: string, make: () => Promise<ObjectsUnderTe
       });
     });
 
+    describe("purge", () => {
+      it("removes each of the keys, whatever was put or deleted there before, and no other", async () => {
+        for (const key of ["a/1", "a/2", "a/3", "a/30", "b/1", "c"]) await objects.put(key, bytes(key));
+        await objects.put("a/2", bytes("again"));
+        await objects.delete("a/3");
+        await objects.purge(["a/2", "a/3", "b/1", "never/was"]);
+        expect((await objects.list("")).map(({ key }) => key)).toEqual(["a/1", "a/30", "c"]);
+        await objects.purge(["a/2"]);
+        expect(await objects.put("a/2", bytes("new"), { ifAbsent: true })).toBe("created");
+      });
+
+      it("refuses keys that are not in order, or too many", async () => {
+        await expect(objects.purge(["b", "a"])).rejects.toMatchObject({ name: "InvalidInput" });
+        const many = Array.from({ length: 1001 }, (_, index) => `k/${String(index).padStart(4, "0")}`);
+        await expect(objects.purge(many)).rejects.toMatchObject({ name: "InvalidInput" });
+      });
+    });
+
     describe("delete", () => {
       it("removes, and is idempotent", async () => {
         await objects.put("a/b", bytes("x"));

@@ -30,6 +30,8 @@ interface SourceOptions {
   readonly vpgId: Id;
   readonly caller: Caller;
   readonly random: SeededRandom;
+  /** Its clock, which then is moved to before each batch; by default 5 s more each time. */
+  readonly nextTime?: () => Promise<number>;
   /** What it offers when it opens a session. */
   readonly volumes: OpenSession["volumes"];
 }
@@ -37,7 +39,7 @@ interface SourceOptions {
 /** A source gateway that writes, zeros and checkpoints at random, with what every checkpoint and hold must show. */
 export class WrittenSource {
   readonly instants: Instant[] = [];
-  readonly #site: Site;
+  #site: Site;
   readonly #options: SourceOptions;
   readonly #images = new Map<number, Buffer>();
   #opened: Stream | undefined;
@@ -46,6 +48,11 @@ export class WrittenSource {
   constructor(site: Site, options: SourceOptions) {
     this.#site = site;
     this.#options = options;
+  }
+
+  /** Sends to another process of the site from now on. */
+  moveTo(site: Site): void {
+    this.#site = site;
   }
 
   async open(): Promise<void> {
@@ -62,7 +69,7 @@ export class WrittenSource {
   async write(batches: number): Promise<void> {
     for (let count = 0; count < batches; count += 1) {
       const marked = this.#options.random.chance(0.6);
-      this.#time += 5000;
+      this.#time = (await this.#options.nextTime?.()) ?? this.#time + 5000;
       await this.#send(marked ? [{ kind: "marker", time: this.#time, tag: "" }] : []);
       if (marked) this.#remember();
     }

@@ -1,0 +1,30 @@
+import type { CheckpointScan } from "#core/protection/checkpoint-scan.ts";
+import { sourceGatewaysOf } from "#core/protection/definition.ts";
+import { findGateway } from "#core/protection/gateway-store.ts";
+import { protectionLimits } from "#core/protection/limits.ts";
+import { highestTerm } from "#core/protection/terms.ts";
+import type { VpgRecord } from "#core/protection/vpg-record.ts";
+import type { Site } from "#core/site.ts";
+import { type ClockTrouble, clockTrouble } from "./policy.ts";
+
+export type WaitReason = ClockTrouble | "lost-tail-kept";
+
+/** Why nothing of the VPG may age now: two clocks don't agree, or a term is so young that what its failover left behind is kept. */
+export async function waitReason(site: Site, vpg: VpgRecord, scan: CheckpointScan): Promise<WaitReason | undefined> {
+  const now = site.clock.now();
+  const heard = await Promise.all(
+    sourceGatewaysOf(vpg.definition).map(({ gatewayId }) => findGateway(site, gatewayId)),
+  );
+  const { newest } = scan.summary();
+  // What a source's clock said when it was heard last; our own of then would prove nothing about ours of now.
+  const sourceTimes = heard.flatMap((gateway) => (gateway === undefined ? [] : [gateway.lastSeenAt + gateway.skewMs]));
+  const trouble = clockTrouble(
+    now,
+    scan.digest?.fields.madeAt,
+    newest === null ? sourceTimes : [...sourceTimes, newest.time],
+  );
+  if (trouble !== undefined) return trouble;
+  const term = await highestTerm(site, vpg.vpgId);
+  const young = term !== undefined && term.n > 1 && now - term.mintedAt < protectionLimits.lostTailKeptMs;
+  return young ? "lost-tail-kept" : undefined;
+}

@@ -1,0 +1,78 @@
+import type { Id } from "#core/ids.ts";
+import { comparePositions } from "#core/journal/position.ts";
+import type { ListedCheckpoint } from "#core/protection/checkpoint-row.ts";
+import type { CheckpointScan } from "#core/protection/checkpoint-scan.ts";
+import { markLeaving } from "#core/protection/checkpoints.ts";
+import { livePins } from "#core/protection/pins.ts";
+import { concurrently } from "#core/recovery/concurrently.ts";
+import type { Site } from "#core/site.ts";
+import type { DigestChange } from "./commit-digest.ts";
+import { retentionLimits as limits } from "./limits.ts";
+import { type AppliedRetention, keptOf, untouchedMs } from "./policy.ts";
+
+/**
+ * The first half of R13's thinning: marks, each on its own item, the checkpoints that the rule lets go and nobody has pinned. What
+ * comes back is the second half, the digest that lists them no more; until a manifest names it they are listed. Undefined when
+ * there is nothing to look at.
+ */
+export async function thin(
+  site: Site,
+  vpgId: Id,
+  scan: CheckpointScan,
+  retention: AppliedRetention,
+): Promise<{ readonly change: DigestChange; readonly unlisted: number } | undefined> {
+  const now = site.clock.now();
+  const listed: ListedCheckpoint[] = [];
+  for await (const checkpoint of scan.newestFirst()) listed.push(checkpoint);
+  listed.reverse();
+  const through = reachOf(listed, now - untouchedMs(retention));
+  const last = listed[through];
+  if (last === undefined) return undefined;
+  const keeps = keptOf(
+    listed.map(({ time, validThrough, tags, pinOwners }) => {
+      return { time, validThrough, tagged: tags.length > 0, pinned: livePins(pinOwners, now).length > 0 };
+    }),
+    retention,
+    now,
+  );
+  const going = listed.filter(({ leaving }, index) => index < through && (leaving || keeps[index] === false));
+  // The oldest go first; the last that is looked at stays until the next run, so that the first of those kept is always known.
+  const gone = going.slice(0, limits.unlistedMax);
+  const end = gone.length < going.length ? (gone.at(-1) ?? last) : last;
+  const pinned = new Set<ListedCheckpoint>();
+  await concurrently(gone, limits.marksAtOnce, async (checkpoint) => {
+    if (!(await markLeaving(site, vpgId, checkpoint.position))) pinned.add(checkpoint);
+  });
+  const unlisted = new Set(gone.filter((checkpoint) => !pinned.has(checkpoint) && checkpoint !== end));
+  const before = listed.slice(0, listed.indexOf(end) + 1);
+  const kept = before.filter((checkpoint) => !unlisted.has(checkpoint));
+  const change: DigestChange = {
+    thinnedAt: now,
+    thinnedThrough: end.id,
+    kept: kept.map(({ id }) => id),
+    oldestTime: kept[0]?.time ?? null,
+    passed: passedBy(scan, before),
+  };
+  return { change, unlisted: unlisted.size };
+}
+
+/** The last one that is old enough to be looked at, or was marked by a run that was killed; never the newest. */
+function reachOf(listed: readonly ListedCheckpoint[], before: number): number {
+  return listed.findLastIndex(
+    ({ validThrough, leaving }, index) => index < listed.length - 1 && (leaving || validThrough < before),
+  );
+}
+
+/** Session to how many checkpoints it had so far, listed or not; a barrier is counted elsewhere. */
+function passedBy(
+  { digest }: CheckpointScan,
+  before: readonly ListedCheckpoint[],
+): { session: number; checkpoints: number }[] {
+  const passed = new Map(digest?.fields.passed.map(({ session, checkpoints }) => [session, checkpoints]));
+  const { thinnedThrough } = digest ?? {};
+  for (const { position, vector } of before) {
+    if (vector !== null || (thinnedThrough && comparePositions(position, thinnedThrough) <= 0)) continue;
+    passed.set(position.session, (passed.get(position.session) ?? 0) + 1);
+  }
+  return [...passed].map(([session, checkpoints]) => ({ session, checkpoints })).sort((a, b) => a.session - b.session);
+}
