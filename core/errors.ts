@@ -189,6 +189,11 @@ export class LimitExceeded extends FarshoreError {
   readonly kind = "operator";
   readonly status = 429;
 }
+/** The VPG's journal has reached its limit, and its policy is to pause: nothing more is journaled until there is room. */
+export class JournalFull extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 507;
+}
 
 const classes: readonly (new (message: string, details?: ErrorDetails, options?: ErrorOptions) => FarshoreError)[] = [
   InvalidInput,
@@ -228,6 +233,7 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   ApprovalExpired,
   SourceRecovered,
   LimitExceeded,
+  JournalFull,
 ];
 
 const byName = new Map(classes.map((type) => [type.name, type]));

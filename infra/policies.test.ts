@@ -7,6 +7,7 @@ import { bucketKeys } from "#core/protection/keys.ts";
 import { decideAccess, type Statement } from "../test/kit/iam-policies.ts";
 import { SiteTemplate, statementsOf, testAccount } from "../test/kit/site-template.ts";
 import {
+  collectedAreas,
   createOnceAreas,
   derivedAreas,
   identityObject,
@@ -73,6 +74,16 @@ const rows: readonly (readonly [string, string, string, Readonly<Record<string, 
   ["compact-journal", "s3:DeleteObject", `${bucket}/manifests/v/1.json`, {}, "denied"],
   ["compact-journal", "s3:DeleteObject", batch, {}, "denied"],
   ["compact-journal", "s3:PutObject", batch, ifNoneMatch, "denied"],
+  ["compact-journal", "s3:PutObject", `${bucket}/packs/v/1/0-p`, ifNoneMatch, "allowed"],
+  ["compact-journal", "s3:DeleteObject", `${bucket}/packs/v/1/0-p`, {}, "denied"],
+  // The collector deletes for good what retention has replaced, and creates nothing but manifests.
+  ["collect-journal", "s3:DeleteObjectVersion", batch, {}, "allowed"],
+  ["collect-journal", "s3:DeleteObject", `${bucket}/packs/v/1/0-p`, {}, "allowed"],
+  ["collect-journal", "s3:ListBucketVersions", bucket, {}, "allowed"],
+  ["collect-journal", "s3:DeleteObject", `${bucket}/sessions/v/1.json`, {}, "denied"],
+  ["collect-journal", "s3:DeleteObjectVersion", `${bucket}/terms/v/1-s.json`, {}, "denied"],
+  ["collect-journal", "s3:PutObject", batch, ifNoneMatch, "denied"],
+  ["collect-journal", "s3:PutObject", `${bucket}/manifests/v/1.json`, ifNoneMatch, "allowed"],
   ["site-api", "s3:DeleteObject", `${bucket}/layers/v/l/000000`, {}, "denied"],
   ["ingest-batch", "s3:PutObject", `${bucket}/tokens/ann.json`, object, "denied"],
   ["ingest-batch", "states:StartExecution", machine("failover-live"), {}, "denied"],
@@ -160,7 +171,8 @@ describe("access", () => {
   });
 
   it.each(functionFolders)("%s may do nothing to objects that were created", (folder) => {
-    for (const area of createOnceAreas) {
+    const mayCollect = folder === "collect-journal";
+    for (const area of mayCollect ? createOnceAreas : [...createOnceAreas, ...collectedAreas]) {
       const resource = `${bucket}/${area}/v/x.json`;
       expect(decide(folder, "s3:PutObject", resource, object)).toBe("denied");
       expect(decide(folder, "s3:DeleteObject", resource)).toBe("denied");
@@ -186,6 +198,8 @@ describe("areas of the bucket", () => {
     sessionClaimKey: keys.sessionClaimKey(id, 1),
     definitionKey: keys.definitionKey(id, 1),
     manifestKey: keys.manifestKey(id, 1),
+    packKey: keys.packKey({ vpgId: id, session: 1, batch: 0 }, id),
+    digestKey: keys.digestKey(id, id),
     layerPartKey: keys.layerPartKey({ vpgId: id, layerId: id, part: 0 }),
     annotationKey: keys.annotationKey(id, { session: 1, sequence: 1 }, id),
     decisionKey: keys.decisionKey(id, id),
@@ -202,7 +216,13 @@ describe("areas of the bucket", () => {
       (name) => /^(?!parse).*Key$/.test(name) || ["deletedVpg", "token", "peer"].includes(name),
     );
     expect(Object.keys(made).sort()).toEqual(makers.sort());
-    const areas: readonly string[] = [...createOnceAreas, ...derivedAreas, ...passingAreas, ...replacedAreas];
+    const areas: readonly string[] = [
+      ...createOnceAreas,
+      ...collectedAreas,
+      ...derivedAreas,
+      ...passingAreas,
+      ...replacedAreas,
+    ];
     for (const [name, key] of Object.entries(made))
       expect(key === identityObject || areas.includes(key.split("/")[0] ?? ""), `${name}: ${key}`).toBe(true);
   });
@@ -212,7 +232,7 @@ describe("wildcards", () => {
   /** Every resource with a wildcard that some policy allows, and why; `*` alone only where an action has no resources to name. */
   const reasons: Readonly<Record<string, string>> = {
     ...Object.fromEntries(
-      [...createOnceAreas, ...derivedAreas, ...passingAreas, "tokens"].map((area) => [
+      [...createOnceAreas, ...collectedAreas, ...derivedAreas, ...passingAreas, "tokens"].map((area) => [
         `${bucket}/${area}/*`,
         "keys of one area are made at run time",
       ]),

@@ -34,7 +34,8 @@ export class SiteStack extends Stack {
       config.encryption === "kms"
         ? new Key(this, "Key", { description: `Farshore: site ${site}`, enableKeyRotation: true, removalPolicy })
         : undefined;
-    const { bucket } = new JournalBucket(this, "Journal", { key, removeData });
+    const journal = new JournalBucket(this, "Journal", { key, removeData });
+    const { bucket } = journal;
     const { table } = new SiteTable(this, "Index", { key, removeData });
     const functions = new SiteFunctions(this, "Functions", {
       ...{ site, bucket, table, key, codeOf, logRetention },
@@ -49,6 +50,8 @@ export class SiteStack extends Stack {
       },
     });
     const functionOf = (folder: string): LambdaFunction => functions.of(folder);
+    const { role: collector } = functionOf("collect-journal");
+    if (collector !== undefined) journal.letCollect(collector);
     const machines = new StateMachines(this, "Workflows", { site, functionOf, logRetention }).byName;
     const urls = this.#urls(config, functionOf);
     functionOf("gateway-api").addEnvironment("FARSHORE_INGEST_URL", urls.get("ingest-batch") ?? "");

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { openSessionReplySchema } from "#core/api/gateway-api.ts";
 import type { CreateVpg } from "#core/api/site-api.ts";
-import { compactJournal } from "#core/compaction/compact.ts";
+import { compactJournal, compactJournals } from "#core/compaction/compact.ts";
 import { idSchema, newId } from "#core/ids.ts";
 import { manifestKey } from "#core/journal/keys.ts";
 import type { Objects, Workflows } from "#core/ports.ts";
@@ -13,6 +13,8 @@ import { listBatches, readJournalObject } from "#core/protection/journal-reads.t
 import { openSession } from "#core/protection/open-session.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { siteStatus } from "#core/recovery/site-status.ts";
+import { collectJournals } from "#core/retention/collect.ts";
+import { retainJournals } from "#core/retention/retain.ts";
 import type { Site } from "#core/site.ts";
 import { receiveEvent } from "#core/trigger/receive-event.ts";
 import { lambdaContext } from "../cli/site/lambda-context.ts";
@@ -22,10 +24,12 @@ import type { HttpHandler } from "../functions/shared/http-handler.ts";
 import { runWithSite } from "../functions/shared/site.ts";
 import { handler as siteApi } from "../functions/site-api/handler.ts";
 import { decideAccess } from "../test/kit/iam-policies.ts";
+import { SeededRandom } from "../test/kit/seeded-random.ts";
 import { makeSite, openAsk, operator, protect, twoVolumes } from "../test/kit/site.ts";
 import { SiteTemplate, testAccount, testRegion } from "../test/kit/site-template.ts";
 import { Stream } from "../test/kit/stream.ts";
 import { TriggerSite } from "../test/kit/trigger-site.ts";
+import { expectInstants, WrittenSource } from "../test/kit/written-source.ts";
 import { liveScenarios } from "../test/workflows/live-scenarios.ts";
 import { moveScenarios } from "../test/workflows/move-scenarios.ts";
 import { play } from "../test/workflows/scenario.ts";
@@ -135,7 +139,7 @@ function refused({ seen }: Recorder): string[] {
 }
 
 function resourceOf(action: string, target: string): string {
-  if (action === "s3:ListBucket") return bucket;
+  if (action === "s3:ListBucket" || action === "s3:ListBucketVersions") return bucket;
   if (action === "events:PutEvents") return template.arnOf("AWS::Events::EventBus");
   if (action.startsWith("s3:")) return `${bucket}/${target}`;
   const states = `arn:aws:states:${testRegion}:${testAccount}`;
@@ -218,6 +222,40 @@ describe("permissions are enough", { timeout: slowMs }, () => {
     const ask = { vpgId: vpg.vpgId, volume: 1, page: 0, upTo: { session: 1, sequence: stream.sequence } };
     await imageHashes(reader, vpg, ask, async () => undefined);
     expect([...recorder.seen]).toContain("gateway-api|s3:GetObject|layers/x|");
+    expect(refused(recorder)).toEqual([]);
+  });
+
+  it("for retention and the collector", async () => {
+    const recorder = new Recorder();
+    const site = makeSite();
+    const { clock } = site;
+    const retention = { tiers: [{ everyMs: 0, forMs: 60_000 }], taggedMs: 60_000 };
+    const { vpg, source } = await protect(site, { ...twoVolumes, retention });
+    const writer = new WrittenSource(site, {
+      ...{ vpgId: vpg.vpgId, caller: source, random: new SeededRandom(1) },
+      volumes: openAsk(site, vpg.vpgId).volumes,
+      nextTime: async () => {
+        await clock.advance(10_000);
+        return clock.now();
+      },
+    });
+    await writer.open();
+    await writer.write(400);
+    const [compactor, collector] = (["compact-journal", "collect-journal"] as const).map((who, index) =>
+      recorder.as(who, { ...makeSite({ objects: site.objects, table: site.table, seed: 7 + index }), clock }),
+    );
+    if (compactor === undefined || collector === undefined) throw new Error("no sites");
+    for (let hour = 0; hour < 4; hour += 1) {
+      await compactJournals(compactor);
+      await retainJournals(compactor);
+      await collectJournals(collector);
+      await clock.advance(3_590_000);
+      await writer.write(8);
+    }
+    expect([...recorder.seen]).toContain("compact-journal|s3:PutObject|packs/x|if-none-match");
+    expect([...recorder.seen]).toContain("collect-journal|s3:DeleteObjectVersion|journal/x|");
+    const reader = recorder.as("gateway-api", site);
+    await expectInstants(reader, vpg, { instants: writer.instants.slice(-1) });
     expect(refused(recorder)).toEqual([]);
   });
 

@@ -27,6 +27,34 @@ function peerText({ peer, reverseProblem }: VpgView): string {
 const leftOffText = (operations: readonly string[]): string =>
   `the source's VMs, which ${operations.join(" ")} shut down; they are powered on when their gateway is heard again`;
 
+function retentionRows({ retention, journalBytes }: VpgView): (readonly [string, string])[] {
+  if (retention === undefined) return [["Retention", "none: every checkpoint stays, nothing is deleted"]];
+  const { tiers, taggedMs, journalLimit, journalFull, pressure, waits, ranAt, collectedAt } = retention;
+  const kept = tiers.map(
+    ({ everyMs, forMs }) =>
+      `${everyMs === 0 ? "all" : `one in ${formatDuration(everyMs)}`} for ${formatDuration(forMs)}`,
+  );
+  const limit =
+    journalLimit === null
+      ? []
+      : [
+          `${formatBytes(journalBytes)} of ${formatBytes(journalLimit.bytes)}, then ${journalLimit.policy}`,
+          ...(journalFull ? ["FULL: paused"] : []),
+          ...(pressure > 0 ? [`${pressure} steps taken`] : []),
+        ];
+  const bytes = [retention.liveBytes, retention.deadBytes, retention.leakedBytes].map(formatBytes).join(" / ");
+  return [
+    ["Retention", `${kept.join(", ")}; tagged for ${formatDuration(taggedMs)}`],
+    ...(limit.length === 0 ? [] : [["Journal limit", limit.join("; ")] as const]),
+    [
+      "Thinned through",
+      `${retention.thinnedThrough ?? "-"}${ranAt === null ? "" : `, ${timeText(ranAt)}`}${waits === null ? "" : `; WAITS: ${waits}`}`,
+    ],
+    ["Layers / packs", `${retention.layers} / ${retention.packs}, manifest ${retention.manifest}`],
+    ["Live / dead / leaked", `${bytes}${collectedAt === null ? "" : `, ${timeText(collectedAt)}`}`],
+  ];
+}
+
 function printVpg(output: Output, vpg: VpgView): void {
   fields(output, [
     ["VPG", `${vpg.name} (${vpg.vpgId})`],
@@ -61,6 +89,7 @@ function printVpg(output: Output, vpg: VpgView): void {
       "Written / shipped / journal",
       [vpg.writtenBytes, vpg.shippedBytes, vpg.journalBytes].map(formatBytes).join(" / "),
     ],
+    ...retentionRows(vpg),
     ["Source", sourceText(vpg)],
     ["Trigger", `${vpg.suspicion.policy}, incident ${vpg.suspicion.incidentId ?? "-"}`],
     ["Operation", vpg.operationId ?? "-"],

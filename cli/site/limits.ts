@@ -30,6 +30,8 @@ export const siteLimits = {
   sweepEveryMs: 3_600_000,
   /** Pages of a delta-sync that are compared at once: each reads up to 1 GiB of the journal on the one thread that serves everybody. */
   pagesAtOnce: 2,
+  /** How often journals are looked at for what may be deleted, as on AWS. */
+  collectEveryMs: 60_000,
   /** How often sources are looked after: once a heartbeat. */
   monitorEveryMs: 5000,
 } as const;

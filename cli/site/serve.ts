@@ -3,6 +3,7 @@ import { LogNotify } from "#adapters/embedded/notify.ts";
 import { sweepSyncObjects } from "#core/delta-sync/sweep.ts";
 import { type Id, newId } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
+import { handler as collectJournals } from "../../functions/collect-journal/handler.ts";
 import { handler as compactJournals } from "../../functions/compact-journal/handler.ts";
 import { handler as gatewayApi } from "../../functions/gateway-api/handler.ts";
 import { handler as ingestBatch } from "../../functions/ingest-batch/handler.ts";
@@ -66,10 +67,11 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
       const context = lambdaContext(name, newId(site.clock, site.random));
       return runWithSite(site, () => handler(input, context));
     };
-    const { reconcileEveryMs, monitorEveryMs: everyMs, compactEveryMs, sweepEveryMs } = siteLimits;
+    const { reconcileEveryMs, monitorEveryMs: everyMs, compactEveryMs, collectEveryMs, sweepEveryMs } = siteLimits;
     const schedules = [
       schedule("reconcile", call("reconciler", reconcile, {}), reconcileEveryMs, log),
       schedule("compact", call("compact-journal", compactJournals, {}), compactEveryMs, log),
+      schedule("collect", call("collect-journal", collectJournals, {}), collectEveryMs, log),
       schedule("sweep-syncs", () => sweepSyncObjects(site), sweepEveryMs, log),
       schedule("monitor", call("site-monitor", watchSources, { everyMs }), everyMs, log),
     ];

@@ -194,7 +194,33 @@ export const vpgViewSchema = z.object({
   lastSync: syncProgressSchema.nullable().default(null),
   writtenBytes: z.int(),
   shippedBytes: z.int(),
+  /** Valid journal: batches, and packs in place of others. */
   journalBytes: z.int(),
+  /** There when the VPG has a retention policy. */
+  retention: z
+    .object({
+      tiers: z.array(z.object({ everyMs: z.int(), forMs: z.int() })),
+      taggedMs: z.int(),
+      journalLimit: z.object({ bytes: z.int(), policy: z.string() }).nullable(),
+      /** The journal has reached its limit and is paused. */
+      journalFull: z.boolean(),
+      /** How far the limit's policy has made history coarser or shorter; 0 as declared. */
+      pressure: z.int(),
+      /** Checkpoints at or before it were looked at. */
+      thinnedThrough: z.string().nullable(),
+      /** Why it does not run now; null when it does. */
+      waits: z.string().nullable(),
+      ranAt: z.int().nullable(),
+      manifest: z.int(),
+      layers: z.int(),
+      packs: z.int(),
+      collectedAt: z.int().nullable(),
+      /** As the collector saw them last: needed; replaced and not old enough; left by runs that were killed. */
+      liveBytes: z.int(),
+      deadBytes: z.int(),
+      leakedBytes: z.int(),
+    })
+    .exactOptional(),
   /** There with several source gateways: each one's own standing, the coordinator first; a checkpoint needs all of them. */
   sources: z
     .array(

@@ -5,10 +5,12 @@ import { listCheckpoints, type SessionFacts, sharedOf } from "#core/protection/c
 import { StoredBatches, storedAs } from "#core/recovery/stored-batches.ts";
 import type { BatchHeader } from "./batch.ts";
 import { decodePrefix, decodeSeal } from "./decode.ts";
+import { type Digest, hexOf } from "./digest.ts";
 import { batchHash } from "./hash.ts";
 import { JournalFacts } from "./journal-facts.ts";
-import { journalPrefix, sessionClaimPrefix } from "./keys.ts";
+import { journalPrefix, manifestPrefix, parseBatchKey, sessionClaimPrefix } from "./keys.ts";
 import { problemsMax, verifyConcurrency } from "./limits.ts";
+import { digestOf, newestManifestInBucket } from "./manifest.ts";
 import type { SessionClaim } from "./session-claim.ts";
 import { loadedAhead, SessionChain, sessionClaims, unbrokenRun } from "./session-walk.ts";
 import { type BatchBounds, type VolumeBounds, verifyBatch } from "./verify-batch.ts";
@@ -24,10 +26,12 @@ export interface VerifyReport {
   readonly vpgId: string;
   readonly sessions: number;
   readonly sealedSessions: number;
+  /** Batches, and packs in place of others. */
   readonly batches: number;
-  /** Stored bytes of those batches. */
+  readonly packs: number;
+  /** Stored bytes of those. */
   readonly bytes: number;
-  /** Valid by R12, before the first damage. */
+  /** Valid by R12 and kept by retention, before the first damage. */
   readonly checkpoints: number;
   /** Objects behind a seal, a gap or a batch that breaks its session's chain (itself too), or of no session: they never existed, and no reader shows them. */
   readonly voidObjects: number;
@@ -63,6 +67,8 @@ class Verifier {
   readonly #facts = new JournalFacts();
   /** Nothing damaged so far: what comes behind damage is checked too, but none of its checkpoints counts. */
   #whole = true;
+  #digest: Digest | undefined;
+  #packs = 0;
   #read = 0;
   #sealed = 0;
   #batches = 0;
@@ -76,19 +82,40 @@ class Verifier {
   }
 
   async run(): Promise<VerifyReport> {
+    await this.#readDigest();
     await this.#allSessions();
     let stored = 0;
-    for await (const _ of listAll(this.#objects, journalPrefix(this.#vpgId))) stored += 1;
+    for await (const { key } of listAll(this.#objects, journalPrefix(this.#vpgId))) {
+      if (!this.#isReplaced(key)) stored += 1;
+    }
+    const valid = listCheckpoints(this.#sessions, this.#facts.syncFacts, this.#facts.markers);
     return {
       vpgId: this.#vpgId,
       sessions: this.#read,
       sealedSessions: this.#sealed,
       batches: this.#batches,
       bytes: this.#bytes,
-      checkpoints: listCheckpoints(this.#sessions, this.#facts.syncFacts, this.#facts.markers).length,
-      voidObjects: stored - this.#batches - this.#sealed,
+      packs: this.#packs,
+      checkpoints: valid.filter((checkpoint) => this.#digest?.lists(checkpoint) !== false).length,
+      voidObjects: stored - (this.#batches - this.#packs) - this.#sealed,
       problems: this.#problems,
     };
+  }
+
+  async #readDigest(): Promise<void> {
+    try {
+      this.#digest = await digestOf(this.#objects, await newestManifestInBucket(this.#objects, this.#vpgId));
+    } catch (error) {
+      const key = error instanceof Corrupt ? (error.details["key"] ?? error.details["what"]) : undefined;
+      this.#damage(typeof key === "string" ? key : manifestPrefix(this.#vpgId), error);
+    }
+  }
+
+  /** A pack stands for it, and it is deleted some time. */
+  #isReplaced(key: string): boolean {
+    const place = parseBatchKey(key);
+    const packs = place === undefined ? [] : (this.#digest?.packsOf(place.session) ?? []);
+    return packs.some(({ from, to }) => place !== undefined && from <= place.batch && place.batch < to);
   }
 
   async #allSessions(): Promise<void> {
@@ -106,7 +133,7 @@ class Verifier {
   async #session(claim: SessionClaim): Promise<void> {
     const chain = new SessionChain();
     const volumes = new Map<number, VolumeBounds>(claim.volumes.map((entry) => [entry.volume, entry]));
-    const places = unbrokenRun(this.#objects, claim);
+    const places = unbrokenRun(this.#objects, claim, this.#digest?.packsOf(claim.session));
     let prefixSequence = 0;
     for await (const { item, loaded } of loadedAhead(places, verifyConcurrency, (place) => this.#stored.whole(place))) {
       const key = this.#stored.keyOf(item);
@@ -116,12 +143,18 @@ class Verifier {
         this.#sealed += 1;
         break;
       }
-      const problem = header && chain.next(header, batchHash(bytes));
+      const { packed } = item;
+      if (packed !== undefined && hexOf(batchHash(bytes)) !== packed.sha256) {
+        this.#damage(key, new Corrupt(`${key} is not the pack that the digest names`, { key }));
+      }
+      const hash = packed === undefined ? batchHash(bytes) : Buffer.from(packed.lastHash, "hex");
+      const problem = header && chain.next(header, hash);
       if (problem !== undefined) {
         this.#problem(key, "Diverged", `${problem}; the session's journal ends before it`);
         break;
       }
       this.#batches += 1;
+      if (packed !== undefined) this.#packs += 1;
       this.#bytes += bytes.length;
       this.#onProgress({ batches: this.#batches, bytes: this.#bytes });
       if (header === undefined) {

@@ -2,6 +2,7 @@ import { Corrupt, NotFound } from "#core/errors.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
+import type { BatchRef } from "#core/recovery/journal-source.ts";
 import { assertPlace } from "#core/recovery/layer-index.ts";
 import { storedAs } from "#core/recovery/stored-batches.ts";
 import type { BatchHeader } from "./batch.ts";
@@ -55,6 +56,7 @@ class LayersAgainstBatches {
   readonly #objects: Pick<Objects, "get">;
   readonly #journal: BucketJournal;
   readonly #reader: JournalReader;
+  readonly #units = new Map<number, ReadonlyMap<number | string, BatchRef>>();
 
   constructor(objects: Pick<Objects, "get">, journal: BucketJournal) {
     this.#objects = objects;
@@ -115,7 +117,7 @@ class LayersAgainstBatches {
 
   /** Undefined for a batch that can't be read: behind the journal's damage. */
   async #header(source: LayerSource): Promise<BatchHeader | undefined> {
-    const known = this.#journal.sessions.find(({ claim }) => claim.session === source.session)?.batches[source.batch];
+    const known = this.#unitsOf(source.session).get(source.pack ?? source.batch);
     if (known === undefined) {
       if (this.#journal.damage !== undefined) return undefined;
       throw new Corrupt(`batch ${source.batch} of session ${source.session} is no valid journal`);
@@ -131,12 +133,24 @@ class LayersAgainstBatches {
     return this.#reader.header(this.#reader.numberOf(known));
   }
 
+  /** The session's valid batches by number, and its packs by id. */
+  #unitsOf(session: number): ReadonlyMap<number | string, BatchRef> {
+    const known = this.#units.get(session);
+    if (known !== undefined) return known;
+    const run = this.#journal.sessions.find(({ claim }) => claim.session === session);
+    const units = new Map((run?.batches ?? []).map((ref) => [ref.pack ?? ref.batch, ref]));
+    this.#units.set(session, units);
+    return units;
+  }
+
   async #extentsOf({ ranges }: ManifestLayer): Promise<number | undefined> {
     let count = 0;
     for (const { session, from, to } of ranges) {
-      const run = this.#journal.sessions.find(({ claim }) => claim.session === session);
+      const packs = this.#journal.digest?.packsOf(session) ?? [];
       for (let batch = from; batch < to; batch += 1) {
-        const ref = run?.batches[batch];
+        const packed = packs.find((pack) => pack.from === batch);
+        const ref = this.#unitsOf(session).get(packed?.packId ?? batch);
+        if (packed !== undefined) batch = packed.to - 1;
         if (ref === undefined && this.#journal.damage !== undefined) return undefined;
         if (ref === undefined) throw new Corrupt(`batch ${batch} of session ${session} is no valid journal`);
         count += (await this.#reader.header(this.#reader.numberOf(ref))).extents.count;

@@ -1,5 +1,5 @@
 import type { BatchReply } from "#core/api/gateway-api.ts";
-import { Diverged, Fenced, Forbidden, Gap, MalformedBatch, NotFound } from "#core/errors.ts";
+import { Diverged, Fenced, Forbidden, Gap, JournalFull, MalformedBatch, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { BatchHeader, BatchPlace } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
@@ -52,6 +52,7 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
   }
   checkMarkers(state, header);
   await checkPlace(site, state, sent);
+  await assertRoom(site, vpgId);
   const row = rowOf(header, batchHash(body));
   if (batch < state.progress.batches - limits.gapWindow) return sentBefore(site, sent, row);
   const problem = state.guard.enter(row, state.progress);
@@ -60,6 +61,24 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
   const validThrough = beganAt - Math.max(0, sent.ageMs);
   await recordRow(site, vpgId, session, row, validThrough);
   return { batch, sha256: row.sha256, duplicate: created === "exists" };
+}
+
+/** Per site, when a VPG's limit was last looked at: a read in a while, and none a batch. */
+const looked = new WeakMap<Site, Map<Id, { readonly at: number; readonly full: boolean }>>();
+
+/** Throws `JournalFull`. Its gateway goes on serving its guests, and notes what is dirty (R6). */
+async function assertRoom(site: Site, vpgId: Id): Promise<void> {
+  const known = looked.get(site) ?? new Map<Id, { readonly at: number; readonly full: boolean }>();
+  looked.set(site, known);
+  const at = site.clock.monotonic();
+  let last = known.get(vpgId);
+  if (last === undefined || at - last.at > limits.journalFullLookMs) {
+    const item = await site.table.get(items.vpg(vpgId));
+    last = { at, full: item?.fields["journalFull"] === true };
+    known.set(vpgId, last);
+  }
+  if (last.full)
+    throw new JournalFull(`the journal of VPG ${vpgId} has reached its limit, and its policy is to pause`, { vpgId });
 }
 
 /**

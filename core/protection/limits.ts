@@ -59,6 +59,8 @@ export const protectionLimits = {
   openingsMax: 32,
   /** Sessions that a site restored from an older copy may lack; a gateway that claims more would use up the ordinals. */
   sessionsLostMax: 1_000_000,
+  /** How long a process goes on taking batches after a journal has reached its limit: three heartbeats. */
+  journalFullLookMs: 15_000,
   /** Batches beyond the unbroken run that are still taken: four times what a gateway has in flight. */
   gapWindow: 64,
   /** Sessions a process remembers, so that a batch of a known one costs no read. */

@@ -1,12 +1,14 @@
 import type { StreamState } from "#core/api/gateway-api.ts";
 import type { CheckpointView, VpgView } from "#core/api/site-api.ts";
 import type { Id } from "#core/ids.ts";
+import { retentionStanding } from "#core/retention/standing.ts";
 import type { Site } from "#core/site.ts";
 import { suspicionOf } from "#core/trigger/suspicion.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
 import { captureRevisionOf, type SourceGateway, sourceGatewaysOf } from "./definition.ts";
 import { findGateway, isConnected, streamOf } from "./gateway-store.ts";
+import { latestManifest } from "./manifests.ts";
 import { findPhase } from "./operation-phase.ts";
 import { type Peer, reverseProblem } from "./peer.ts";
 import { findPeer } from "./peers.ts";
@@ -86,6 +88,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     writtenBytes: sum(({ writtenBytes }) => writtenBytes),
     shippedBytes: sum(({ shippedBytes }) => shippedBytes),
     journalBytes: summary.journalBytes,
+    ...(await retentionFields(site, vpg, scan)),
     ...(sources.length > 1 ? groupFields(sources) : {}),
     ...(outdated.length > 0 ? { configurationProblem: outdated.join("; ") } : {}),
     ...throttleOf(streams),
@@ -96,6 +99,28 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
       ...(vm.sourceGateway === undefined ? {} : { sourceGateway: vm.sourceGateway.name }),
       volumes: vm.volumes.map(({ volume, name, sizeBytes }) => ({ volume, name, sizeBytes })),
     })),
+  };
+}
+
+async function retentionFields(
+  site: Site,
+  { vpgId, definition, journalFull }: VpgRecord,
+  { digest }: CheckpointScan,
+): Promise<Pick<VpgView, "retention">> {
+  if (definition.retention === undefined) return {};
+  const { tiers, taggedMs, journalLimit = null } = definition.retention;
+  const manifest = await latestManifest(site, vpgId);
+  const { unlisted: _, deletedBytes: __, ...standing } = await retentionStanding(site, vpgId);
+  return {
+    retention: {
+      ...standing,
+      ...{ tiers, taggedMs, journalLimit, journalFull },
+      pressure: digest?.fields.pressure ?? 0,
+      thinnedThrough: digest?.fields.thinnedThrough ?? null,
+      manifest: manifest?.manifest ?? 0,
+      layers: manifest?.layers.length ?? 0,
+      packs: digest?.fields.packs.length ?? 0,
+    },
   };
 }
 

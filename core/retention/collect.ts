@@ -28,7 +28,7 @@ import type { Standing } from "./commit-digest.ts";
 import { dropRows } from "./drop-rows.ts";
 import { retentionLimits as limits } from "./limits.ts";
 import { packAt } from "./pack-at.ts";
-import { noteStanding } from "./standing.ts";
+import { noteStanding, retentionStanding } from "./standing.ts";
 
 /** What one run found and did for a VPG, in bytes. */
 export interface Collected {
@@ -68,6 +68,9 @@ export async function collectJournals(site: Site): Promise<Readonly<Record<strin
 export async function collectJournal(site: Site, vpg: VpgRecord): Promise<Collected | undefined> {
   const { vpgId } = vpg;
   if (vpg.definition.retention === undefined || vpg.deleted) return undefined;
+  const { collectedAt } = await retentionStanding(site, vpgId);
+  const sinceMs = site.clock.now() - (collectedAt ?? 0);
+  if (sinceMs >= 0 && sinceMs < limits.collectEveryMs) return undefined;
   const scan = await CheckpointScan.open(site, vpgId);
   const { digest } = scan;
   const manifest = await latestManifest(site, vpgId);

@@ -18,7 +18,10 @@ export interface LayerChange {
   readonly replaced: readonly ReplacedLayer[];
 }
 
-/** Stores a digest that differs from the one before and the manifest that names it; false when another manifest was there first. */
+/**
+ * Stores a digest that differs from the one before and the manifest that names it; false when another manifest was there first, and
+ * then the digest is the collector's to find.
+ */
 export async function commitDigest(
   site: Site,
   vpgId: Id,
@@ -36,9 +39,8 @@ export async function commitDigest(
     digestId: newId(site.clock, site.random),
     madeAt: createdAt,
   });
-  const key = digestKey(vpgId, ref.digestId);
-  await site.objects.put(key, bytes, { ifAbsent: true });
-  const committed = await commitManifest(site, vpgId, {
+  await site.objects.put(digestKey(vpgId, ref.digestId), bytes, { ifAbsent: true });
+  return commitManifest(site, vpgId, {
     ...manifestFormat(ref),
     vpgId,
     manifest: (manifest?.manifest ?? 0) + 1,
@@ -46,8 +48,6 @@ export async function commitDigest(
     layers: [...layers.layers],
     replaced: [...layers.replaced],
   });
-  if (!committed) await site.objects.delete(key);
-  return committed;
 }
 
 const emptyDigest: Omit<DigestFields, "formatVersion" | "vpgId" | "digestId" | "madeAt"> = {

@@ -24,8 +24,11 @@ export const retentionLimits = {
   relievedAt: 0.8,
   /** Between two thinnings of a VPG: each reads the items of all listed checkpoints. */
   thinEveryMs: 900_000,
-  /** Between two passes that look for what can be packed: each reads all layers. */
-  packEveryMs: 3_600_000,
+  /**
+   * Between two passes that look for what can be packed, unless one had to leave something: each reads all layers. Longer than what
+   * was replaced is kept and the collector's round together, so that nothing is replaced again before it could be deleted.
+   */
+  packEveryMs: 2 * 3_600_000,
   /** Checkpoints unlisted by one run, a conditional write each; the next one goes on. */
   unlistedMax: 5000,
   /** Conditional writes at the same time. */
@@ -52,6 +55,8 @@ export const retentionLimits = {
   replacedKeptMs: 3_600_000,
   /** Manifests kept behind the newest, for whoever reads by one or was restored with one. */
   manifestsKept: 256,
+  /** Between two collections of a VPG: each lists its objects, a request a thousand. */
+  collectEveryMs: 900_000,
   /** Objects deleted by one run for one VPG, and at the same time. */
   deletedMax: 100_000,
   deletesAtOnce: 16,

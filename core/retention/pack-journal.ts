@@ -4,6 +4,7 @@ import { mergeLayers } from "#core/compaction/merge-layers.ts";
 import { joinedRanges } from "#core/compaction/ranges.ts";
 import { SourceTable } from "#core/compaction/section-builder.ts";
 import { type Id, newId } from "#core/ids.ts";
+import type { BatchHeader } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { decodeSection } from "#core/journal/decode-layer.ts";
 import { hexOf, type Pack } from "#core/journal/digest.ts";
@@ -30,7 +31,7 @@ export interface Packed {
   readonly units: number;
   readonly readBytes: number;
   readonly packedBytes: number;
-  /** Another manifest came first: what the pass stored is deleted again. */
+  /** Another manifest came first: what the pass stored counts for nothing. */
   readonly lost: boolean;
 }
 
@@ -52,7 +53,7 @@ export async function packJournal(site: Site, vpgId: Id, standing: Standing, sca
     return { ...nothing, lost: !(await commitDigest(site, vpgId, standing, done)) };
   }
   const writer = new LayerWriter(site.objects, vpgId, newId(site.clock, site.random));
-  const replaced = new Set(made.flatMap(({ units }) => units.map(({ unit }) => nameOf(unit))));
+  const replaced = new Set(made.flatMap(({ units }) => units.map(nameOf)));
   const layers = await rewriteLayers(site, vpgId, manifest.layers, made, replaced, writer);
   const packs = [
     ...digest.fields.packs.filter(
@@ -67,14 +68,12 @@ export async function packJournal(site: Site, vpgId: Id, standing: Standing, sca
   }));
   const change = { layers: layers.next, replaced: [...manifest.replaced, ...gone] };
   const committed = await commitDigest(site, vpgId, standing, { ...done, packs }, change);
-  if (!committed) {
-    await writer.discard();
-    for (const { pack } of made) await site.objects.delete(keyOf(vpgId, pack));
-  }
+  // Packs that nothing names are the collector's to find: nobody else deletes what may be the only copy.
+  if (!committed) await writer.discard();
   return {
     packs: made.length,
     units: replaced.size,
-    readBytes: made.reduce((sum, { units }) => sum + units.reduce((all, { unit }) => all + unit.size, 0), 0),
+    readBytes: made.reduce((sum, { units }) => sum + units.reduce((all, { size }) => all + size, 0), 0),
     packedBytes: made.reduce((sum, { pack }) => sum + pack.bytes, 0),
     lost: !committed,
   };
@@ -112,10 +111,11 @@ async function choose(
   return { chosen, whole: true };
 }
 
+/** A stored pack. Its bytes and those of its units are let go: a run makes more than fits into memory. */
 interface MadePack {
   readonly pack: Pack;
-  readonly units: readonly ReadUnit[];
-  readonly bytes: Uint8Array;
+  readonly header: BatchHeader;
+  readonly units: readonly Unit[];
 }
 
 async function makePacks(
@@ -132,7 +132,9 @@ async function makePacks(
     if (built === undefined) return;
     const pack = packOf(site, built);
     await site.objects.put(keyOf(vpgId, pack), built.bytes, { ifAbsent: true });
-    made.push({ ...built, pack });
+    const decoded = decodeObject(built.bytes);
+    if (decoded.kind === "seal") throw new RangeError("a pack is a seal");
+    made.push({ pack, header: decoded.header, units: built.units.map(({ unit }) => unit) });
   };
   const stored = new StoredBatches(site.objects, vpgId);
   for (const segment of chosen) {
@@ -220,10 +222,7 @@ async function rewriteLayers(
   const merged = layers.filter(isTouched);
   const sections: EncodedSection[] = [];
   await writeBatchesAsLayer(
-    made.map(({ pack, bytes }) => {
-      const decoded = decodeObject(bytes);
-      if (decoded.kind === "seal") throw new RangeError("a pack is a seal");
-      const { header } = decoded;
+    made.map(({ pack, header }) => {
       const { session, term, batch, firstSequence, lastSequence } = header;
       const ref: BatchRef = { term, session, batch, firstSequence, lastSequence, size: pack.bytes, pack: pack.packId };
       return { ref, header };

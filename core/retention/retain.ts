@@ -44,35 +44,58 @@ export async function retainJournals(site: Site): Promise<Readonly<Record<string
 /** The same for one VPG; undefined when there is nothing to do now, or its definition has no retention. */
 export async function retainJournal(site: Site, vpg: VpgRecord): Promise<Retained | undefined> {
   const { vpgId } = vpg;
-  const { retention, historyMs } = vpg.definition;
-  if (retention === undefined || vpg.deleted) return undefined;
-  const digest = await latestDigest(site, vpgId);
+  if (vpg.definition.retention === undefined || vpg.deleted) return undefined;
   const now = site.clock.now();
-  const { thinnedAt = 0, packedAt = 0, thinnedThrough, packedThrough } = digest?.fields ?? {};
+  const { thinnedAt = 0 } = (await latestDigest(site, vpgId))?.fields ?? {};
   const thins = now < thinnedAt || now - thinnedAt >= limits.thinEveryMs;
-  const packs = now - packedAt >= limits.packEveryMs && thinnedThrough !== packedThrough;
-  if (!thins && !packs) return undefined;
+  if (!thins) return packs(site, vpg, 0);
   const scan = await CheckpointScan.open(site, vpgId);
   const waits = await waitReason(site, vpg, scan);
-  if (waits !== undefined) {
-    site.log.warn("retention-waits", { vpgId, reason: waits });
-    await noteStanding(site, vpgId, { waits });
-    return { waits, unlisted: 0, packed: null, lost: false };
-  }
-  const pressure = await pressureOf(site, vpg, retention, scan);
+  if (waits !== undefined) return waiting(site, vpgId, waits);
   const standing = await standingOf(site, vpgId, scan);
-  if (standing === undefined) return { waits: null, unlisted: 0, packed: null, lost: true };
-  if (thins) {
-    const applied = appliedRetention(retention, historyMs, pressure);
-    const thinned = await thin(site, vpgId, scan, applied);
-    const change = { thinnedAt: now, pressure, ...thinned?.change };
-    const lost = !(await commitDigest(site, vpgId, standing, change));
-    const unlisted = lost ? 0 : (thinned?.unlisted ?? 0);
-    await noteStanding(site, vpgId, { ranAt: now, waits: null, unlisted, pressure });
-    return { waits: null, unlisted, packed: null, lost };
-  }
-  const packed = await packJournal(site, vpgId, standing, scan);
-  return { waits: null, unlisted: 0, packed, lost: packed.lost };
+  const unlisted = standing && (await thinOnce(site, vpg, scan, standing));
+  if (unlisted === undefined) return { waits: null, unlisted: 0, packed: null, lost: true };
+  return (await packs(site, vpg, unlisted)) ?? { waits: null, unlisted, packed: null, lost: false };
+}
+
+async function waiting(site: Site, vpgId: Id, waits: WaitReason): Promise<Retained> {
+  site.log.warn("retention-waits", { vpgId, reason: waits });
+  await noteStanding(site, vpgId, { waits });
+  return { waits, unlisted: 0, packed: null, lost: false };
+}
+
+/** How many checkpoints were let go; undefined when another manifest came first: what was marked is taken up by the next run. */
+async function thinOnce(
+  site: Site,
+  vpg: VpgRecord,
+  scan: CheckpointScan,
+  standing: Standing,
+): Promise<number | undefined> {
+  const { retention, historyMs } = vpg.definition;
+  if (retention === undefined) return 0;
+  const pressure = await pressureOf(site, vpg, retention, scan);
+  const thinned = await thin(site, vpg.vpgId, scan, appliedRetention(retention, historyMs, pressure));
+  const ranAt = site.clock.now();
+  if (!(await commitDigest(site, vpg.vpgId, standing, { thinnedAt: ranAt, pressure, ...thinned?.change })))
+    return undefined;
+  const unlisted = thinned?.unlisted ?? 0;
+  await noteStanding(site, vpg.vpgId, { ranAt, waits: null, unlisted, pressure });
+  return unlisted;
+}
+
+/** Packs what has become packable, if it is time; undefined when it isn't. */
+async function packs(site: Site, vpg: VpgRecord, unlisted: number): Promise<Retained | undefined> {
+  const { vpgId } = vpg;
+  const { packedAt, packedThrough, thinnedThrough } = (await latestDigest(site, vpgId))?.fields ?? {};
+  if (packedAt === undefined || thinnedThrough === packedThrough) return undefined;
+  const waitsMs = packedThrough === null ? 0 : limits.packEveryMs;
+  if (site.clock.now() - packedAt < waitsMs) return undefined;
+  const scan = await CheckpointScan.open(site, vpgId);
+  const waits = await waitReason(site, vpg, scan);
+  if (waits !== undefined) return waiting(site, vpgId, waits);
+  const standing = await standingOf(site, vpgId, scan);
+  const packed = standing && (await packJournal(site, vpgId, standing, scan));
+  return { waits: null, unlisted, packed: packed ?? null, lost: packed?.lost ?? true };
 }
 
 /** The manifest that names the digest by which the scan lists; undefined when another came in between. */

@@ -16,6 +16,8 @@ export interface FunctionSettings {
   readonly creates: readonly BucketArea[];
   /** Areas in which it may delete what it created. */
   readonly deletes?: readonly BucketArea[];
+  /** Areas in which it may delete everything for good, old versions too. */
+  readonly purges?: readonly BucketArea[];
   readonly machines: readonly MachineUse[];
   /** Puts notices for people onto the site's bus. */
   readonly notifies?: true;
@@ -36,18 +38,18 @@ const task = {
   machines: [],
 } as const;
 
-/** What checkpoints are derived from. */
-const journal = ["journal", "sessions"] as const;
+/** What checkpoints are derived from, and what retention left of them. */
+const journal = ["journal", "sessions", "manifests", "digests"] as const;
 
 /** What VMs and volumes a checkpoint of before an edit has. */
 const captured = ["sessions", "vpgs"] as const;
 
 /** What views and hashes of old batches are found by. */
-const layers = ["manifests", "layers"] as const;
+const layers = ["layers", "packs"] as const;
 
 /**
  * Every function by its folder. Permissions are the least that a function's work needs: the table of this site is everybody's,
- * the bucket by area, state machines by use. Concurrency is set aside (423 of an account's 1000 by default, so that two sites
+ * the bucket by area, state machines by use. Concurrency is set aside (424 of an account's 1000 by default, so that two sites
  * fit one region) for what a flood of batches must not starve; the tasks of failovers share what is left.
  */
 export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
@@ -106,12 +108,22 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 1024,
     timeoutSeconds: 600,
     reservedConcurrency: 1,
-    reads: [...journal, ...layers],
-    creates: layers,
+    reads: [...journal, ...layers, "terms"],
+    creates: ["manifests", "digests", ...layers],
     deletes: ["layers"],
     machines: [],
     because:
       "one at a time: a second one's work would be thrown away; it begins nothing after four minutes, and the longest merge takes less than the rest; sorting a layer's index and putting its part together take some 150 MiB",
+  },
+  "collect-journal": {
+    memoryMiB: 1024,
+    timeoutSeconds: 600,
+    reservedConcurrency: 1,
+    reads: [...journal, "terms"],
+    creates: ["manifests"],
+    purges: ["journal", "manifests", "digests", ...layers],
+    machines: [],
+    because: "one at a time; the only one that may delete from the journal, a hundred thousand objects a run",
   },
   "receive-event": { ...task, timeoutSeconds: 60, because: "notes an event on the VPGs that it concerns" },
   "await-decision": { ...task, machines: ["answer"], because: "keeps a token" },
@@ -158,5 +170,9 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
 export const schedules: Readonly<Record<string, { readonly everyMinutes: number; readonly because: string }>> = {
   reconciler: { everyMinutes: 1, because: "EventBridge's shortest rate: an orphaned operation waits no longer" },
   "compact-journal": { everyMinutes: 1, because: "at a batch in 5 s a layer is due every 80 s" },
+  "collect-journal": {
+    everyMinutes: 1,
+    because: "looks whether a quarter of an hour is over since a VPG's last collection",
+  },
   "site-monitor": { everyMinutes: 1, because: "EventBridge's shortest rate: a lost source is seen no later" },
 };

@@ -1,10 +1,17 @@
 import { Duration, RemovalPolicy, Validations } from "aws-cdk-lib";
-import { AnyPrincipal, Effect, PolicyStatement } from "aws-cdk-lib/aws-iam";
+import { AnyPrincipal, Effect, type IRole, PolicyStatement } from "aws-cdk-lib/aws-iam";
 import type { IKey } from "aws-cdk-lib/aws-kms";
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 import { infraLimits } from "../limits.ts";
-import { type BucketArea, createOnceAreas, derivedAreas, identityObject, passingAreas } from "./bucket-areas.ts";
+import {
+  type BucketArea,
+  collectedAreas,
+  createOnceAreas,
+  derivedAreas,
+  identityObject,
+  passingAreas,
+} from "./bucket-areas.ts";
 
 export interface JournalBucketProps {
   /** The site's own key; without one S3 encrypts with its keys. */
@@ -19,9 +26,11 @@ export interface JournalBucketProps {
  */
 export class JournalBucket extends Construct {
   readonly bucket: Bucket;
+  readonly #removeData: boolean;
 
   constructor(scope: Construct, id: string, { key, removeData }: JournalBucketProps) {
     super(scope, id);
+    this.#removeData = removeData;
     this.bucket = new Bucket(this, "Bucket", {
       versioned: true,
       enforceSSL: true,
@@ -73,12 +82,27 @@ export class JournalBucket extends Construct {
       effect: Effect.DENY,
       principals: [new AnyPrincipal()],
       actions: ["s3:PutObject"],
-      resources: this.#objectsOf([...createOnceAreas, ...derivedAreas, ...passingAreas]),
+      resources: this.#objectsOf([...createOnceAreas, ...collectedAreas, ...derivedAreas, ...passingAreas]),
       conditions: { Null: { "s3:if-none-match": "true" }, Bool: { "s3:ObjectCreationOperation": "true" } },
     });
   }
 
-  /** Nobody deletes, neither by a marker nor a version: the function that collects what retention lets go does not exist yet. */
+  /** Nobody deletes from the journal, neither by a marker nor a version, but this role: the collector's. */
+  letCollect(role: IRole): void {
+    if (this.#removeData) return;
+    this.bucket.addToResourcePolicy(
+      new PolicyStatement({
+        sid: "OnlyTheCollectorDeletes",
+        effect: Effect.DENY,
+        principals: [new AnyPrincipal()],
+        actions: ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+        resources: collectedAreas.map((area) => this.bucket.arnForObjects(`${area}/*`)),
+        conditions: { ArnNotEquals: { "aws:PrincipalArn": role.roleArn } },
+      }),
+    );
+  }
+
+  /** Nobody deletes, neither by a marker nor a version. */
   #neverDelete(): PolicyStatement {
     return new PolicyStatement({
       sid: "NeverDelete",

@@ -8,7 +8,7 @@ import type { Bucket } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 import { functionFolders, machineFolders, pascalCase } from "../folders.ts";
 import { acknowledgeWildcard } from "./acknowledge.ts";
-import { identityObject } from "./bucket-areas.ts";
+import { type BucketArea, identityObject } from "./bucket-areas.ts";
 import { type FunctionSettings, functionSettings, type MachineUse } from "./function-settings.ts";
 import { busArn, executionsArn, machineArn, siteName } from "./site-names.ts";
 
@@ -81,8 +81,9 @@ export class SiteFunctions extends Construct {
     });
   }
 
-  #statements({ reads, creates, deletes, machines, notifies }: FunctionSettings): PolicyStatement[] {
+  #statements({ reads, creates, deletes, purges, machines, notifies }: FunctionSettings): PolicyStatement[] {
     const { bucket, table, key } = this.#props;
+    const objectsOf = (some: readonly BucketArea[]): string[] => some.map((area) => this.#objects(area));
     const allow = (actions: string[], resources: string[]): PolicyStatement =>
       new PolicyStatement({ actions, resources });
     return [
@@ -92,13 +93,12 @@ export class SiteFunctions extends Construct {
       allow(["s3:ListBucket"], [bucket.bucketArn]),
       // The first function that runs gives the site its identity.
       allow(["s3:PutObject"], [this.#identity(), ...creates.map((area) => this.#objects(area))]),
-      ...(deletes === undefined
+      ...(deletes === undefined ? [] : [allow(["s3:DeleteObject"], objectsOf(deletes))]),
+      ...(purges === undefined
         ? []
         : [
-            allow(
-              ["s3:DeleteObject"],
-              deletes.map((area) => this.#objects(area)),
-            ),
+            allow(["s3:ListBucketVersions"], [bucket.bucketArn]),
+            allow(["s3:DeleteObject", "s3:DeleteObjectVersion"], objectsOf(purges)),
           ]),
       ...machines.map((use) => allow([...machineActions[use]], this.#machineResources(use))),
       ...(notifies === undefined ? [] : [allow(["events:PutEvents"], [busArn(this, this.#props.site)])]),

@@ -60,12 +60,12 @@ function isPrincipal({ Principal }: Statement, caller: string): boolean {
   );
 }
 
-function matches(statement: Statement, { action, resource, context }: AccessRequest): boolean {
+function matches(statement: Statement, { principal, action, resource, context }: AccessRequest): boolean {
   const { Action, NotAction, Resource, NotResource, Condition = {} } = statement;
   const actionFits = NotAction === undefined ? fits(Action, action, "i") : !fits(NotAction, action, "i");
   const resourceFits = NotResource === undefined ? fits(Resource, resource) : !fits(NotResource, resource);
   if (!actionFits || !resourceFits) return false;
-  const keys = { ...usual, ...context };
+  const keys = { ...usual, "aws:PrincipalArn": principal, ...context };
   return Object.entries(Condition).every(([operator, tests]) =>
     Object.entries(tests).every(([key, wanted]) => holds(operator, keysOf(keys).get(key.toLowerCase()), wanted)),
   );
@@ -95,6 +95,8 @@ function holds(operator: string, value: string | undefined, wanted: readonly str
     case "StringEquals":
     case "ArnEquals":
       return wanted.includes(value);
+    case "ArnNotEquals":
+      return !wanted.includes(value);
     case "StringLike":
     case "ArnLike":
       return wanted.some((pattern) => wildcard(pattern).test(value));

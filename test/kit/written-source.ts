@@ -160,7 +160,7 @@ export function overHttp(site: Site, vpg: VpgRecord, upTo: Position, log: Pick<L
 export async function expectInstants(
   site: Site,
   vpg: VpgRecord,
-  { instants }: WrittenSource,
+  { instants }: Pick<WrittenSource, "instants">,
   most = 12,
 ): Promise<void> {
   const journal = new TableJournal(site, vpg.vpgId);
