@@ -62,8 +62,11 @@ export async function latestManifest(
       newest = await readManifest(site.objects, vpgId, number);
     } catch (error) {
       if (!(error instanceof NotFound)) throw error;
-      // Older than all there are: the table was restored from a copy of long ago.
-      return newest === undefined && cached > 0 ? newestManifest(site, vpgId) : newest;
+      if (newest !== undefined || cached === 0) return newest;
+      // Older than all there are: the table was restored from a copy of long ago. Else it is the newest that is gone.
+      const listed = await newestManifest(site, vpgId);
+      if ((listed?.manifest ?? 0) < cached) throw error;
+      return listed;
     }
   }
 }
@@ -92,13 +95,15 @@ export async function latestDigest(site: Pick<Site, "objects" | "table">, vpgId:
   }
 }
 
-/** As `newestManifestInBucket` passes a damaged one over. */
+/** As `newestManifestInBucket` passes a damaged one over, and one that is gone. */
 async function readableManifest(site: Pick<Site, "objects" | "table">, vpgId: Id): Promise<Manifest | undefined> {
   try {
     return await latestManifest(site, vpgId);
   } catch (error) {
-    if (!(error instanceof Corrupt)) throw error;
-    return newestManifestInBucket(site.objects, vpgId);
+    if (!(error instanceof Corrupt || error instanceof NotFound)) throw error;
+    const older = await newestManifestInBucket(site.objects, vpgId);
+    if (older?.digest !== undefined) throw error;
+    return older;
   }
 }
 
