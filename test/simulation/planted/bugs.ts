@@ -37,6 +37,7 @@ const withObjects = (site: Site, over: Partial<Objects>): Site => ({
     head: (key) => site.objects.head(key),
     list: (prefix, options) => site.objects.list(prefix, options),
     delete: (key) => site.objects.delete(key),
+    purge: (keys) => site.objects.purge(keys),
     ...over,
   },
 });
