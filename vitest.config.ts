@@ -13,7 +13,7 @@ export default defineConfig({
           sequence: { groupOrder: 0 },
           include: [
             "{core,adapters,functions,gateway,cli,workflows,scripts,bench,infra}/**/*.test.ts",
-            "test/house/**/*.test.ts",
+            "test/{house,model}/**/*.test.ts",
           ],
           testTimeout: 30_000,
         },
