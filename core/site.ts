@@ -20,7 +20,7 @@ export interface Site {
 export interface Caller {
   readonly name: string;
   /** "trigger" is no token's: an incident that starts its failover, `name` being its id. */
-  readonly role: "viewer" | "operator" | "approver" | "gateway" | "trigger";
+  readonly role: "viewer" | "operator" | "approver" | "gateway" | "peer" | "trigger";
   /** Of a gateway's token only. */
   readonly gatewayId: Id | null;
 }

@@ -48,7 +48,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /vpgs/REF/batches, /vpgs/REF/objects/KEY    [operator] as in gateway-api: reads for views
  */
 
-export const roles = ["viewer", "operator", "approver", "gateway"] as const;
+export const roles = ["viewer", "operator", "approver", "gateway", "peer"] as const;
 export type TokenRole = (typeof roles)[number];
 
 export const createTokenSchema = z.strictObject({

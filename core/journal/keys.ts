@@ -56,6 +56,31 @@ export function parseTermKey(key: string): { vpgId: string; term: number; minter
   return { vpgId, term: Number(match[2]), minterSiteId };
 }
 
+/** Offers of terms (R16), this site's own and those of peers that it took, and what was taken back. */
+export function offerPrefix(vpgId: string): string {
+  return `offers/${id(vpgId)}/`;
+}
+
+/** The offer of term `term` by its minter; its creation uses the number up. */
+export function offerKey(vpgId: string, term: number, minterSiteId: string): string {
+  return `${offerPrefix(vpgId)}${u32(term)}-${id(minterSiteId)}.json`;
+}
+
+/** There when the minter took the offer back, also when the offer itself never came. */
+export function withdrawnKey(vpgId: string, term: number, minterSiteId: string): string {
+  return `${offerPrefix(vpgId)}${u32(term)}-${id(minterSiteId)}-withdrawn.json`;
+}
+
+export function parseOfferKey(
+  key: string,
+): { vpgId: string; term: number; minterSiteId: string; withdrawn: boolean } | undefined {
+  const match = /^offers\/([^/]+)\/(\d{10})-([^/-]+)(-withdrawn)?\.json$/.exec(key);
+  if (match === null) return undefined;
+  const [, vpgId = "", digits, minterSiteId = "", withdrawn] = match;
+  if (!isUlid(vpgId) || !isUlid(minterSiteId) || Number(digits) > u32Max) return undefined;
+  return { vpgId, term: Number(digits), minterSiteId, withdrawn: withdrawn !== undefined };
+}
+
 export function sessionClaimPrefix(vpgId: string): string {
   return `sessions/${id(vpgId)}/`;
 }

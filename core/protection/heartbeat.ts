@@ -12,9 +12,10 @@ import { findGateway, type GatewayFields, streamOf } from "./gateway-store.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
 import { protectionLimits as limits } from "./limits.ts";
+import { advanceReverse } from "./reverse-journal.ts";
 import type { SessionProgress } from "./session-progress.ts";
 import { getSession, progressThrough } from "./session-store.ts";
-import { lastSessionOf } from "./vpg-record.ts";
+import { lastSessionOf, takesSessions } from "./vpg-record.ts";
 import { findVpg, type VpgRecord } from "./vpg-store.ts";
 
 /**
@@ -40,6 +41,7 @@ export async function acceptHeartbeat(site: Site, caller: Caller, heartbeat: Hea
     const vpg = vpgs.get(stream.vpgId) ?? (await findVpg(site, stream.vpgId));
     const own = vpg !== undefined && isSourceGateway(vpg.definition, gatewayId) ? vpg : undefined;
     replies.push(vpg === undefined ? await unknownStanding(site, stream) : standing(stream, own, gatewayId));
+    if (own?.role === "Preparing") await advanceReverse(site, own);
     if (own === undefined || knownAt === null) continue;
     if (isStill(own, gatewayId, stream)) await extendIdle(site, own, stream, knownAt);
   }
@@ -65,7 +67,7 @@ function standing(stream: StreamState, vpg: VpgRecord | undefined, gatewayId: Id
   const older = stream.session > 0 && (stream.session < lastSessionOf(vpg, gatewayId) || stream.term < vpg.term);
   return {
     vpgId: vpg.vpgId,
-    fenced: older || vpg.deleted || vpg.role !== "Journal",
+    fenced: older || vpg.deleted || !takesSessions(vpg),
     paused: vpg.paused || vpg.journalFull,
     deleted: vpg.deleted,
     term: vpg.term,
@@ -94,7 +96,7 @@ function isStill(vpg: VpgRecord, gatewayId: Id, stream: StreamState): boolean {
  * age counts from when that was seen; with several source gateways, from the oldest time at which one was seen so.
  */
 async function extendIdle(site: Site, vpg: VpgRecord, stream: StreamState, knownAt: number): Promise<void> {
-  if (vpg.gatewaySessions !== undefined) return extendBarrier(site, vpg);
+  if (sourceGatewaysOf(vpg.definition).length > 1) return extendBarrier(site, vpg);
   const progress = await wholeProgress(site, vpg.vpgId, stream);
   if (progress?.newest?.sequence !== stream.lastSequence) return;
   await extendCheckpoint(site, vpg.vpgId, { session: stream.session, sequence: stream.lastSequence }, knownAt);

@@ -79,6 +79,12 @@ export const protectionLimits = {
   eventsPerBatchMax: 1024,
   /** Bytes a second. Below it a batch of 4 MiB would take longer than a gateway's command lives. */
   throttleRateMin: 10_000,
+  /** Terms of one VPG that an offer may tell of, so that it fits a request: some fifty cycles there and back with offers taken back. */
+  lineageMax: 256,
+  /** A peer's gateways are asked again to close, or to bring their old disks, so long after one of them failed. */
+  reverseAgainMs: 60_000,
+  /** Times that a gateway is asked for its old disks; without them the sync sends everything. */
+  seedAttemptsMax: 3,
   /** Other sites that one site knows; `status` carries them all. */
   peersMax: 100,
   /** A function URL has about 70; a name of one's own in front may be longer. */

@@ -25,14 +25,15 @@ import {
 import { storeDefinition } from "./edit-vpg.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
+import { isCaptured } from "./reverse-journal.ts";
 import { runGrant } from "./run-grant.ts";
-import { sealSession } from "./seal.ts";
+import { type Following, sealSession } from "./seal.ts";
 import { progressOfSessions } from "./session-list.ts";
 import { type SessionProgress, startOf } from "./session-progress.ts";
 import { readClaim, sessionAction } from "./session-store.ts";
 import { assertTableCurrent } from "./terms.ts";
 import { tryAgain } from "./try-again.ts";
-import { lastSessionOf, sessionFields } from "./vpg-record.ts";
+import { lastSessionOf, sessionFields, takesSessions } from "./vpg-record.ts";
 import { findVpg, updateVpg, type VpgRecord } from "./vpg-store.ts";
 
 /**
@@ -49,14 +50,16 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
   const vpg = await findVpg(site, ask.vpgId);
   if (vpg === undefined) throw new NotFound(`no VPG ${ask.vpgId} at this site`, { vpgId: ask.vpgId });
   const { gatewayId } = caller;
-  if (!isSourceGateway(vpg.definition, gatewayId)) {
+  const seeds = ask.purpose === "seed";
+  if (gatewayId === null || !(seeds ? isSeedGateway(vpg, gatewayId) : isSourceGateway(vpg.definition, gatewayId))) {
     const names = sourceGatewaysOf(vpg.definition).map((gateway) => gateway.name);
     throw new Forbidden(`${vpg.definition.name} is captured by gateway ${names.join(", ")}, not by you`);
   }
-  if (vpg.deleted || vpg.role !== "Journal") throw over(vpg);
+  if (vpg.deleted || !takesSessions(vpg)) throw over(vpg);
   await assertTableCurrent(site, vpg);
+  if (seeds && (vpg.role === "Journal" || (await isCaptured(site, vpg)))) throw over(vpg);
   const grant = await runGrant(site, vpg);
-  const volumes = matchVolumes(vpg, gatewayId, ask);
+  const volumes = seeds ? seedVolumes(vpg, ask) : matchVolumes(vpg, gatewayId, ask);
   const current = await recordUnfinished(site, vpg);
   const lastSession = lastSessionOf(current, gatewayId);
   const last = lastSession === 0 ? undefined : await readClaim(site, vpg.vpgId, lastSession);
@@ -66,6 +69,7 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
   const following = { term: current.term, session: Math.max(current.lastSession, ask.lastSession) + 1 };
   const before = last && (await sealSession(site, current, last.term, last.session, "session-opened", following));
   if (last !== undefined && before !== undefined) checkRegression(current, ask, lastSession, before);
+  if (vpg.role === "Preparing" && !seeds) await sealSeeds(site, current, gatewayId, following);
   const claim: SessionClaim = {
     formatVersion: 1,
     vpgId: vpg.vpgId,
@@ -75,7 +79,7 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
     nonce: ask.nonce,
     openedAt: site.clock.now(),
     configRevision: captureRevisionOf(vpg.definition),
-    continues: !adopted && continues(ask, last, before, volumes),
+    continues: !adopted && last?.term === following.term && continues(ask, last, before, volumes),
     volumes: volumes.map(({ volume, sizeBytes, sectorBytes }) => ({ volume, sizeBytes, sectorBytes })),
     ...sharedFields(vpg, lastSession),
   };
@@ -95,8 +99,44 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
   return replyFor(site, recorded, claim);
 }
 
+/** The gateway has old disks of the VPG that a term which has just begun may come from (R16). */
+function isSeedGateway({ reverse }: VpgRecord, gatewayId: Id): boolean {
+  return reverse?.gateways.includes(gatewayId) === true;
+}
+
+/** What seeds have brought stays as it is once the running disks are compared with it. */
+async function sealSeeds(site: Site, vpg: VpgRecord, source: Id, following: Following): Promise<void> {
+  for (const { state } of await progressOfSessions(site, vpg.vpgId)) {
+    const { term, session, gatewayId } = state.claim;
+    if (term !== vpg.term || gatewayId === source) continue;
+    await sealSession(site, vpg, term, session, "session-opened", following);
+  }
+}
+
+/** The volumes that the gateway has old disks of: any of the VPG's, as they are defined. */
+function seedVolumes(vpg: VpgRecord, ask: OpenSession): readonly VmVolume[] {
+  const volumes = ask.volumes.map((offered) =>
+    volumesOf(vpg.definition).find(
+      ({ vmName, name, sizeBytes, sectorBytes }) =>
+        vmName === offered.vmName &&
+        name === offered.name &&
+        sizeBytes === offered.sizeBytes &&
+        sectorBytes === offered.sectorBytes,
+    ),
+  );
+  const known = volumes.filter((volume) => volume !== undefined);
+  if (known.length === volumes.length && new Set(known).size === known.length) return known;
+  throw new InvalidInput(`the old disks are not all volumes of ${vpg.definition.name} with their sizes`, {
+    field: "volumes",
+  });
+}
+
 function over(vpg: VpgRecord): Fenced {
-  const why = vpg.deleted ? "was deleted" : "was failed over: this site runs it now";
+  const why = vpg.deleted
+    ? "was deleted"
+    : vpg.role === "Runs"
+      ? "was failed over: this site runs it now"
+      : `has no journal at this site (its role here is ${vpg.role})`;
   return new Fenced(
     `${vpg.definition.name} ${why}; this gateway must not serve its volumes read-write. ` +
       `Remove the VPG from the gateway's configuration, or protect it anew`,
@@ -231,12 +271,13 @@ function barrierOf({ definition }: VpgRecord, claim: SessionClaim): Pick<OpenSes
   return { barrier: { gatewayId: idSchema.parse(claim.gatewayId), gateways: [...sourceGatewaysOf(definition)] } };
 }
 
-/** The last record of the gateway's journal before a session; zeros when there is none. */
-async function endBefore(site: Site, vpg: VpgRecord, { session, gatewayId }: SessionClaim): Promise<Position> {
+/** The last record of the journal of the session's volumes before it, whichever gateway wrote it; zeros when there is none. */
+async function endBefore(site: Site, vpg: VpgRecord, { session, volumes }: SessionClaim): Promise<Position> {
   const sessions = await progressOfSessions(site, vpg.vpgId);
+  const own = new Set(volumes.map(({ volume }) => volume));
   const last = sessions.findLast(
     ({ state: { claim }, progress }) =>
-      claim.session < session && claim.gatewayId === gatewayId && progress.batches > 0,
+      claim.session < session && progress.batches > 0 && claim.volumes.some(({ volume }) => own.has(volume)),
   );
   if (last === undefined) return { session: 0, sequence: 0 };
   return { session: last.state.claim.session, sequence: last.progress.lastSequence };

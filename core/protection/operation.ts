@@ -152,7 +152,7 @@ export const syncFiguresSchema = z.strictObject({
 });
 export type SyncFigures = z.infer<typeof syncFiguresSchema>;
 
-const syncedBytesSchema = z.strictObject({
+export const syncedBytesSchema = z.strictObject({
   /** Read from the disks and hashed. */
   hashedBytes: z.int().min(0),
   /** Of the chunks that differed from what the journal held. */

@@ -7,14 +7,16 @@ import { parseStored, tableFields } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Site } from "#core/site.ts";
 import { annotationSchema } from "./annotation.ts";
+import { authorityOf, storedOffer } from "./authority.ts";
 import { credentialActions, credentialSchema } from "./credentials.ts";
 import { definitionSchema, sourceGatewaysOf, type VpgDefinition } from "./definition.ts";
 import { indexGateways } from "./gateway-index.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
+import type { StoredOffer } from "./offer.ts";
 import { livePeers, readPeers } from "./peers.ts";
 import { type Notes, rebuildSession } from "./rebuild-session.ts";
-import { highestTerm, roleIn } from "./terms.ts";
+import { highestTerm, termsOf } from "./terms.ts";
 import { fieldsOf, type VpgFields } from "./vpg-record.ts";
 
 /** What a rebuild works with: nothing runs meanwhile. */
@@ -73,6 +75,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
   let checkpoints = digest?.fields.kept.length ?? 0;
   let sessions = 0;
   let lastSession = 0;
+  let listed = 0;
   const gatewaySessions: Record<Id, number> = {};
   for await (const claim of sessionClaims(site.objects, vpgId)) {
     sessions += 1;
@@ -81,8 +84,13 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     const progress = await rebuildSession(site, vpgId, claim, notes, digest);
     batches += progress.batches;
     checkpoints += progress.checkpoints - (digest?.passedIn(claim.session) ?? 0);
+    if (progress.checkpoints > 0) listed = Math.max(listed, claim.term);
   }
-  const role = roleIn(site.siteId, term);
+  const terms = await termsOf(site, vpgId);
+  const authority = await authorityOf(site, vpgId, terms, { closed: 0, listed, busy: false });
+  const { role } = authority.standing;
+  const taken = authority.offers.some(({ term: { minter } }) => minter !== site.siteId);
+  const begun = role === "Preparing" ? storedOffer(authority, term.n, term.minter) : undefined;
   const fields: VpgFields = {
     definition,
     term: term.n,
@@ -92,12 +100,13 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     openTests: [],
     powerOnDue: [],
     lastSession,
-    ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions } : {}),
+    ...(sourceGatewaysOf(definition).length > 1 || taken ? { gatewaySessions } : {}),
     opening: [],
     paused: false,
     journalFull: false,
     deleted,
     needsConfiguration: role === "Runs",
+    ...(begun === undefined ? {} : { reverse: reverseOf(begun) }),
     formatVersion: 1,
     createdAt: site.clock.now(),
   };
@@ -107,6 +116,11 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     ...(deleted ? [] : [{ put: items.vpgName(name), fields: { vpgId } }, ...indexGateways(definition)]),
   ]);
   return { vpgId, name, deleted, term: term.n, role, sessions, batches, checkpoints };
+}
+
+/** Of a term that has begun and has no checkpoint yet: the old disks may be in the journal or not, and are not asked for again. */
+function reverseOf({ term, operationId, gatewayLost }: StoredOffer): NonNullable<VpgFields["reverse"]> {
+  return { n: term.n, operationId, gateways: [], gatewayLost, closed: true, begun: true, attempt: 1 };
 }
 
 async function readNotes(site: BareSite, vpgId: Id): Promise<Notes> {

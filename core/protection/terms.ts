@@ -12,7 +12,8 @@ import { decodeSessionClaim } from "#core/journal/session-claim.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Site } from "#core/site.ts";
-import { type Role, type Term, termSchema } from "./term.ts";
+import { highestTaken } from "./taken.ts";
+import { type Term, termSchema } from "./term.ts";
 import type { VpgRecord } from "./vpg-record.ts";
 
 /** What minting needs of a VPG; `term` is 0 before the first. */
@@ -59,12 +60,6 @@ export function isKeyholder(siteId: Id, term: Term): boolean {
   return (term.journal ?? term.runs) === siteId;
 }
 
-/** What a term makes of this site. */
-export function roleIn(siteId: Id, term: Term): Role {
-  if (term.journal === siteId) return "Journal";
-  return term.runs === siteId ? "Runs" : "Dark";
-}
-
 /** The claim with the highest number in the bucket; of two minters' equal numbers, which only a broken chain has, `Corrupt`. */
 export async function highestTerm(site: Pick<Site, "objects">, vpgId: Id): Promise<Term | undefined> {
   const terms = await termsOf(site, vpgId);
@@ -94,10 +89,14 @@ export async function assertTableCurrent(site: Site, vpg: VpgRecord): Promise<vo
   const highest = await highestTerm(site, vpg.vpgId);
   if (highest === undefined) throw new Corrupt(`VPG ${vpg.vpgId} has no term in the bucket`, { vpgId: vpg.vpgId });
   const own = highest.minter === site.siteId && highest.operationId !== null && highest.operationId === vpg.operationId;
-  if (highest.n > vpg.term && !(own && highest.n === vpg.term + 1)) {
+  if (highest.n > vpg.term && !(own && highest.parent === vpg.term)) {
     throw behind(vpg, `term ${highest.n} stands in the bucket, the table says ${vpg.term}`);
   }
   if (highest.n < vpg.term) throw new Corrupt(`term ${vpg.term} of VPG ${vpg.vpgId} is not in the bucket`);
+  const taken = await highestTaken(site, vpg.vpgId);
+  if (taken > vpg.term && vpg.role !== "Retired" && vpg.role !== "Preparing") {
+    throw behind(vpg, `a peer's offer of term ${taken} was taken`);
+  }
   await assertSessionsCurrent(site, vpg);
 }
 

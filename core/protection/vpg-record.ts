@@ -19,7 +19,7 @@ export const vpgFieldsSchema = z.strictObject({
   openTests: z.array(idSchema).max(limits.testsMax),
   /** The newest session's ordinal, 0 before the first. */
   lastSession: z.int().min(0),
-  /** With several source gateways, the newest session's ordinal of each that opened one. */
+  /** Where several gateways open sessions, at once or one after the other, the newest one's ordinal of each. */
   gatewaySessions: z.record(idSchema, z.int().min(1)).exactOptional(),
   /** Nonces under which session `lastSession` + 1 may stand in the bucket: opens that were begun and not yet recorded. */
   opening: z.array(idSchema).max(limits.openingsMax),
@@ -28,6 +28,22 @@ export const vpgFieldsSchema = z.strictObject({
   journalFull: z.boolean().default(false),
   deleted: z.boolean(),
   needsConfiguration: z.boolean(),
+  /** Of a peer's offer that was taken here, until its term has a journal (R16). */
+  reverse: z
+    .strictObject({
+      n: z.int().min(1),
+      operationId: idSchema,
+      /** This site's gateways with the old disks. */
+      gateways: z.array(idSchema).max(limits.sourceGatewaysMax),
+      gatewayLost: z.boolean(),
+      /** All of them have closed. */
+      closed: z.boolean(),
+      /** The term has begun: sessions of it are taken. */
+      begun: z.boolean(),
+      /** Of the commands that are under way. */
+      attempt: z.int().min(1),
+    })
+    .exactOptional(),
   formatVersion: z.literal(1),
   createdAt: z.int(),
 });
@@ -38,6 +54,10 @@ export interface VpgRecord extends VpgFields {
   /** Of the table item; every change is conditional on it. */
   readonly rev: number;
 }
+
+/** R16: sessions and batches are taken in a term that has its journal here, from its beginning on. */
+export const takesSessions = ({ role, reverse }: Pick<VpgFields, "role" | "reverse">): boolean =>
+  role === "Journal" || (role === "Preparing" && reverse?.begun === true);
 
 /** The ordinal of the gateway's newest session, 0 before its first. */
 export function lastSessionOf(vpg: Pick<VpgFields, "lastSession" | "gatewaySessions">, gatewayId: Id): number {
@@ -61,9 +81,10 @@ export function recordOf(item: TableItem): VpgRecord {
 export function fieldsOf(record: VpgFields): TableFields {
   const { definition, term, role, operationId, syncOperationId, openTests, lastSession, opening } = record;
   const { journalFull, powerOnDue, paused, deleted, needsConfiguration, formatVersion, createdAt } = record;
-  const { gatewaySessions } = record;
+  const { gatewaySessions, reverse } = record;
   return tableFields({
     ...(gatewaySessions === undefined ? {} : { gatewaySessions }),
+    ...(reverse === undefined ? {} : { reverse }),
     ...{ definition, term, role, operationId, syncOperationId, openTests, lastSession, opening },
     ...(journalFull ? { journalFull } : {}),
     ...{ powerOnDue, paused, deleted, needsConfiguration, formatVersion, createdAt },

@@ -5,6 +5,7 @@ import type { ExecutionDescription } from "#core/ports.ts";
 import { sweepCommands } from "#core/protection/commands.ts";
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
+import { advanceReverse } from "#core/protection/reverse-journal.ts";
 import { listVpgs, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { checkStep, issueStep } from "./command-step.ts";
@@ -37,11 +38,12 @@ export async function reconcile(site: Site): Promise<Readonly<Record<string, Rec
     }
     try {
       await powerOnLater(site, vpg);
+      await advanceReverse(site, vpg);
     } catch (error) {
       troubles.push(error);
     }
     const sources = sourceGatewaysOf(vpg.definition).map(({ gatewayId }) => gatewayId);
-    for (const gatewayId of new Set([...sources, vpg.definition.recoveryGatewayId])) {
+    for (const gatewayId of new Set([...sources, ...(vpg.reverse?.gateways ?? []), vpg.definition.recoveryGatewayId])) {
       if (gatewayId !== null) await sweepCommands(site, gatewayId);
     }
   }
