@@ -56,6 +56,7 @@ export async function makeSite(folder: string, sizeBytes: number): Promise<Bench
     random,
     log: createLog({ level: "warn" }),
     notify: { publish: async () => undefined },
+    peers: { ask: () => Promise.reject(new Error("no peers in this measurement")) },
   };
   const { gatewayId } = await createToken(site, { name: "source", role: "gateway" }, operator);
   const gateway: Caller = { name: "source", role: "gateway", gatewayId };

@@ -1,16 +1,9 @@
 import { type Dispatcher, request } from "undici";
 import { z } from "zod";
 import { authorize, refusalOf, type SiteAccess } from "#adapters/site-access.ts";
-import { errorFromWire, InvalidInput, Transient } from "#core/errors.ts";
+import { wireErrorOf } from "#adapters/wire-error.ts";
+import { InvalidInput, Transient } from "#core/errors.ts";
 import { cliLimits } from "./limits.ts";
-
-const wireError = z.object({
-  error: z.object({
-    name: z.string(),
-    message: z.string(),
-    details: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])).optional(),
-  }),
-});
 
 /** Speaks the site API (core/api/site-api.ts); a site's errors come back as the classes they were. */
 export class SiteClient {
@@ -90,14 +83,11 @@ export class SiteClient {
     const { statusCode: status } = reply;
     if (status >= 200 && status < 300) return reply;
     const text = await reply.body.text();
-    const parsed = wireError.safeParse(this.#parse(text, status));
-    if (!parsed.success) {
-      const { date } = reply.headers;
-      const answer = { status, text, date: typeof date === "string" ? date : undefined };
-      throw refusalOf(this.#access, answer, Date.now()) ?? new Transient(`${this.url} answered ${status}`);
-    }
-    const { name, message, details } = parsed.data.error;
-    throw errorFromWire(name, message, details ?? {});
+    const named = wireErrorOf(this.#parse(text, status));
+    if (named !== undefined) throw named;
+    const { date } = reply.headers;
+    const answer = { status, text, date: typeof date === "string" ? date : undefined };
+    throw refusalOf(this.#access, answer, Date.now()) ?? new Transient(`${this.url} answered ${status}`);
   }
 
   #parse(text: string, status: number): unknown {

@@ -118,6 +118,11 @@ export class PeerHasNoJournal extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;
 }
+/** A peer does not take the offer of reverse protection, or it can't be made; the message says why. */
+export class OfferRefused extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
 /** A gateway that starts may not serve read-write yet (R17). */
 export class RunGrantRefused extends FarshoreError {
   readonly kind = "operator";
@@ -217,6 +222,7 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   AlreadyDecided,
   ComputeNotConfigured,
   PeerHasNoJournal,
+  OfferRefused,
   RunGrantRefused,
   NoCheckpoint,
   AmbiguousCheckpoint,

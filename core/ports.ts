@@ -132,6 +132,27 @@ export interface Workflows {
   heartbeat(taskToken: string): Promise<void>;
 }
 
+/** Another site, as this one knows it. */
+export interface PeerAddress {
+  readonly name: string;
+  readonly url: string;
+  /** For which requests are signed; null for a site that knows callers by tokens. */
+  readonly region: string | null;
+}
+
+export interface PeerRequest {
+  readonly method: "PUT" | "POST" | "DELETE";
+  readonly path: string;
+  /** Sent as JSON. */
+  readonly body?: object;
+}
+
+/** Other sites. Each may be away at any time, and whatever is asked may come there twice, or late. */
+export interface Peers {
+  /** The answer's JSON. Throws the peer's refusal by its name, `Transient` when nothing known answered. */
+  ask(peer: PeerAddress, request: PeerRequest): Promise<unknown>;
+}
+
 /** What people are to be told. `noticeId` is the same when it is told again, so that a receiver can drop the copy. */
 export interface Notice {
   readonly noticeId: string;

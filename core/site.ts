@@ -1,5 +1,5 @@
 import type { Id } from "./ids.ts";
-import type { Clock, Log, Notify, Objects, Random, Table, Workflows } from "./ports.ts";
+import type { Clock, Log, Notify, Objects, Peers, Random, Table, Workflows } from "./ports.ts";
 
 /** Everything the rules of one site work with. A site needs nothing of any other site (invariant 3). */
 export interface Site {
@@ -14,6 +14,8 @@ export interface Site {
   readonly notify: Notify;
   /** Pages of a delta-sync that are compared at once (`pagesAtOnceDefault`); a site in one process has less to do it with. */
   readonly pagesAtOnce?: number;
+  /** Asked only by reverse protection. */
+  readonly peers: Peers;
 }
 
 /** Who asks, as the edge authenticated it; `initiatedBy` in every record is `<role>:<name>`. */

@@ -1,5 +1,6 @@
 import { claimSite } from "#core/protection/table-layout.ts";
 import type { Site } from "#core/site.ts";
+import { HttpPeers } from "../http-peers.ts";
 import { SystemClock } from "../embedded/clock.ts";
 import { SystemRandom } from "../embedded/random.ts";
 import { awsClients } from "./clients.ts";
@@ -32,5 +33,7 @@ export async function openAwsSite(environment: AwsEnvironment): Promise<Site> {
     random,
     log: createAwsLog({ level: logLevel, siteName }),
     notify: new EventBridgeNotify({ client: eventBridge, bus }),
+    // A site on AWS signs; tokens are of embedded sites.
+    peers: new HttpPeers({ tokenOf: async () => undefined, clock }),
   };
 }

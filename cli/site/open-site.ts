@@ -1,10 +1,12 @@
 import { join } from "node:path";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { FileObjects } from "#adapters/embedded/objects.ts";
+import { readPeerToken } from "#adapters/embedded/peer-tokens.ts";
 import { acquireLock } from "#adapters/embedded/process-lock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
+import { HttpPeers } from "#adapters/http-peers.ts";
 import type { Log, Notify } from "#core/ports.ts";
 import { claimSite } from "#core/protection/table-layout.ts";
 import type { Site } from "#core/site.ts";
@@ -41,7 +43,9 @@ export async function openSite(dataDir: string, name: string, log: Log, notify: 
       invoke: (functionName, payload) => invokeTask(site, functionName, payload),
     });
     const { pagesAtOnce } = siteLimits;
-    const site: Site = { siteId, siteName: name, objects, table, workflows, clock, random, log, notify, pagesAtOnce };
+    const peers = new HttpPeers({ tokenOf: (peer) => readPeerToken(dataDir, peer), clock });
+    const ports = { objects, table, workflows, clock, random, log, notify, peers };
+    const site: Site = { siteId, siteName: name, ...ports, pagesAtOnce };
     const close = async () => {
       await workflows.close();
       table.close();

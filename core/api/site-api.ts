@@ -7,6 +7,7 @@ import {
   liveOptionsSchema,
   moveOptionsSchema,
   operationSchema,
+  reverseOptionsSchema,
   testOptionsSchema,
 } from "#core/protection/operation.ts";
 import { peerSchema } from "#core/protection/peer.ts";
@@ -44,6 +45,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /peers, /peers/NAME                         [viewer] {peers: peerSchema[]}, peerSchema
  *   POST   /peers                                      [operator] addPeerSchema → peerSchema; DELETE /peers/NAME → {} (core/protection/peer.ts)
  *   POST   /tokens                                     [operator] createTokenSchema → createdTokenSchema
+ *   What a peer asks (PUT, POST and DELETE of /vpgs/ID/reverse-offer) is in core/protection/offer.ts.
  *   What starts failovers (events, incidents, approvals, whole sites) is in trigger-api.ts.
  *   GET    /vpgs/REF/batches, /vpgs/REF/objects/KEY    [operator] as in gateway-api: reads for views
  */
@@ -276,6 +278,7 @@ export const startOperationSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("failover-live"), options: liveOptionsSchema, requestId: idSchema }),
   z.strictObject({ kind: z.literal("failover-test"), options: testOptionsSchema, requestId: idSchema }),
   z.strictObject({ kind: z.literal("move"), options: moveOptionsSchema, requestId: idSchema }),
+  z.strictObject({ kind: z.literal("reverse-protection"), options: reverseOptionsSchema, requestId: idSchema }),
 ]);
 /** A delta-sync of everything: every chunk becomes a suspect. */
 export const startSyncSchema = z.strictObject({ requestId: idSchema });
@@ -283,7 +286,8 @@ export const startSyncSchema = z.strictObject({ requestId: idSchema });
 export type StartOperation = z.infer<typeof startOperationSchema>;
 
 export const decideSchema = z.discriminatedUnion("decision", [
-  z.strictObject({ decision: z.enum(["commit", "rollback"]) }),
+  z.strictObject({ decision: z.literal("commit"), reverseProtection: z.boolean().exactOptional() }),
+  z.strictObject({ decision: z.literal("rollback") }),
   z.strictObject({
     decision: z.literal("stop"),
     success: z.boolean(),

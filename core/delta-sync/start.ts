@@ -7,7 +7,7 @@ import { tryAgain } from "#core/protection/try-again.ts";
 import { getVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { findOperation, hasEnded, operationFields } from "#core/recovery/operation-store.ts";
 import { blankOperation, startExecution } from "#core/recovery/start-operation.ts";
-import type { Caller, Site } from "#core/site.ts";
+import { type Caller, callerText, type Site } from "#core/site.ts";
 
 /**
  * Starts a delta-sync. The request's id becomes the operation's, so the same request again answers with the same operation,
@@ -40,7 +40,7 @@ async function create(
   const vpg = await getVpg(site, ref);
   assertMaySync(vpg);
   await assertTableCurrent(site, vpg);
-  const operation: Operation = { ...blankOperation(site, caller, vpg, requestId, "delta-sync"), sync: options };
+  const operation: Operation = { ...blankOperation(site, callerText(caller), vpg, requestId, "delta-sync"), sync: options };
   const { vpgId, kind, operationId, initiatedBy } = operation;
   try {
     await updateVpg(site, vpg, { syncOperationId: operationId }, [

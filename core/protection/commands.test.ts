@@ -43,6 +43,7 @@ function world(spent = false) {
     random: { bytes: (length) => new Uint8Array(length) },
     log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
     notify: { publish: async () => undefined },
+    peers: { ask: () => Promise.reject(new Error("no peers in this test")) },
   };
   const pass = (ms: number) => {
     now += ms;

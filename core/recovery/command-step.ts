@@ -9,6 +9,7 @@ import { type CommandRecord, commandActions, findCommand, wake } from "#core/pro
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway, isConnected } from "#core/protection/gateway-store.ts";
 import type { Operation } from "#core/protection/operation.ts";
+import { termsOf } from "#core/protection/terms.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
@@ -132,7 +133,15 @@ async function planFacts(site: Site, operation: OperationRecord, vpg: VpgRecord,
   const parts = attaches ? await checkpointParts(site, vpg, checkpointOf(operation)) : [];
   const recovered = await recoveredOf(site, operation, vpg);
   // After a rebuild there are no commands, and the report's word stands for them.
-  return { connected, shutdownAsked: shutdowns.size > 0 || operation.sourceWasShutDown, parts, recovered };
+  const promotedBy = step === stepNames.protectVolumes ? await promoterOf(site, vpg) : null;
+  return { promotedBy, connected, shutdownAsked: shutdowns.size > 0 || operation.sourceWasShutDown, parts, recovered };
+}
+
+/** The operation that brought the VPG here: it minted the first of the newest terms that this site runs. */
+async function promoterOf(site: Site, { vpgId }: VpgRecord): Promise<Id | null> {
+  const terms = await termsOf(site, vpgId);
+  const before = terms.findLastIndex(({ runs }) => runs !== site.siteId);
+  return terms[before + 1]?.operationId ?? null;
 }
 
 /**
@@ -293,6 +302,8 @@ function settleDone(operation: Operation, step: string, result: unknown): Settle
       const kept = withoutHook.length === 0 ? "" : `; kept, without a remove hook: ${withoutHook.join(", ")}`;
       return done(`Removed ${removed.length === 0 ? "none" : removed.join(", ")}${kept}.`);
     }
+    case stepNames.protectVolumes:
+      return done("The gateway captures the disks and compares them.");
     case stepNames.stopVms:
     case stepNames.retargetStopVms:
       return done("The recovered VMs are stopped.");

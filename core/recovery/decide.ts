@@ -6,7 +6,7 @@ import type { TableAction } from "#core/ports.ts";
 import { wake } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import { type Decision, decisionSchema, isLive, type Operation } from "#core/protection/operation.ts";
+import { type Decision, decisionSchema, isLive, type Operation, type Phase } from "#core/protection/operation.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { getOperation, hasEnded } from "./operation-store.ts";
 import { stepNames } from "./steps.ts";
@@ -16,6 +16,8 @@ export interface DecisionAsk {
   readonly decision: Decision["decision"];
   readonly success?: boolean;
   readonly notes?: string;
+  /** With a commit: reverse protection follows. */
+  readonly reverseProtection?: boolean;
 }
 
 /** Who decides when no person does. */
@@ -45,6 +47,7 @@ export async function decide(site: Site, caller: Caller, operationId: Id, ask: D
     at: site.clock.now(),
     success: ask.success ?? null,
     notes: ask.notes ?? "",
+    ...(ask.reverseProtection === undefined ? {} : { reverseProtection: ask.reverseProtection }),
   };
   const stands = await decideInPhase(site, operationId, wanted);
   await storeDecision(site, await getOperation(site, operationId), stands);
@@ -57,6 +60,9 @@ export async function decide(site: Site, caller: Caller, operationId: Id, ask: D
   await wakeDecision(site, operationId);
   return stands;
 }
+
+/** An offer may be taken back until its term begins. */
+const decidable: readonly Phase[] = ["BeforeCommit", "TestRunning", "Offering"];
 
 async function decideInPhase(site: Site, operationId: Id, wanted: Decision): Promise<Decision> {
   for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
@@ -74,7 +80,7 @@ async function decideInPhase(site: Site, operationId: Id, wanted: Decision): Pro
 /** What failed to be retargeted may not run at all: it can't be committed, only rolled back or retargeted again. */
 function assertDecidable(operation: Operation, { decision }: Decision): void {
   const { operationId, phase, vpgName } = operation;
-  if (phase === "BeforeCommit" || phase === "TestRunning") return;
+  if (decidable.includes(phase)) return;
   if (phase === "RetargetFailed" && decision === "rollback") return;
   const next = hasEnded(operation)
     ? "there is nothing left to decide"
@@ -87,9 +93,10 @@ function assertDecidable(operation: Operation, { decision }: Decision): void {
 function assertFits(operation: Operation, { decision }: Decision): void {
   const { kind, operationId } = operation;
   if (kind === "delta-sync") throw new InvalidInput(`operation ${operationId} is a delta-sync: nobody decides on it`);
-  const fits = isLive(operation) ? decision !== "stop" : decision === "stop";
+  const reverse = kind === "reverse-protection";
+  const fits = reverse ? decision === "rollback" : isLive(operation) ? decision !== "stop" : decision === "stop";
   if (fits) return;
-  const verb = isLive(operation) ? "committed or rolled back" : "stopped";
+  const verb = reverse ? "rolled back" : isLive(operation) ? "committed or rolled back" : "stopped";
   throw new InvalidInput(`operation ${operationId} is a ${kind}: it can be ${verb}, not ${decision}`, { operationId });
 }
 
@@ -114,7 +121,8 @@ export async function settleDecision(
 }
 
 /** What undoes an operation of this kind. */
-export const undoDecision = (operation: Operation): "rollback" | "stop" => (isLive(operation) ? "rollback" : "stop");
+export const undoDecision = (operation: Operation): "rollback" | "stop" =>
+  isLive(operation) || operation.kind === "reverse-protection" ? "rollback" : "stop";
 
 async function create(
   site: Site,

@@ -13,6 +13,7 @@ import { ensureMinted, sealOldSessions } from "./commit.ts";
 import { deciders, settleDecision, undoDecision } from "./decide.ts";
 import { withNext } from "./next-verb.ts";
 import {
+  changeOperation,
   getOperation,
   hasEnded,
   type OperationRecord,
@@ -22,7 +23,9 @@ import {
 } from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
 import { letGoOfOthers } from "./retarget.ts";
-import { commitStepsOf, isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
+import { startExecution } from "./start-operation.ts";
+import { followingReverse, operationActions } from "./start-reverse.ts";
+import { commitStepsOf, endedStep, isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
 
 /**
  * Task end-operation, also done by the reconciler: works out from the record alone how the operation ended, lets its pin go,
@@ -39,8 +42,9 @@ export async function endOperation(site: Site, operationId: Id): Promise<{ reado
     success: operation.kind === "failover-test" ? false : null,
     notes: "the operation ended before anybody decided",
   });
-  const unminted = decision.decision === "commit" ? await completeMint(site, operation) : null;
-  const outcome = outcomeOf(operation, decision, unminted);
+  const reverse = operation.kind === "reverse-protection";
+  const unminted = decision.decision === "commit" && !reverse ? await completeMint(site, operation) : null;
+  const outcome = reverse ? reverseOutcomeOf(operation, decision) : outcomeOf(operation, decision, unminted);
   if (operation.checkpointId !== null) {
     if (outcome.phase === "Completed" && operation.kind === "failover-test" && decision.success === true) {
       const tag = `Tested at ${new Date(operation.createdAt).toISOString()}`;
@@ -56,8 +60,33 @@ export async function endOperation(site: Site, operationId: Id): Promise<{ reado
     recovered: await recoveredOf(site, operation, vpg),
     checkpointTags: checkpointId === null ? undefined : await findTags(site, vpgId, checkpointId),
   };
-  const report = await storeReport(site, reportOf(site, vpg, operation, outcome, facts));
-  return release(site, operation, report);
+  const follows = await following(site, operation, vpg, outcome, decision);
+  const noted = follows === undefined ? operation : await noteFollowing(site, operation, follows);
+  const report = await storeReport(site, reportOf(site, vpg, noted, outcome, facts));
+  return release(site, noted, report, typeof follows === "object" ? follows : undefined);
+}
+
+/** The reverse protection that was asked for, with or by the commit; why there is none; undefined when nobody asked. */
+async function following(
+  site: Site,
+  operation: Operation,
+  vpg: VpgRecord,
+  { phase }: Outcome,
+  { reverseProtection }: Decision,
+): Promise<Operation | string | undefined> {
+  const asked = reverseProtection ?? operation.live?.reverseProtection ?? false;
+  if (!asked || phase !== "Completed" || vpg.role !== "Runs") return undefined;
+  return followingReverse(site, operation, vpg);
+}
+
+async function noteFollowing(site: Site, { operationId }: Operation, follows: Operation | string): Promise<OperationRecord> {
+  const begins = typeof follows === "object";
+  const result = begins ? "Begins now, as an operation of its own." : `Not begun: ${follows}`;
+  return changeOperation(site, operationId, ({ steps }) => {
+    if (steps[stepNames.reverseProtection] !== undefined) return undefined;
+    const step = endedStep(undefined, site.clock.now(), { state: begins ? "done" : "skipped", result });
+    return { change: { steps: { ...steps, [stepNames.reverseProtection]: step } } };
+  });
 }
 
 /** Nothing was decided and nothing is undone; a gateway that waits to be told what is wanted is told to go on. */
@@ -116,6 +145,25 @@ export function outcomeOf(operation: Operation, decision: Decision, unminted: Op
   return { phase: isLive(operation) ? "RolledBack" : "Completed", error: null };
 }
 
+/** How a reverse protection ended: with the journal at the peer, alone, taken back, or half way. */
+export function reverseOutcomeOf(operation: Operation, { decision }: Decision): Outcome {
+  const { operationId, vpgName } = operation;
+  if (stepOk(operation, stepNames.endAlone)) return { phase: "RolledBack", error: null };
+  if (stepOk(operation, stepNames.awaitJournal)) return { phase: "Completed", error: null };
+  if (decision === "commit") {
+    const error = failedStep(operation, commitStepsOf(operation));
+    const next = `${vpgName} runs here and has no journal yet: farshore operation retry ${operationId} goes on`;
+    return { phase: "Failed", error: withNext(error, next) };
+  }
+  if (!stepOk(operation, stepNames.withdrawOffer)) {
+    const error = operation.error ?? failedStep(operation, undoStepsOf(operation));
+    return { phase: "Failed", error: withNext(error, `farshore operation retry ${operationId} takes the offer back`) };
+  }
+  if (operation.error === null) return { phase: "RolledBack", error: null };
+  const next = `the offer is taken back; farshore reverse-protection start ${vpgName} starts again`;
+  return { phase: "Failed", error: withNext(operation.error, next) };
+}
+
 function failedStep(operation: Operation, steps: readonly string[]): NonNullable<Operation["error"]> {
   for (const name of steps) {
     const step = operation.steps[name];
@@ -125,7 +173,12 @@ function failedStep(operation: Operation, steps: readonly string[]): NonNullable
 }
 
 /** Ends the record and frees the VPG in one transaction. */
-async function release(site: Site, seen: OperationRecord, end: Outcome & { readonly endedAt: number }) {
+async function release(
+  site: Site,
+  seen: OperationRecord,
+  end: Outcome & { readonly endedAt: number },
+  next?: Operation,
+): Promise<{ readonly phase: Phase }> {
   const { operationId, vpgId, kind } = seen;
   for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
     const operation = await getOperation(site, operationId);
@@ -134,15 +187,19 @@ async function release(site: Site, seen: OperationRecord, end: Outcome & { reado
     const { phase, error, endedAt } = end;
     const fields = operationFields({ ...operation, phase, error, endedAt, tokens: {} });
     try {
-      await updateVpg(site, vpg, releaseOf(vpg, operation), [
+      const held = next === undefined ? releaseOf(vpg, operation) : { operationId: next.operationId };
+      await updateVpg(site, vpg, held, [
         { put: items.operation(operationId), fields, if: { rev: operation.rev } },
         { put: items.operationIndex(operationId), fields: { vpgId, kind, open: false } },
+        ...(next === undefined ? [] : operationActions(next)),
       ]);
     } catch (failure) {
       if (!(failure instanceof ConditionFailed)) throw failure;
       continue;
     }
     site.log.info("operation-ended", { operationId, vpgId, phase, error: error?.name ?? null });
+    // Killed before this, the reconciler starts it.
+    if (next !== undefined) await startExecution(site, next);
     return { phase };
   }
   throw new Transient(`${seen.vpgName} is being changed by others`);

@@ -44,6 +44,8 @@ export interface PlanFacts {
   readonly parts: readonly CheckpointPart[];
   /** What the operation's checkpoint has (`definitionAt`); the VPG's own before it is resolved. */
   readonly recovered: VpgDefinition;
+  /** Of protect-volumes: the operation whose disks the VPG runs on. */
+  readonly promotedBy: Id | null;
 }
 
 /** Steps that every source gateway has a part in. */
@@ -185,6 +187,14 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
     case stepNames.removeSource: {
       if (operation.move?.source !== "remove") return skip("The source's VMs and disks are kept, as asked.");
       return source(vpg, step, (gateway) => ({ kind: "remove-source", ...base, vms: namesOf(vpg, gateway) }));
+    }
+    case stepNames.protectVolumes: {
+      const { promotedBy } = facts;
+      if (promotedBy === null) return { kind: "fail", error: "OfferRefused", message: "no committed operation promoted these disks" };
+      const volumes = volumesOf(vpg.definition).map(({ volume, vmName, name, sizeBytes, sectorBytes }) => ({
+        ...{ volume, vmName, name, sizeBytes, sectorBytes },
+      }));
+      return recovery(vpg, step, { kind: "protect-volumes", ...base, term: vpg.term, promotedBy, volumes });
     }
     default:
       throw new Corrupt(`${step} is no step that a gateway does`, { step });

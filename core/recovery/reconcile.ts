@@ -11,11 +11,19 @@ import type { Site } from "#core/site.ts";
 import { checkStep, issueStep } from "./command-step.ts";
 import { deciders, findDecision, settleDecision, undoDecision, wakeDecision } from "./decide.ts";
 import { endOperation } from "./end-operation.ts";
-import { changeOperation, executionName, getOperation, hasEnded, type OperationRecord } from "./operation-store.ts";
+import {
+  changeOperation,
+  executionName,
+  getOperation,
+  hasEnded,
+  type OperationRecord,
+  vpgOf,
+} from "./operation-store.ts";
 import { powerOnLater } from "./power-on-later.ts";
+import { withdrawOwn } from "./reverse-step.ts";
 import { enterDecided } from "./route.ts";
 import { startExecution } from "./start-operation.ts";
-import { isLeaving, isOver, stepNames, undoStepsOf } from "./steps.ts";
+import { isLeaving, isOver, runStep, stepNames, undoStepsOf } from "./steps.ts";
 
 /** What the reconciler found: ended · running · started (its execution was missing) · undoing (an orphan's commands are out) · failed (an orphan, ended now). */
 export type Reconciled = "ended" | "running" | "started" | "undoing" | "failed";
@@ -95,10 +103,21 @@ async function endOrphan(site: Site, operation: OperationRecord, execution: Exec
   if ((await enterDecided(site, operationId, decision)) === "undo") {
     const error = { name: OperationAborted.name, message };
     await changeOperation(site, operationId, (record) => (record.error === null ? { change: { error } } : undefined));
-    if (!(await undo(site, operation))) return "undoing";
+    const undone = operation.kind === "reverse-protection" ? takeBackAlone(site, operationId) : undo(site, operation);
+    if (!(await undone)) return "undoing";
   }
   await endOperation(site, operationId);
   return "failed";
+}
+
+/** What the peer is told is a courtesy, so that nobody has to reach it. */
+async function takeBackAlone(site: Site, operationId: Id): Promise<boolean> {
+  await runStep(site, operationId, stepNames.withdrawOffer, async (operation) => {
+    const taken = await withdrawOwn(site, operation, await vpgOf(site, operation));
+    const result = taken === undefined ? "Nothing had been offered." : `The offer of term ${taken.n} is taken back.`;
+    return { result };
+  });
+  return true;
 }
 
 /** Goes on with the undo steps as far as they can be done now; false while a gateway is at one. */

@@ -2,7 +2,7 @@ import { ConditionFailed, InvalidInput, LimitExceeded, Transient } from "#core/e
 import type { Id } from "#core/ids.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import { type Decision, isLive, type Operation } from "#core/protection/operation.ts";
+import { type Decision, type Operation } from "#core/protection/operation.ts";
 import { updateVpg } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { findDecision, followsFailure } from "./decide.ts";
@@ -10,7 +10,7 @@ import { recoveryLimits } from "./limits.ts";
 import { getOperation, hasEnded, operationFields, vpgOf } from "./operation-store.ts";
 import { reconcileOperation } from "./reconcile.ts";
 import { assertRoomForTest, holdBy, inProgress, startExecution } from "./start-operation.ts";
-import { commitStepsOf, stepOk, undoStepsOf } from "./steps.ts";
+import { commitStepsOf, stepNames, stepOk, undoStepsOf } from "./steps.ts";
 
 /**
  * Attempt + 1 of an operation that failed half way: a commit goes on to its end, an undo goes on undoing; what is done is not
@@ -26,7 +26,7 @@ export async function retryOperation(site: Site, caller: Caller, operationId: Id
     assertUnfinished(operation, decision);
     const vpg = await vpgOf(site, operation);
     const other = vpg.operationId;
-    if (isLive(operation) && other !== null) throw inProgress(operation.vpgName, other);
+    if (operation.kind !== "failover-test" && other !== null) throw inProgress(operation.vpgName, other);
     if (operation.kind === "failover-test") assertRoomForTest(vpg);
     const next = nextAttempt(operation, decision, callerText(caller), site.clock.now());
     const { vpgId, kind } = operation;
@@ -50,7 +50,7 @@ function assertUnfinished(operation: Operation, decision: Decision | undefined):
   const { operationId, vpgName, attempt } = operation;
   const committing = decision?.decision === "commit";
   const finished = committing
-    ? commitStepsOf(operation).every((step) => stepOk(operation, step))
+    ? commitStepsOf(operation).every((step) => stepOk(operation, step)) || stepOk(operation, stepNames.endAlone)
     : undoStepsOf(operation).every((step) => stepOk(operation, step));
   if (operation.phase !== "Failed" || finished) {
     throw new InvalidInput(`operation ${operationId} has nothing left to do; start a new one for ${vpgName}`, {

@@ -10,7 +10,7 @@ import { deciders, findDecision, followsFailure, settleDecision, undoDecision } 
 import { recoveryLimits } from "./limits.ts";
 import { changeOperation, getOperation, type OperationChange } from "./operation-store.ts";
 import { failRetarget, retargetReached } from "./retarget.ts";
-import { endedStep, endStep, isLeaving, startedStep, stepNames, undoPhase } from "./steps.ts";
+import { commitPhase, endedStep, endStep, isLeaving, startedStep, stepNames, undoPhase } from "./steps.ts";
 
 /**
  * Where a workflow goes next: bring the volumes and VMs up, look at what is decided, wait for a decision, go to another
@@ -106,7 +106,7 @@ export async function awaitDecision(site: Site, operationId: Id, token: string):
 export async function enterDecided(site: Site, operationId: Id, decision: Decision): Promise<Route> {
   await changeOperation(site, operationId, (record): OperationChange | undefined => {
     const committing = decision.decision === "commit";
-    const phase: Phase = committing ? "Committing" : undoPhase(record);
+    const phase = committing ? commitPhase(record) : undoPhase(record);
     if (record.phase === phase || record.phase === "Promoting") return undefined;
     const result = `${decision.decision} by ${decision.by}${decision.notes === "" ? "" : `: ${decision.notes}`}`;
     const step = endedStep(record.steps[stepNames.decision], site.clock.now(), { state: "done", result });

@@ -17,6 +17,7 @@ import { type CheckpointSelector, isLive, type Operation } from "#core/protectio
 import { assertTableCurrent } from "#core/protection/terms.ts";
 import { getVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
+import { createReverse } from "./start-reverse.ts";
 import { executionName, findOperation, hasEnded, operationFields } from "./operation-store.ts";
 
 /** What an incident adds to the failover that it starts. */
@@ -40,7 +41,7 @@ export async function startOperation(
   trigger?: Trigger,
 ): Promise<Operation> {
   const known = await findOperation(site, ask.requestId);
-  const operation = known ?? (await createOperation(site, caller, vpg, ask, trigger));
+  const operation = known ?? (await createAsked(site, caller, vpg, ask, trigger));
   if (operation.vpgId !== vpg.vpgId || operation.kind !== ask.kind) {
     throw new InvalidInput(`request ${ask.requestId} was for another operation; use a new id`, {
       requestId: ask.requestId,
@@ -60,11 +61,18 @@ export async function startExecution(site: Site, operation: Operation): Promise<
   }
 }
 
+const createAsked: typeof startOperation = (site, caller, vpg, ask, trigger) =>
+  ask.kind === "reverse-protection"
+    ? createReverse(site, caller, vpg, ask)
+    : createOperation(site, caller, vpg, ask, trigger);
+
+type FailoverAsk = Exclude<StartOperation, { kind: "reverse-protection" }>;
+
 async function createOperation(
   site: Site,
   caller: Caller,
   vpg: VpgRecord,
-  ask: StartOperation,
+  ask: FailoverAsk,
   trigger?: Trigger,
 ): Promise<Operation> {
   for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
@@ -96,12 +104,12 @@ async function createOperation(
 }
 
 /** A move's checkpoint is only made by it; that there is one at all is asked of it too. */
-const selectorOf = (ask: StartOperation): CheckpointSelector =>
+const selectorOf = (ask: FailoverAsk): CheckpointSelector =>
   ask.kind === "move" ? { kind: "latest" } : ask.options.checkpoint;
 
 /** What the VPG's record says while the operation is open. */
 export function holdBy(vpg: VpgRecord, operation: Operation): Partial<VpgRecord> {
-  return isLive(operation)
+  return isLive(operation) || operation.kind === "reverse-protection"
     ? { operationId: operation.operationId }
     : { openTests: [...vpg.openTests, operation.operationId] };
 }
@@ -144,12 +152,12 @@ function newOperation(
   site: Site,
   caller: Caller,
   vpg: VpgRecord,
-  ask: StartOperation,
+  ask: FailoverAsk,
   checkpoint: { readonly id: string; readonly time: number },
 ): Operation {
   const latest = selectorOf(ask).kind === "latest";
   return {
-    ...blankOperation(site, caller, vpg, ask.requestId, ask.kind),
+    ...blankOperation(site, callerText(caller), vpg, ask.requestId, ask.kind),
     live: ask.kind === "failover-live" ? ask.options : null,
     test: ask.kind === "failover-test" ? ask.options : null,
     move: ask.kind === "move" ? ask.options : null,
@@ -162,7 +170,7 @@ function newOperation(
 /** A new operation's record, without what its kind alone has. */
 export function blankOperation(
   site: Site,
-  caller: Caller,
+  initiatedBy: string,
   vpg: VpgRecord,
   operationId: Id,
   kind: Operation["kind"],
@@ -179,7 +187,7 @@ export function blankOperation(
     move: null,
     sync: null,
     reverse: null,
-    initiatedBy: callerText(caller),
+    initiatedBy,
     incident: null,
     createdAt: site.clock.now(),
     endedAt: null,

@@ -33,7 +33,11 @@ export const stepNames = {
   startTerm: "start-term",
   protectVolumes: "protect-volumes",
   awaitJournal: "await-journal",
+  /** `--force`: the term whose journal was lost is ended. */
+  endAlone: "end-term-alone",
   withdrawOffer: "withdraw-offer",
+  /** Of a committed operation: what follows it. */
+  reverseProtection: "reverse-protection",
 } as const;
 
 const undoOfTest: readonly string[] = [stepNames.stopVms, stepNames.detachVolumes];
@@ -101,6 +105,10 @@ export function undoPhase(operation: Pick<Operation, "kind">): Phase {
 }
 
 const isRecovery = (step: string): boolean => step === stepNames.attachVolumes || bootGroupOf(step) !== undefined;
+
+/** Where an operation is once its commit was decided. */
+export const commitPhase = ({ kind }: Pick<Operation, "kind">): Phase =>
+  kind === "reverse-protection" ? "Protecting" : "Committing";
 
 type Direction = "recover" | "decide" | "commit" | "undo";
 

@@ -43,21 +43,22 @@ async function remembered(site: Site, name: string, lookUp: () => Promise<Caller
   return caller;
 }
 
-/** The least role that may do something. Everybody but a gateway is a viewer too; who operates does not approve: two people. */
-export type LeastRole = "viewer" | "operator" | "approver" | "gateway";
+/** The least role that may do something. Everybody but a gateway and a peer is a viewer too; who operates does not approve: two people. */
+export type LeastRole = "viewer" | "operator" | "approver" | "gateway" | "peer";
 
 const allowed: Readonly<Record<LeastRole, readonly Caller["role"][]>> = {
   viewer: ["viewer", "approver", "operator"],
   operator: ["operator"],
   approver: ["approver"],
   gateway: ["gateway"],
+  peer: ["peer"],
 };
 
 /** Throws `Forbidden`. */
 export function assertRole(caller: Caller, least: LeastRole): void {
   if (allowed[least].includes(caller.role)) return;
   throw new Forbidden(
-    `a ${caller.role} may not do this; it takes ${least === "gateway" ? "a gateway" : `the role ${least}`}`,
+    `a ${caller.role} may not do this; it takes ${least === "gateway" || least === "peer" ? `a ${least}` : `the role ${least}`}`,
     {
       role: caller.role,
       needed: least,

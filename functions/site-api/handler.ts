@@ -36,6 +36,7 @@ import {
   postSync,
 } from "./operation-routes.ts";
 import { deletePeer, getOnePeer, getPeers, postPeer } from "./peer-routes.ts";
+import { deleteOffer, postStarted, putOffer } from "./reverse-routes.ts";
 import {
   getIncidents,
   getOneIncident,
@@ -88,6 +89,9 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/peers", role: "viewer", run: getPeers },
   { method: "GET", path: "/peers/{peer}", role: "viewer", run: getOnePeer },
   { method: "DELETE", path: "/peers/{peer}", role: "operator", run: deletePeer },
+  { method: "PUT", path: "/vpgs/{vpg}/reverse-offer", role: "peer", run: putOffer },
+  { method: "POST", path: "/vpgs/{vpg}/reverse-offer/started", role: "peer", run: postStarted },
+  { method: "DELETE", path: "/vpgs/{vpg}/reverse-offer", role: "peer", run: deleteOffer },
   { method: "POST", path: "/tokens", role: "operator", run: postToken },
   { method: "GET", path: "/vpgs/{ref}/batches", role: "operator", run: getBatches },
   { method: "GET", path: "/vpgs/{ref}/objects/{key+}", role: "operator", run: getObject },

@@ -8,7 +8,7 @@ import { openSession } from "#core/protection/open-session.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { SeededRandom } from "./seeded-random.ts";
-import { noWorkflows, openAsk, protect, silentLog, silentNotify } from "./site.ts";
+import { noPeers, noWorkflows, openAsk, protect, silentLog, silentNotify } from "./site.ts";
 import { Stream } from "./stream.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
@@ -65,6 +65,7 @@ export const siteOf = (durable: Durable): Site => ({
   log: silentLog,
   notify: silentNotify,
   pagesAtOnce: 2,
+  peers: noPeers,
 });
 
 /** A VPG with three checkpoints and one write behind the last, two seconds after it. */

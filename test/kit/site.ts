@@ -3,7 +3,8 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import type { OpenSession } from "#core/api/gateway-api.ts";
 import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
 import { type Id, idSchema, newId } from "#core/ids.ts";
-import type { Log, Notify, Objects, Table, Workflows } from "#core/ports.ts";
+import { Transient } from "#core/errors.ts";
+import type { Log, Notify, Objects, Peers, Table, Workflows } from "#core/ports.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
@@ -15,6 +16,9 @@ export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** People who hear nothing. */
 export const silentNotify: Notify = { publish: async () => undefined };
+
+/** Other sites where a test has none. */
+export const noPeers: Peers = { ask: () => Promise.reject(new Transient("no peers in this test")) };
 
 /** A site's workflows where a test starts none. */
 export const noWorkflows: Workflows = {
@@ -47,6 +51,7 @@ export function makeSite(
     random,
     log: silentLog,
     notify: silentNotify,
+    peers: noPeers,
   };
 }
 
