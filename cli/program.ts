@@ -13,6 +13,7 @@ import { registerMove } from "./commands/move.ts";
 import { registerOperation } from "./commands/operation.ts";
 import { registerReport } from "./commands/report.ts";
 import { registerScratch } from "./commands/scratch.ts";
+import { registerReverseProtection } from "./commands/reverse-protection.ts";
 import { registerSite } from "./commands/site.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerSync } from "./commands/sync.ts";
@@ -73,6 +74,7 @@ export function makeProgram(): Command {
     registerFailover,
     registerMove,
     registerSync,
+    registerReverseProtection,
     registerOperation,
     registerReport,
     registerEvent,

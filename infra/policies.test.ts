@@ -14,15 +14,19 @@ import {
   passingAreas,
   replacedAreas,
 } from "./constructs/bucket-areas.ts";
-import { functionFolders, root } from "./folders.ts";
+import { functionFolders, machineFolders, root } from "./folders.ts";
 
-const site = new SiteTemplate({ encryption: "kms" });
+const site = new SiteTemplate({
+  encryption: "kms",
+  peers: [`arn:aws:lambda:eu-west-3:${testAccount}:function:farshore-paris-site-api`],
+});
 const bucket = site.arnOf("AWS::S3::Bucket");
 const table = site.arnOf("AWS::DynamoDB::Table");
 const bus = `arn:aws:events:eu-central-1:${testAccount}:event-bus/farshore-berlin`;
 const key = site.arnOf("AWS::KMS::Key");
 const machine = (name: string) => `arn:aws:states:eu-central-1:${testAccount}:stateMachine:farshore-berlin-${name}`;
 const lambda = (name: string) => `arn:aws:lambda:eu-central-1:${testAccount}:function:farshore-berlin-${name}`;
+const peer = `arn:aws:lambda:eu-west-3:${testAccount}:function:farshore-paris-site-api`;
 const execution = `arn:aws:states:eu-central-1:${testAccount}:execution:farshore-berlin-failover-live:x.1`;
 const batch = `${bucket}/journal/v/1/1/0`;
 
@@ -136,6 +140,22 @@ const rows: readonly (readonly [string, string, string, Readonly<Record<string, 
   ["prove-final", "s3:GetObject", batch, {}, "allowed"],
   ["prove-final", "s3:PutObject", batch, ifNoneMatch, "denied"],
   ["machine:failover-live", "s3:GetObject", batch, {}, "denied"],
+  // One function speaks with peers, and claims what it agreed with them.
+  ["ask-peer", "lambda:InvokeFunctionUrl", peer, viaUrl, "allowed"],
+  ["ask-peer", "lambda:InvokeFunction", peer, viaUrl, "allowed"],
+  ["ask-peer", "lambda:InvokeFunction", peer, {}, "denied"],
+  ["ask-peer", "lambda:InvokeFunctionUrl", lambda("site-api"), viaUrl, "denied"],
+  ["site-api", "lambda:InvokeFunctionUrl", peer, viaUrl, "denied"],
+  ["reconciler", "lambda:InvokeFunctionUrl", peer, viaUrl, "denied"],
+  ["ask-peer", "s3:PutObject", `${bucket}/offers/v/3-s.json`, ifNoneMatch, "allowed"],
+  ["ask-peer", "s3:PutObject", `${bucket}/offers/v/3-s.json`, object, "denied"],
+  ["ask-peer", "s3:PutObject", batch, ifNoneMatch, "denied"],
+  ["ask-peer", "states:StartExecution", machine("failover-live"), {}, "denied"],
+  ["end-operation", "states:StartExecution", machine("reverse-protection"), {}, "allowed"],
+  ["end-operation", "states:StartExecution", machine("other"), {}, "denied"],
+  ["machine:reverse-protection", "lambda:InvokeFunction", lambda("ask-peer"), {}, "allowed"],
+  ["machine:failover-live", "lambda:InvokeFunction", lambda("ask-peer"), {}, "denied"],
+  ["machine:reverse-protection", "lambda:InvokeFunction", lambda("mint-term"), {}, "denied"],
   // People of the site: the URL and nothing beside it.
   ["operator", "lambda:InvokeFunctionUrl", lambda("site-api"), viaUrl, "allowed"],
   ["operator", "lambda:InvokeFunction", lambda("site-api"), viaUrl, "allowed"],
@@ -195,6 +215,8 @@ describe("areas of the bucket", () => {
     siteKey: keys.siteKey,
     batchKey: keys.batchKey({ vpgId: id, term: 1, session: 1, batch: 0 }),
     termKey: keys.termKey(id, 1, id),
+    offerKey: keys.offerKey(id, 1, id),
+    withdrawnKey: keys.withdrawnKey(id, 1, id),
     sessionClaimKey: keys.sessionClaimKey(id, 1),
     definitionKey: keys.definitionKey(id, 1),
     manifestKey: keys.manifestKey(id, 1),
@@ -238,7 +260,7 @@ describe("wildcards", () => {
       ]),
     ),
     ...Object.fromEntries(
-      ["delta-sync", "failover-live", "failover-test", "move"].map((name) => [
+      machineFolders.map((name) => [
         machine(name).replace(":stateMachine:", ":execution:").concat(":*"),
         "each operation starts an execution",
       ]),

@@ -27,6 +27,7 @@ describe("a configuration file", () => {
         operators: [],
         gateways: [],
         people: [],
+        peers: [],
         event_accounts: [],
         alarm_emails: [],
         log_retention_days: 30,

@@ -6,6 +6,7 @@ import { infraLimits as limits } from "./limits.ts";
 const accountPattern = /^\d{12}$/;
 const arnPattern = /^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]{1,512}$/;
 const busArnPattern = /^arn:aws[a-z-]*:events:[a-z0-9-]+:\d{12}:event-bus\/[\w./-]{1,256}$/;
+const functionArnPattern = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:[\w-]{1,64}$/;
 const accountSchema = z.string().regex(accountPattern, "must be an account of 12 digits");
 const isPrincipal = (text: string): boolean => accountPattern.test(text) || arnPattern.test(text);
 /** An AWS account, or one role or user of it. */
@@ -36,6 +37,11 @@ const siteSchema = z.strictObject({
   /** Who else may call the URLs for people, and those for gateways; in the site's own account a policy on their roles does too. */
   gateways: z.array(principalSchema).max(limits.principalsMax).default([]),
   people: z.array(principalSchema).max(limits.principalsMax).default([]),
+  /** Functions of other sites that take reverse protection's offers, by their ARNs; each must know this site's role as its peer. */
+  peers: z
+    .array(z.string().regex(functionArnPattern, "must be the ARN of a Lambda function"))
+    .max(limits.principalsMax)
+    .default([]),
   /** Accounts that may put events onto the site's bus. */
   event_accounts: z.array(accountSchema).max(limits.principalsMax).default([]),
   alarm_emails: z.array(z.email()).max(limits.alarmEmailsMax).default([]),

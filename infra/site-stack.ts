@@ -40,6 +40,7 @@ export class SiteStack extends Stack {
     const functions = new SiteFunctions(this, "Functions", {
       ...{ site, bucket, table, key, codeOf, logRetention },
       reserveConcurrency: config.reserve_concurrency,
+      peers: config.peers,
       environment: {
         FARSHORE_SITE_NAME: site,
         FARSHORE_BUCKET: bucket.bucketName,
@@ -70,6 +71,7 @@ export class SiteStack extends Stack {
       Bus: events.bus.eventBusName,
       Topic: topic.topicArn,
       DeadLetters: events.deadLetters.queueUrl,
+      PeerRole: functionOf("ask-peer").role?.roleArn ?? "",
       ...Object.fromEntries(
         [...machines].map(([folder, { stateMachineArn }]) => [`${pascalCase(folder)}Machine`, stateMachineArn]),
       ),

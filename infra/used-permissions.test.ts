@@ -32,6 +32,7 @@ import { TriggerSite } from "../test/kit/trigger-site.ts";
 import { expectInstants, WrittenSource } from "../test/kit/written-source.ts";
 import { liveScenarios } from "../test/workflows/live-scenarios.ts";
 import { moveScenarios } from "../test/workflows/move-scenarios.ts";
+import { playReverse, reverseScenarios } from "../test/workflows/reverse-scenarios.ts";
 import { play } from "../test/workflows/scenario.ts";
 import { syncScenarios } from "../test/workflows/sync-scenarios.ts";
 import { testScenarios } from "../test/workflows/test-scenarios.ts";
@@ -256,6 +257,14 @@ describe("permissions are enough", { timeout: slowMs }, () => {
     expect([...recorder.seen]).toContain("collect-journal|s3:DeleteObjectVersion|journal/x|");
     const reader = recorder.as("gateway-api", site);
     await expectInstants(reader, vpg, { instants: writer.instants.slice(-1) });
+    expect(refused(recorder)).toEqual([]);
+  });
+
+  it("for both sites of a reverse protection, in every way it may go", async () => {
+    const recorder = new Recorder();
+    for (const scenario of reverseScenarios) (await playReverse(scenario, { seenBy: recorder.as })).close();
+    expect([...recorder.seen]).toContain("ask-peer|s3:PutObject|offers/x|if-none-match");
+    expect([...recorder.seen]).toContain("site-api|s3:PutObject|terms/x|if-none-match");
     expect(refused(recorder)).toEqual([]);
   });
 

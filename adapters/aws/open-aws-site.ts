@@ -1,8 +1,8 @@
 import { claimSite } from "#core/protection/table-layout.ts";
 import type { Site } from "#core/site.ts";
-import { HttpPeers } from "../http-peers.ts";
 import { SystemClock } from "../embedded/clock.ts";
 import { SystemRandom } from "../embedded/random.ts";
+import { HttpPeers } from "../http-peers.ts";
 import { awsClients } from "./clients.ts";
 import type { AwsEnvironment } from "./environment.ts";
 import { createAwsLog } from "./log.ts";

@@ -24,6 +24,7 @@ interface LiveFlags extends CommitFlags {
   readonly checkpoint: string;
   readonly shutdown: "none" | "graceful" | "force";
   readonly grace: string;
+  readonly reverseProtection?: true;
   readonly concurrency?: number;
   readonly dryRun?: true;
   readonly wait?: true;
@@ -40,6 +41,7 @@ export function liveOptions(flags: LiveFlags): Extract<StartOperation, { kind: "
     checkpoint: parseSelector(flags.checkpoint),
     shutdown: { policy: flags.shutdown, graceMs: parseDuration(flags.grace) },
     commitPolicy: commitPolicyOf(flags),
+    ...(flags.reverseProtection === true ? { reverseProtection: true } : {}),
   };
 }
 
@@ -148,6 +150,7 @@ export function registerFailover(program: Command): void {
         .default("none"),
     )
     .option("--commit-after <time>", "when the commit policy acts; 0 at once")
+    .option("--reverse-protection", "once it is committed, give the journal to the site that it came from")
     .option("--concurrency <n>", "of a whole site: VPGs brought up at the same time", wholeNumber)
     .option("--dry-run", "only say what would happen: failover check, or the order of a whole site")
     .option("--wait", "follow the operation until it has ended or waits for a decision")
@@ -182,15 +185,12 @@ export function registerFailover(program: Command): void {
     .command("commit")
     .argument("<vpg>", "name or id")
     .description("Make the open failover final: the old source is fenced, the recovered volumes become local disks.")
-    .addHelpText("after", "\nExample:\n  farshore failover commit shop\n")
-    .action(async (vpg: string, _options: unknown, command: Command) => {
+    .option("--reverse-protection", "then give the journal to the site that it came from")
+    .addHelpText("after", "\nExample:\n  farshore failover commit shop --reverse-protection\n")
+    .action(async (vpg: string, options: { readonly reverseProtection?: true }, command: Command) => {
       const context = contextOf(command);
-      await decideOperation(
-        context,
-        await openLive(context.client(), vpg, "failover-live"),
-        { decision: "commit" },
-        "Completed",
-      );
+      const body = { decision: "commit", ...(options.reverseProtection === true ? { reverseProtection: true } : {}) };
+      await decideOperation(context, await openLive(context.client(), vpg, "failover-live"), body, "Completed");
     });
 
   failover

@@ -1,5 +1,8 @@
+import { readFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { keepPeerToken } from "#adapters/embedded/peer-tokens.ts";
+import { InvalidInput } from "#core/errors.ts";
 import { type Peer, peerSchema } from "#core/protection/peer.ts";
 import { livePeers, readPeers } from "#core/protection/peers.ts";
 import { askPeer, type PeerReach, peerRegion, reachability, reachText } from "../ask-peer.ts";
@@ -21,6 +24,8 @@ interface AddOptions {
   readonly region?: string;
   readonly journal: "yes" | "no";
   readonly unchecked?: true;
+  readonly tokenFile?: string;
+  readonly data?: string;
   readonly peerToken?: string;
 }
 
@@ -41,20 +46,31 @@ export function registerSitePeer(site: Command): void {
     .option("--region <region>", "sign requests to it for this region, when its URL does not say it")
     .addOption(new Option("--journal <yes|no>", "may VPGs be journaled there").choices(["yes", "no"]).default("yes"))
     .option("--unchecked", "do not ask it who it is; add it again without this later")
+    .option(
+      "--token-file <file>",
+      "what an embedded site shows to the peer in reverse protection: a token of its role peer",
+    )
+    .option("--data <dir>", "the site's data directory, where that token is kept")
     .addOption(peerToken())
     .description("Make a peer known, or change what is known of it; it is asked who it is.")
     .addHelpText(
       "after",
-      "\nThis command asks the peer with your own credentials there; the site itself calls no other.\n\nExamples:\n  farshore site peer add paris --url https://….lambda-url.eu-west-3.on.aws\n  FARSHORE_PEER_TOKEN=... farshore site peer add lyon --url https://lyon.example.com:7700 --journal no\n",
+      "\nThis command asks the peer with your own credentials there; the site itself calls\nit in reverse protection only, by the token of --token-file or, on AWS, by its role.\n\nExamples:\n  farshore site peer add paris --url https://….lambda-url.eu-west-3.on.aws\n  FARSHORE_PEER_TOKEN=... farshore site peer add lyon --url https://lyon.example.com:7700 --journal no\n",
     )
     .action(async (name: string, options: AddOptions, command: Command) => {
       const { output, client } = contextOf(command);
       const { url, journal } = options;
       const region = peerRegion(url, options.region);
       const own = client();
+      if ((options.tokenFile === undefined) !== (options.data === undefined)) {
+        throw new InvalidInput("--token-file and --data belong together: the token is kept beside the site's data");
+      }
       const siteId = options.unchecked === true ? null : await identityOf(output, name, { url, region }, options);
       const ask = { name, siteId, url, region, journal: journal === "yes" };
       const added = await own.post("/v1/peers", peerSchema, ask);
+      if (options.tokenFile !== undefined && options.data !== undefined) {
+        await keepPeerToken(options.data, name, await readFile(options.tokenFile, "utf8"));
+      }
       result(output, added, () => print(output, added));
     });
 

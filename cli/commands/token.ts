@@ -21,7 +21,7 @@ export function registerToken(program: Command): void {
     .description("Create a token, which is shown once and stored hashed; or register an IAM role.")
     .addHelpText(
       "after",
-      "\nRoles:\n  viewer    sees everything, changes nothing\n  operator  runs failovers, creates VPGs and tokens\n  approver  approves failovers that events ask for\n  gateway   replicates its own VPGs; may not start an operation\n\nExample:\n  farshore token create --role gateway --name paris-gw\n  farshore token create --role gateway --name paris-gw --iam-role arn:aws:iam::123456789012:role/paris-gw\n",
+      "\nRoles:\n  viewer    sees everything, changes nothing\n  operator  runs failovers, creates VPGs and tokens\n  approver  approves failovers that events ask for\n  gateway   replicates its own VPGs; may not start an operation\n  peer      a site that gives journals here in reverse protection; has the peer's own name\n\nExample:\n  farshore token create --role gateway --name paris-gw\n  farshore token create --role gateway --name paris-gw --iam-role arn:aws:iam::123456789012:role/paris-gw\n",
     )
     .action(async (options: CreateOptions, command: Command) => {
       const { output, client } = contextOf(command);

@@ -2,6 +2,7 @@ import type { MachineSource } from "#adapters/embedded/workflows/interpreter.ts"
 import { NotFound } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import type { Site } from "#core/site.ts";
+import { handler as askPeer } from "../../functions/ask-peer/handler.ts";
 import { handler as awaitDecision } from "../../functions/await-decision/handler.ts";
 import { handler as beginOperation } from "../../functions/begin-operation/handler.ts";
 import { handler as checkCommand } from "../../functions/check-command/handler.ts";
@@ -24,10 +25,12 @@ import deltaSync from "../../workflows/delta-sync/delta-sync.asl.json" with { ty
 import failoverLive from "../../workflows/failover-live/failover-live.asl.json" with { type: "json" };
 import failoverTest from "../../workflows/failover-test/failover-test.asl.json" with { type: "json" };
 import move from "../../workflows/move/move.asl.json" with { type: "json" };
+import reverseProtection from "../../workflows/reverse-protection/reverse-protection.asl.json" with { type: "json" };
 import { lambdaContext } from "./lambda-context.ts";
 
 /** The tasks of the state machines by the name of their folder; on AWS each is a Lambda of its own. */
 export const tasks: Readonly<Record<string, TaskHandler<unknown>>> = {
+  "ask-peer": askPeer,
   "await-decision": awaitDecision,
   "begin-operation": beginOperation,
   "check-command": checkCommand,
@@ -60,6 +63,7 @@ export const machines: Readonly<Record<string, MachineSource>> = {
   "failover-live": { definition: failoverLive, substitutions },
   move: { definition: move, substitutions },
   "failover-test": { definition: failoverTest, substitutions },
+  "reverse-protection": { definition: reverseProtection, substitutions },
 };
 
 /** Calls a task in this process. Throws `NotFound` for a name that no folder has. */

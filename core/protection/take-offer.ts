@@ -48,7 +48,8 @@ export async function hearStarted(site: Site, caller: Caller, vpgId: Id, n: numb
   const { vpg, authority, minter } = await heard(site, caller, vpgId);
   const { writes, answer } = receive(authority.standing, { kind: "started", from: minter, n });
   if (vpg === undefined) return offerReply(site, vpg, n, answer);
-  if (writes.length === 0) return advanceAndReply(site, vpg, n);
+  const stands = answer.state === "preparing" && vpg.reverse?.n === n && !vpg.reverse.begun;
+  if (writes.length === 0 && !stands) return advanceAndReply(site, vpg, n);
   // The table has lost what was taken; the offer itself, said again, brings it back.
   if (vpg.reverse?.n !== n) return offerReply(site, vpg, n, { state: "unknown", refusal: null });
   await writeAll(site, { vpgId, minter }, writes);
@@ -163,7 +164,7 @@ async function recordTaken(site: Site, offer: StoredOffer, { definition, gateway
   const sessions = before?.gatewaySessions ?? sessionsOf(before);
   const fields: VpgFields = {
     ...{ definition, term: lineage.at(-1)?.n ?? 1, role: "Retired", operationId: null, syncOperationId: null },
-    ...{ openTests: [], lastSession: before?.lastSession ?? 0, gatewaySessions: sessions, opening: [] },
+    ...{ openTests: [], powerOnDue: [], journalFull: false, lastSession: before?.lastSession ?? 0, gatewaySessions: sessions, opening: [] },
     ...{ paused: false, deleted: false, needsConfiguration: false, formatVersion: 1 },
     reverse: {
       ...{

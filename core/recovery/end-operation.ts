@@ -79,7 +79,11 @@ async function following(
   return followingReverse(site, operation, vpg);
 }
 
-async function noteFollowing(site: Site, { operationId }: Operation, follows: Operation | string): Promise<OperationRecord> {
+async function noteFollowing(
+  site: Site,
+  { operationId }: Operation,
+  follows: Operation | string,
+): Promise<OperationRecord> {
   const begins = typeof follows === "object";
   const result = begins ? "Begins now, as an operation of its own." : `Not begun: ${follows}`;
   return changeOperation(site, operationId, ({ steps }) => {

@@ -190,7 +190,8 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
     }
     case stepNames.protectVolumes: {
       const { promotedBy } = facts;
-      if (promotedBy === null) return { kind: "fail", error: "OfferRefused", message: "no committed operation promoted these disks" };
+      if (promotedBy === null)
+        return { kind: "fail", error: "OfferRefused", message: "no committed operation promoted these disks" };
       const volumes = volumesOf(vpg.definition).map(({ volume, vmName, name, sizeBytes, sectorBytes }) => ({
         ...{ volume, vmName, name, sizeBytes, sectorBytes },
       }));

@@ -44,7 +44,11 @@ export async function askPeer(site: Site, peer: JournalPeer, request: PeerReques
 
 const pathOf = (vpgId: Id): string => `/v1/vpgs/${vpgId}/reverse-offer`;
 
-export const offerRequest = (offer: StoredOffer): PeerRequest => ({ method: "PUT", path: pathOf(offer.vpgId), body: offer });
+export const offerRequest = (offer: StoredOffer): PeerRequest => ({
+  method: "PUT",
+  path: pathOf(offer.vpgId),
+  body: offer,
+});
 
 export const startedRequest = (vpgId: Id, n: number): PeerRequest => ({
   ...{ method: "POST", path: `${pathOf(vpgId)}/started`, body: { n } },

@@ -34,7 +34,12 @@ export interface NextStep {
   readonly waitSeconds: number;
 }
 
-type Outcome = { readonly wait: string } | { readonly done: string; readonly route: NextStep["route"] };
+interface Done {
+  readonly done: string;
+  readonly route: NextStep["route"];
+}
+
+type Outcome = { readonly wait: string } | Done;
 
 interface Work {
   readonly operation: OperationRecord;
@@ -57,7 +62,13 @@ export async function reverseStep(site: Site, operationId: Id, step: string): Pr
   const work = steps[step];
   if (work === undefined) throw new RangeError(`${step} is no step of reverse protection`);
   const known = await getOperation(site, operationId);
-  if (stepOk(known, step)) return { route: routeAfter(step), waitSeconds: 1 };
+  const decided = step === stepNames.offerTerm ? await findDecision(site, operationId) : undefined;
+  if (decided !== undefined) {
+    const route = (await enterDecided(site, operationId, decided)) === "undo" ? "undo" : "commit";
+    if (stepOk(known, step)) return { route, waitSeconds: 1 };
+    return end(site, operationId, step, { done: `Decided: ${decided.decision}.`, route });
+  }
+  if (stepOk(known, step)) return { route: step === stepNames.startTerm ? "go" : "end", waitSeconds: 1 };
   const operation = await changeOperation(site, operationId, (record) => {
     assertStepFits(record, step);
     if (record.steps[step]?.state === "running") return undefined;
@@ -71,15 +82,16 @@ export async function reverseStep(site: Site, operationId: Id, step: string): Pr
     await note(site, operationId, step, outcome.wait);
     return { route: "wait", waitSeconds: waitSeconds(ageMs) };
   }
-  await changeOperation(site, operationId, (record) => {
-    const ended = endedStep(record.steps[step], now, { state: "done", result: outcome.done });
-    return { change: endStep(record, step, ended) };
-  });
-  return { route: outcome.route, waitSeconds: 1 };
+  return end(site, operationId, step, outcome);
 }
 
-const routeAfter = (step: string): NextStep["route"] =>
-  step === stepNames.offerTerm ? "commit" : step === stepNames.startTerm ? "go" : "end";
+async function end(site: Site, operationId: Id, step: string, { done, route }: Done): Promise<NextStep> {
+  await changeOperation(site, operationId, (record) => {
+    const ended = endedStep(record.steps[step], site.clock.now(), { state: "done", result: done });
+    return { change: endStep(record, step, ended) };
+  });
+  return { route, waitSeconds: 1 };
+}
 
 /** A twentieth of the step's age: some 130 rounds to the longest wait, and 1440 of those in 30 days. */
 function waitSeconds(ageMs: number): number {
@@ -101,9 +113,6 @@ const saying = ({ name }: JournalPeer, { detail }: OfferReply, what: string): st
 
 /** P1, until the peer's gateways are closed. */
 async function offer(site: Site, { operation, vpg }: Work): Promise<Outcome> {
-  const { operationId } = operation;
-  const decided = await findDecision(site, operationId);
-  if (decided !== undefined) return { done: "Decided.", route: await enterDecided(site, operationId, decided) === "undo" ? "undo" : "commit" };
   if (operation.reverse?.force === true) return goOn(site, operation, "to be ended alone");
   const peer = await journalPeer(site, vpg);
   const { standing } = await readAuthority(site, vpg.vpgId, vpg);
@@ -117,9 +126,14 @@ async function offer(site: Site, { operation, vpg }: Work): Promise<Outcome> {
     throw new OfferRefused(saying(peer, reply, "refuses the offer"), { term: n, refusal: reply.refusal });
   }
   const fresh = await readAuthority(site, vpg.vpgId, vpg);
-  if (startedBy(fresh.standing, n, reply) !== undefined) return goOn(site, operation, `offered as term ${n}; all of ${peer.name} is closed`);
+  if (startedBy(fresh.standing, n, reply) !== undefined)
+    return goOn(site, operation, `offered as term ${n}; all of ${peer.name} is closed`);
   if (reply.state === "closing" || reply.state === "refused") {
-    return tooLate(operation, site) ?? { wait: `Offered as term ${n}; ${saying(peer, reply, reply.state === "closing" ? "closes its gateways" : "is busy")}.` };
+    return (
+      tooLate(operation, site) ?? {
+        wait: `Offered as term ${n}; ${saying(peer, reply, reply.state === "closing" ? "closes its gateways" : "is busy")}.`,
+      }
+    );
   }
   throw new OfferRefused(saying(peer, reply, `says "${reply.state}" of the offer of term ${n}`), { term: n });
 }
@@ -145,7 +159,8 @@ async function start(site: Site, { operation, vpg }: Work): Promise<Outcome> {
   const reply = await askPeer(site, peer, startedRequest(vpg.vpgId, term.n));
   if (reply === undefined) return { wait: `Term ${term.n} has begun; ${silent(peer)}.` };
   await keepFigures(site, operation.operationId, reply);
-  if (reply.state === "journal" || reply.state === "superseded") return { done: `Term ${term.n} has begun.`, route: "go" };
+  if (reply.state === "journal" || reply.state === "superseded")
+    return { done: `Term ${term.n} has begun.`, route: "go" };
   if (reply.state === "preparing") {
     if (reply.seeded) return { done: `Term ${term.n} has begun; the old disks are in the journal.`, route: "go" };
     return { wait: `Term ${term.n} has begun; ${saying(peer, reply, "brings its old disks into the journal")}.` };
@@ -214,7 +229,10 @@ async function awaitJournal(site: Site, { operation, vpg }: Work): Promise<Outco
     const { standing } = await readAuthority(site, vpg.vpgId, vpg);
     if (standing.highest !== undefined) await offerAgain(site, vpg, peer, standing.highest);
   }
-  const progress = sync === null ? "waits for the first checkpoint" : `compares: ${sync.comparedChunks} of ${sync.totalChunks} chunks, ${sync.differingChunks} differ`;
+  const progress =
+    sync === null
+      ? "waits for the first checkpoint"
+      : `compares: ${sync.comparedChunks} of ${sync.totalChunks} chunks, ${sync.differingChunks} differ`;
   return { wait: `${saying(peer, reply, progress)}.` };
 }
 
@@ -251,7 +269,8 @@ async function takeBack(site: Site, { operation, vpg }: Work): Promise<Outcome> 
     site.log.info("peer-not-told", { operationId, error });
     return undefined;
   });
-  const heard = told === undefined ? `; site ${peer.name} could not be told, and refuses nothing that is offered later` : "";
+  const heard =
+    told === undefined ? `; site ${peer.name} could not be told, and refuses nothing that is offered later` : "";
   return { done: `The offer of term ${taken.n} is taken back${heard}.`, route: "end" };
 }
 
@@ -261,9 +280,11 @@ export async function withdrawOwn(site: Site, { operationId }: Operation, vpg: V
   const own = ownOffer(authority);
   const mine = authority.standing.highest;
   const before = mine?.operationId === operationId && mine.n > vpg.term ? mine : undefined;
-  const stands = before ?? (own?.operationId === operationId ? await withdraw(site, vpg, authority, operationId) : undefined);
+  const stands =
+    before ?? (own?.operationId === operationId ? await withdraw(site, vpg, authority, operationId) : undefined);
   if (stands === undefined) return mine?.operationId === operationId && mine.journal === null ? mine : undefined;
-  if (stands.journal !== null) throw new OfferRefused(`term ${stands.n} has begun; farshore operation retry ${operationId} goes on with it`);
+  if (stands.journal !== null)
+    throw new OfferRefused(`term ${stands.n} has begun; farshore operation retry ${operationId} goes on with it`);
   await changeVpg(site, vpg.vpgId, (record) => (record.term >= stands.n ? undefined : { term: stands.n }));
   return stands;
 }

@@ -17,8 +17,8 @@ import { type CheckpointSelector, isLive, type Operation } from "#core/protectio
 import { assertTableCurrent } from "#core/protection/terms.ts";
 import { getVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
-import { createReverse } from "./start-reverse.ts";
 import { executionName, findOperation, hasEnded, operationFields } from "./operation-store.ts";
+import { createReverse } from "./start-reverse.ts";
 
 /** What an incident adds to the failover that it starts. */
 export interface Trigger {

@@ -27,7 +27,11 @@ export async function createReverse(site: Site, caller: Caller, vpg: VpgRecord, 
     const operation = reverseOperation(site, callerText(caller), record, ask.requestId, ask.options);
     try {
       await updateVpg(site, record, { operationId: operation.operationId }, operationActions(operation));
-      site.log.info("operation-started", { operationId: operation.operationId, vpgId: vpg.vpgId, kind: operation.kind });
+      site.log.info("operation-started", {
+        operationId: operation.operationId,
+        vpgId: vpg.vpgId,
+        kind: operation.kind,
+      });
       return operation;
     } catch (error) {
       if (!(error instanceof ConditionFailed)) throw error;
@@ -68,7 +72,13 @@ export async function followingReverse(site: Site, ended: Operation, vpg: VpgRec
     return error instanceof Error ? error.message : String(error);
   }
   const options = { gatewayLost: false, force: false };
-  return reverseOperation(site, ended.initiatedBy, { ...vpg, operationId: null }, newId(site.clock, site.random), options);
+  return reverseOperation(
+    site,
+    ended.initiatedBy,
+    { ...vpg, operationId: null },
+    newId(site.clock, site.random),
+    options,
+  );
 }
 
 async function forceOpen(site: Site, vpg: VpgRecord, operationId: Id): Promise<Operation> {

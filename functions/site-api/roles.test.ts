@@ -43,13 +43,20 @@ async function call(
 beforeAll(async () => {
   site = makeSite();
   await protect(site);
-  for (const role of ["viewer", "approver", "operator", "gateway"] as const) {
+  for (const role of ["viewer", "approver", "operator", "gateway", "peer"] as const) {
     tokens[role] = (await createToken(site, { name: `t-${role}`, role }, operator)).token;
   }
 });
 
 const id = "01k3s1te000000000000000009";
 const heartbeat = { version: "0", sampledAt: 1, processId: id, streams: [], attachedOperations: [] };
+
+const rolesOf = {
+  read: ["viewer", "approver", "operator"],
+  write: ["operator"],
+  approve: ["approver"],
+  peer: ["peer"],
+} as const;
 
 /** Every route with the roles that get past the door; what is behind it may still refuse the ask itself. */
 const routes: readonly [string, HttpHandler, string, string, readonly Caller["role"][]][] = [
@@ -93,16 +100,19 @@ const routes: readonly [string, HttpHandler, string, string, readonly Caller["ro
       ["GET", "/v1/vpgs/shop/batches?session=1&sequence=1", "write"],
       ["GET", "/v1/vpgs/shop/objects/journal/x", "write"],
       ["DELETE", "/v1/vpgs/none", "write"],
+      ["PUT", `/v1/vpgs/${id}/reverse-offer`, "peer"],
+      ["POST", `/v1/vpgs/${id}/reverse-offer/started`, "peer"],
+      ["DELETE", `/v1/vpgs/${id}/reverse-offer`, "peer"],
     ] as const
   ).map(
     ([method, path, kind]) =>
-      [
-        `${method} ${path}`,
-        siteApi,
-        method,
-        path,
-        kind === "read" ? ["viewer", "approver", "operator"] : [kind === "approve" ? "approver" : "operator"],
-      ] as [string, HttpHandler, string, string, readonly Caller["role"][]],
+      [`${method} ${path}`, siteApi, method, path, rolesOf[kind]] as [
+        string,
+        HttpHandler,
+        string,
+        string,
+        readonly Caller["role"][],
+      ],
   ),
   ...(
     [
@@ -130,7 +140,7 @@ const routes: readonly [string, HttpHandler, string, string, readonly Caller["ro
 describe("who may call what", () => {
   it.each(routes)("%s", async (_name, handler, method, path, allowed) => {
     const body = method === "GET" || method === "DELETE" ? undefined : {};
-    for (const role of ["viewer", "approver", "operator", "gateway"] as const) {
+    for (const role of ["viewer", "approver", "operator", "gateway", "peer"] as const) {
       const { status, error } = await call(handler, method, path, tokens[role], body);
       const refusedByRole = status === 403 && error === "Forbidden";
       const mayGoOn = allowed.includes(role);

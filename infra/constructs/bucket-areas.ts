@@ -5,6 +5,7 @@
 export const createOnceAreas = [
   "sessions",
   "terms",
+  "offers",
   "vpgs",
   "deleted-vpgs",
   "annotations",

@@ -21,6 +21,8 @@ export interface FunctionSettings {
   readonly machines: readonly MachineUse[];
   /** Puts notices for people onto the site's bus. */
   readonly notifies?: true;
+  /** Calls the URLs of the site's peers, which its configuration names. */
+  readonly callsPeers?: true;
   /** Gets a URL that these callers' principals may invoke. */
   readonly url?: "gateways" | "people";
   /** Why the figures are what they are. */
@@ -79,8 +81,8 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 1024,
     timeoutSeconds: 60,
     reservedConcurrency: 20,
-    reads: [...journal, ...layers, "terms", "vpgs", "deleted-vpgs", "reports", "peers"],
-    creates: ["journal", "terms", "vpgs", "deleted-vpgs", "decisions", "tokens", "peers"],
+    reads: [...journal, ...layers, "terms", "offers", "vpgs", "deleted-vpgs", "reports", "peers"],
+    creates: ["journal", "terms", "offers", "vpgs", "deleted-vpgs", "decisions", "tokens", "peers"],
     machines: ["start", "describe", "answer"],
     url: "people",
     because: "people wait for it, a few at a time; a list of checkpoints folds many rows",
@@ -89,7 +91,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 512,
     timeoutSeconds: 300,
     reservedConcurrency: 1,
-    reads: [...journal, "terms", "vpgs", "reports"],
+    reads: [...journal, "terms", "offers", "vpgs", "reports"],
     creates: ["journal", "terms", "vpgs", "annotations", "decisions", "reports"],
     machines: ["start", "describe", "answer"],
     because: "one at a time: the next minute's run waits for the one before; it may walk over every VPG of the site",
@@ -126,6 +128,14 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     because: "one at a time; the only one that may delete from the journal, a hundred thousand objects a run",
   },
   "receive-event": { ...task, timeoutSeconds: 60, because: "notes an event on the VPGs that it concerns" },
+  "ask-peer": {
+    ...task,
+    reads: ["terms", "offers"],
+    creates: ["terms", "offers", "decisions"],
+    callsPeers: true,
+    because:
+      "offers, starts and takes back a term, and asks the peer; a peer that does not answer is given up after 30 s",
+  },
   "await-decision": { ...task, machines: ["answer"], because: "keeps a token" },
   "begin-operation": { ...task, reads: [...journal, "terms"], because: "pins a checkpoint" },
   "check-command": { ...task, machines: ["answer"], because: "reads a command's record" },
@@ -142,9 +152,16 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     ...task,
     reads: [...journal, "terms", "vpgs", "reports"],
     creates: ["journal", "terms", "vpgs", "annotations", "decisions", "reports"],
-    because: "writes the report, and carries a decided commit as far as the seals when the tasks before could not",
+    machines: ["start"],
+    because:
+      "writes the report, carries a decided commit as far as the seals when the tasks before could not, and starts the reverse protection that was asked for",
   },
-  "issue-command": { ...task, reads: captured, machines: ["answer"], because: "puts a command into a gateway's queue" },
+  "issue-command": {
+    ...task,
+    reads: [...captured, "terms"],
+    machines: ["answer"],
+    because: "puts a command into a gateway's queue; the terms say which operation's disks a VPG runs on",
+  },
   "mint-term": { ...task, reads: ["terms", ...captured], creates: ["terms", "vpgs"], because: "claims the next term" },
   "next-boot-group": { ...task, reads: captured, because: "reads the operation's record" },
   "next-pages": { ...task, reads: ["sync"], because: "lists the hashes and want-lists of a delta-sync" },

@@ -26,12 +26,16 @@ export class FunctionUrls extends Construct {
     this.urls = functions.map((each) => each.addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM }).url);
     for (const one of functions)
       for (const [index, text] of principals.entries()) admit(one, `${id}${index}`, principalOf(text));
-    this.policy = new ManagedPolicy(this, "Policy", { description, statements: invokeStatements(functions) });
+    this.policy = new ManagedPolicy(this, "Policy", {
+      description,
+      statements: invokeStatements(functions.map(({ functionArn }) => functionArn)),
+    });
   }
 }
 
-function invokeStatements(functions: readonly LambdaFunction[]): PolicyStatement[] {
-  const resources = functions.map(({ functionArn }) => functionArn);
+/** What it takes to call functions by their URLs, and by nothing else. */
+export function invokeStatements(arns: readonly string[]): PolicyStatement[] {
+  const resources = [...arns];
   return [
     new PolicyStatement({
       actions: ["lambda:InvokeFunctionUrl"],

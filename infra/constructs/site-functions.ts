@@ -10,6 +10,7 @@ import { functionFolders, machineFolders, pascalCase } from "../folders.ts";
 import { acknowledgeWildcard } from "./acknowledge.ts";
 import { type BucketArea, identityObject } from "./bucket-areas.ts";
 import { type FunctionSettings, functionSettings, type MachineUse } from "./function-settings.ts";
+import { invokeStatements } from "./function-urls.ts";
 import { busArn, executionsArn, machineArn, siteName } from "./site-names.ts";
 
 export interface SiteFunctionsProps {
@@ -22,6 +23,8 @@ export interface SiteFunctionsProps {
   readonly codeOf: (folder: string) => Code;
   readonly logRetention: RetentionDays;
   readonly reserveConcurrency: boolean;
+  /** ARNs of the functions of other sites that this one may call by their URLs. */
+  readonly peers: readonly string[];
 }
 
 /** A Lambda of each folder of functions/, each with a role of its own that may do what its line of functionSettings says. */
@@ -81,8 +84,9 @@ export class SiteFunctions extends Construct {
     });
   }
 
-  #statements({ reads, creates, deletes, purges, machines, notifies }: FunctionSettings): PolicyStatement[] {
-    const { bucket, table, key } = this.#props;
+  #statements(settings: FunctionSettings): PolicyStatement[] {
+    const { reads, creates, deletes, purges, machines, notifies, callsPeers } = settings;
+    const { bucket, table, key, peers } = this.#props;
     const objectsOf = (some: readonly BucketArea[]): string[] => some.map((area) => this.#objects(area));
     const allow = (actions: string[], resources: string[]): PolicyStatement =>
       new PolicyStatement({ actions, resources });
@@ -102,6 +106,7 @@ export class SiteFunctions extends Construct {
           ]),
       ...machines.map((use) => allow([...machineActions[use]], this.#machineResources(use))),
       ...(notifies === undefined ? [] : [allow(["events:PutEvents"], [busArn(this, this.#props.site)])]),
+      ...(callsPeers === undefined || peers.length === 0 ? [] : invokeStatements(peers)),
       ...(key === undefined ? [] : [allow(["kms:Decrypt", "kms:GenerateDataKey"], [key.keyArn])]),
     ];
   }

@@ -6,7 +6,7 @@ export interface ServedRoute {
   readonly method: string;
   /** With `{names}`. */
   readonly path: string;
-  readonly role: "viewer" | "operator" | "approver" | "gateway";
+  readonly role: "viewer" | "operator" | "approver" | "gateway" | "peer";
 }
 
 function routesOf(functionName: string, prefix: string, role: string): ServedRoute[] {
@@ -15,7 +15,7 @@ function routesOf(functionName: string, prefix: string, role: string): ServedRou
   return [...found].map(([, method = "", path = "", own = role]) => ({
     method,
     path: `${prefix}${path}`,
-    role: own === "viewer" || own === "operator" || own === "approver" ? own : "gateway",
+    role: own === "viewer" || own === "operator" || own === "approver" || own === "peer" ? own : "gateway",
   }));
 }
 
@@ -31,4 +31,4 @@ export const filled = (path: string, value: string): string => path.replaceAll(/
 
 /** A token that may call the route. */
 export const tokenFor = (site: SiteStage, { role }: ServedRoute): string =>
-  role === "gateway" ? site.tokens.source : role === "approver" ? site.tokens.approver : site.tokens.operator;
+  role === "gateway" ? site.tokens.source : site.tokens[role === "viewer" ? "operator" : role];

@@ -26,7 +26,9 @@ export class SiteStage {
   readonly url: string;
   readonly log: QuietLog;
   readonly vpgId: Id;
-  readonly tokens: Readonly<Record<"operator" | "viewer" | "approver" | "source" | "recovery" | "stranger", string>>;
+  readonly tokens: Readonly<
+    Record<"operator" | "viewer" | "approver" | "peer" | "source" | "recovery" | "stranger", string>
+  >;
   readonly #served: ServedSite;
 
   private constructor(facts: Pick<SiteStage, "directory" | "url" | "log" | "vpgId" | "tokens">, served: ServedSite) {
@@ -59,6 +61,7 @@ export class SiteStage {
       operator,
       viewer: await token("viewer", "eve"),
       approver: await token("approver", "ada"),
+      peer: await token("peer", "paris"),
       source: await token("gateway", "paris-gw"),
       recovery: await token("gateway", "berlin-gw"),
       stranger: await token("gateway", "lyon-gw"),
