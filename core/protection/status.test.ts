@@ -64,7 +64,8 @@ describe("statusOf", () => {
     ["committed and settled", { role: "Runs" }, "Recovered None"],
     ["the old source", { role: "Dark" }, "Recovered None"],
     ["retired", { role: "Retired" }, "Recovered None"],
-    ["taking up protection", { role: "Preparing" }, "Initializing Creating"],
+    ["taking up protection", { role: "Preparing", opened: false }, "Initializing Creating"],
+    ["bringing the disks into the journal", { role: "Preparing", opened: true }, "NotMeetingSLA DeltaSync"],
     ["being deleted", { deleted: true, ...live("BeforeCommit") }, "Deleting None"],
   ])("%s", (_case, over, expected) => {
     const { status, substatus } = statusOf({ ...well, ...over });

@@ -74,7 +74,10 @@ export function statusOf(facts: StatusFacts): VpgStatus {
     case "Journal":
       return facts.rpoMs === null ? beforeFirstCheckpoint(facts) : protectedStatus(facts, facts.rpoMs);
     case "Preparing":
-      return { status: "Initializing", substatus: "Creating" };
+      // Old disks or running ones are compared with what the journal holds; no checkpoint counts before its first.
+      return facts.opened
+        ? { status: "NotMeetingSLA", substatus: "DeltaSync" }
+        : { status: "Initializing", substatus: "Creating" };
     case "Runs":
       return facts.needsConfiguration
         ? { status: "NotMeetingSLA", substatus: "NeedsConfiguration" }

@@ -191,7 +191,8 @@ async function release(
     const { phase, error, endedAt } = end;
     const fields = operationFields({ ...operation, phase, error, endedAt, tokens: {} });
     try {
-      const held = next === undefined ? releaseOf(vpg, operation) : { operationId: next.operationId };
+      const freed = releaseOf(vpg, operation);
+      const held = next === undefined ? freed : { ...freed, operationId: next.operationId };
       await updateVpg(site, vpg, held, [
         { put: items.operation(operationId), fields, if: { rev: operation.rev } },
         { put: items.operationIndex(operationId), fields: { vpgId, kind, open: false } },
