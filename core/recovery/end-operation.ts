@@ -74,7 +74,7 @@ async function following(
   { phase }: Outcome,
   { reverseProtection }: Decision,
 ): Promise<Operation | string | undefined> {
-  const asked = reverseProtection ?? operation.live?.reverseProtection ?? false;
+  const asked = reverseProtection ?? operation.live?.reverseProtection ?? operation.move?.reverseProtection ?? false;
   if (!asked || phase !== "Completed" || vpg.role !== "Runs") return undefined;
   return followingReverse(site, operation, vpg);
 }

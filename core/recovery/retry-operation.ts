@@ -2,7 +2,7 @@ import { ConditionFailed, InvalidInput, LimitExceeded, Transient } from "#core/e
 import type { Id } from "#core/ids.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import { type Decision, type Operation } from "#core/protection/operation.ts";
+import type { Decision, Operation } from "#core/protection/operation.ts";
 import { updateVpg } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { findDecision, followsFailure } from "./decide.ts";

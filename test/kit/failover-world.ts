@@ -415,6 +415,7 @@ function ask(kind: StartOperation["kind"], options: StartOperation["options"]): 
   if (kind === "move" && "verify" in options) return { kind, options, requestId };
   if (kind === "failover-live" && "commitPolicy" in options && "checkpoint" in options)
     return { kind, options, requestId };
-  if (kind === "failover-test" && !("commitPolicy" in options) && "checkpoint" in options) return { kind, options, requestId };
+  if (kind === "failover-test" && !("commitPolicy" in options) && "checkpoint" in options)
+    return { kind, options, requestId };
   throw new TypeError("options of another kind of operation");
 }
