@@ -13,6 +13,7 @@ import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { Operation, ReverseOptions } from "#core/protection/operation.ts";
 import { addPeer } from "#core/protection/peers.ts";
+import { rebuildTable } from "#core/protection/rebuild.ts";
 import { mintTerm } from "#core/protection/terms.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { findVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
@@ -158,6 +159,13 @@ export class ReverseWorld {
     const gb = await gateway(definition.recoveryGatewayName ?? "");
     await createToken(a, { name: siteNames.b, role: "peer" }, operator);
     this.#callers = { ga, gb, peer: { name: siteNames.b, role: "peer", gatewayId: null } };
+  }
+
+  /** The VPG as a site rebuilt from its bucket alone has it. */
+  async rebuilt(side: Side): Promise<VpgRecord | undefined> {
+    const bare: Site = { ...this.site(side), table: new SqliteTable(":memory:") };
+    await rebuildTable(bare);
+    return findVpg(bare, this.#vpgId());
   }
 
   operation(): Promise<Operation | undefined> {

@@ -4,6 +4,7 @@ import { findVpg } from "#core/protection/vpg-store.ts";
 import { decide } from "#core/recovery/decide.ts";
 import { executionName } from "#core/recovery/operation-store.ts";
 import { readReport } from "#core/recovery/report.ts";
+import { reconcile } from "#core/recovery/reconcile.ts";
 import { retryOperation } from "#core/recovery/retry-operation.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
 import { type ReverseDeed, type ReverseOptionsOfTest, ReverseWorld, reverseId } from "../kit/reverse-world.ts";
@@ -209,6 +210,15 @@ export async function checkReverse(scenario: ReverseScenario, over: ReverseOptio
     const end = await endOfReverse(world);
     expect(end).toMatchObject(scenario.end);
     expect(end).toMatchObject({ violations: [], report: end.phase, b: { role: "Runs", operationId: null } });
+    for (const side of ["a", "b"] as const) {
+      // A bucket doesn't say which gateways have closed, and a site notices its first checkpoint a little later than a rebuild.
+      await reconcile(world.site("a"));
+      const now = (await endOfReverse(world))[side];
+      const { term } = now ?? {};
+      const role = now?.role === "Preparing" && term === 2 ? "Retired" : now?.role;
+      const rebuilt = await world.rebuilt(side);
+      expect({ side, role: rebuilt?.role, term: rebuilt?.term }).toEqual({ side, role, term });
+    }
     expect(end.execution).toBe(end.phase === "Failed" ? "FAILED" : "SUCCEEDED");
   } finally {
     world.close();
