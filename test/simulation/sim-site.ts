@@ -25,7 +25,7 @@ import { handler as watchSources } from "../../functions/site-monitor/handler.ts
 import type { WireReply, WireRequest } from "../../gateway/control/http-transport.ts";
 import { MemoryTable } from "../kit/memory-table.ts";
 import { Life, mortal, mortalClock } from "../kit/mortal.ts";
-import { noWorkflows, silentLog } from "../kit/site.ts";
+import { noPeers, noWorkflows, silentLog } from "../kit/site.ts";
 import { SkewedClock } from "./skewed-clock.ts";
 
 /** Wraps a site's ports: a planted bug, for the tests that show that bugs are found. */
@@ -83,7 +83,16 @@ export class SimSite {
   seen(): Site {
     const { clock, random, notify } = this.#options;
     const ports = { objects: this.objects, table: this.table, workflows: noWorkflows };
-    return { siteId: this.siteId, siteName: this.name, ...ports, clock, random, log: silentLog, notify };
+    return {
+      siteId: this.siteId,
+      siteName: this.name,
+      ...ports,
+      clock,
+      random,
+      log: silentLog,
+      notify,
+      peers: noPeers,
+    };
   }
 
   async start(): Promise<void> {
@@ -105,7 +114,7 @@ export class SimSite {
       objects: mortal(new FaultyObjects(this.objects, this.plan), life),
       table: mortal(new FaultyTable(this.table, this.plan), life),
       workflows: mortal(new FaultyWorkflows(workflows, this.plan), life),
-      ...{ clock, random, log, notify },
+      ...{ clock, random, log, notify, peers: noPeers },
     });
     this.#workflows = workflows;
     this.#process = site;
