@@ -40,7 +40,10 @@ async function create(
   const vpg = await getVpg(site, ref);
   assertMaySync(vpg);
   await assertTableCurrent(site, vpg);
-  const operation: Operation = { ...blankOperation(site, callerText(caller), vpg, requestId, "delta-sync"), sync: options };
+  const operation: Operation = {
+    ...blankOperation(site, callerText(caller), vpg, requestId, "delta-sync"),
+    sync: options,
+  };
   const { vpgId, kind, operationId, initiatedBy } = operation;
   try {
     await updateVpg(site, vpg, { syncOperationId: operationId }, [
