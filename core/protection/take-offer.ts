@@ -164,7 +164,14 @@ async function recordTaken(site: Site, offer: StoredOffer, { definition, gateway
   const sessions = before?.gatewaySessions ?? sessionsOf(before);
   const fields: VpgFields = {
     ...{ definition, term: lineage.at(-1)?.n ?? 1, role: "Retired", operationId: null, syncOperationId: null },
-    ...{ openTests: [], powerOnDue: [], journalFull: false, lastSession: before?.lastSession ?? 0, gatewaySessions: sessions, opening: [] },
+    ...{
+      openTests: [],
+      powerOnDue: [],
+      journalFull: false,
+      lastSession: before?.lastSession ?? 0,
+      gatewaySessions: sessions,
+      opening: [],
+    },
     ...{ paused: false, deleted: false, needsConfiguration: false, formatVersion: 1 },
     reverse: {
       ...{
