@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { heartbeatSchema } from "#core/api/gateway-api.ts";
 import { type Id, newId } from "#core/ids.ts";
+import { listCheckpoints } from "#core/protection/checkpoints.ts";
 import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
@@ -64,11 +65,14 @@ describe("a commit whose workflow ended before its work was done", () => {
     }));
     await decide(site, operator, operationId, { decision: "commit" });
     await ingestBatch(site, shop.source, shop.stream.checkpoint(Date.UTC(2030, 0, 1, 12, 30)));
-    const before = await listed(site, shop.vpg.vpgId);
+    const { vpgId } = shop.vpg;
+    const [tail, ...before] = await listed(site, vpgId);
     expect(await endOperation(site, operationId)).toEqual({ phase: "Failed" });
     const late = shop.stream.checkpoint(Date.UTC(2030, 0, 1, 13));
     await expect(ingestBatch(site, shop.source, late)).rejects.toMatchObject({ name: "Fenced" });
-    expect(await listed(site, shop.vpg.vpgId)).toEqual(before);
+    expect(await listed(site, vpgId)).toEqual(before);
+    const { checkpoints } = await listCheckpoints(site, vpgId, { lostTail: operationId });
+    expect(checkpoints.map(({ id, time }) => `${id} ${time} `)).toEqual([tail]);
   });
 });
 
