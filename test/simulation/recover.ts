@@ -85,7 +85,8 @@ async function help(world: World, protection: Protection, since: number): Promis
     source.kill();
     await source.start();
   }
-  if (status?.exports === "read-only") {
+  // A closed one is opened by the operation that closed it, once it is heard of.
+  if (status?.exports === "read-only" && status.stream?.mode !== "closed") {
     source.kill();
     await source.start();
   }

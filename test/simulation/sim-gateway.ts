@@ -22,6 +22,8 @@ import type { SkewedClock } from "./skewed-clock.ts";
 /** The VMs of a source machine, as their hooks find them. */
 export interface SourceVms {
   readonly running: Set<string>;
+  /** When a hook last stopped one, in true time. */
+  stoppedAt: number;
 }
 
 export interface SimGatewayOptions {
@@ -147,6 +149,12 @@ export class SimGateway {
     exports?.die();
   }
 
+  /** By hand, while it is stopped: the disks that a committed move closed for good are to be protected anew. */
+  openByHand(): void {
+    const { source } = this.#options;
+    if (source !== undefined) this.#state.edit(`source-${source.vpg.name}`, { closed: null });
+  }
+
   /** SIGTERM: the clean stop, as far as it gets before somebody kills it. */
   async stop(): Promise<void> {
     const process = this.#process;
@@ -184,7 +192,10 @@ export class SimGateway {
         await clock.sleep(200);
         const runs = vms.running.has(vmName);
         if (action === "boot") vms.running.add(vmName);
-        if (action === "shutdown" || action === "kill") vms.running.delete(vmName);
+        if (action === "shutdown" || action === "kill") {
+          vms.running.delete(vmName);
+          vms.stoppedAt = this.#options.trueNow();
+        }
         const exitStatus = action === "status" && !runs ? 3 : 0;
         return { exitStatus, timedOut: false, output: vpg.name };
       },

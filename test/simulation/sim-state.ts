@@ -18,6 +18,12 @@ export class SimState implements StateStore {
     this.#documents.delete(name);
   }
 
+  /** What a person does with an editor while the gateway is stopped: fields of one document get other values. */
+  edit(name: string, changes: object): void {
+    const text = this.#documents.get(name);
+    if (text !== undefined) this.#documents.set(name, JSON.stringify({ ...JSON.parse(text), ...changes }));
+  }
+
   async list(prefix: string): Promise<readonly string[]> {
     return [...this.#documents.keys()].filter((name) => name.startsWith(prefix));
   }

@@ -14,6 +14,7 @@ export type Invariant =
   | "durable before listed"
   | "independent"
   | "one writer"
+  | "move loses nothing"
   | "undo"
   | "pins"
   | "liveness"

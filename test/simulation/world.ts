@@ -157,7 +157,7 @@ export class World {
         log.fellBack(this.nextWrite(), volume, offset, shows, this.clock.now());
       return new SimDisk(volume, sizeBytes, this.clock, this.random(`disk ${name} ${index}`), fellBack);
     });
-    const vms = { running: new Set(["vm"]) };
+    const vms = { running: new Set(["vm"]), stoppedAt: 0 };
     const recovered = new RecoveredDisks();
     const volumes = simVolumes.map((volume) => ({
       ...{ vmName: "vm", name: volume.name, path: `/${name}/${volume.name}`, sectorBytes: 4096 as const },

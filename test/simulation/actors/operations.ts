@@ -49,6 +49,19 @@ export const operations: readonly Actor[] = [
       }),
   },
   {
+    name: "move",
+    kind: "deed",
+    weight: 4,
+    act: (world, random) =>
+      toOne(world, random, async (protection) => {
+        const commitPolicy = oneOf(random, policies) ?? { action: "none" };
+        const verify = random.chance(0.3);
+        const options = { graceMs: 5000, commitPolicy, source: "keep", verify };
+        world.background("move", world.people.start(protection, { kind: "move", options }));
+        return `move${verify ? ", verified" : ""}, then ${commitPolicy.action}`;
+      }),
+  },
+  {
     name: "decide",
     kind: "deed",
     weight: 8,

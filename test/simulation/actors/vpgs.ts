@@ -11,6 +11,7 @@ export async function protectAnew(world: World, protection: Protection): Promise
   protection.recovered.running.clear();
   if ((await people.protect(protection)) !== "ok") return;
   protection.source.kill();
+  protection.source.openByHand();
   await protection.source.start();
 }
 

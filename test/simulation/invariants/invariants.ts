@@ -12,7 +12,7 @@ import { Violation } from "../violation.ts";
 import { simVolumes } from "../volumes.ts";
 import type { World } from "../world.ts";
 import { Acknowledged } from "./acknowledged.ts";
-import { checkImages, type SeenCheckpoint } from "./images.ts";
+import { checkImages, checkMoved, type SeenCheckpoint } from "./images.ts";
 
 /** What the invariants remember of one VPG. */
 interface Known {
@@ -31,6 +31,7 @@ export class Invariants {
   readonly #random: SeededRandom;
   readonly #known = new Map<Id, Known>();
   readonly #acknowledged = new Acknowledged();
+  readonly #moved = new Set<Id>();
   #steps = 0;
   /** Checkpoints whose images were judged, each time counted. */
   judged = 0;
@@ -51,6 +52,7 @@ export class Invariants {
       await this.#checkListing(protection);
       await this.#checkPins(protection);
       await this.#checkColdStart(protection);
+      await this.#checkMoves(protection);
     }
     if (thorough || this.#steps % stepsPerBucketLook === 0) {
       for (const protection of this.#world.protections) {
@@ -136,6 +138,20 @@ export class Invariants {
       // Of a failed one its error says that somebody must see to its VMs.
       if (operation?.vpgId !== vpgId || operation.phase === "Failed") continue;
       throw new Violation("one writer", `${source.name} was started and takes writes beside the VMs of ${operationId}`);
+    }
+  }
+
+  /** Looks once at what each move recovered, while its source is still stopped. */
+  async #checkMoves(protection: Protection): Promise<void> {
+    const { recovered, site, vms } = protection;
+    for (const [operationId, { attached, detached, body }] of recovered.folders) {
+      if (!attached || detached || this.#moved.has(operationId) || vms.running.size > 0) continue;
+      const operation = await findOperation(site.seen(), operationId);
+      if (operation?.kind !== "move" || protection.forgotten.has(operationId)) continue;
+      this.#moved.add(operationId);
+      const journal = await BucketJournal.open(site.objects, body.vpgId);
+      const instant = { earliest: vms.stoppedAt, latest: this.#world.clock.now() };
+      await checkMoved(protection, journal, body.upTo, instant);
     }
   }
 
