@@ -85,6 +85,12 @@ async function help(world: World, protection: Protection, since: number): Promis
     source.kill();
     await source.start();
   }
+  if (status?.stream?.mode === "closed" && protection.forgotten.size > 0) {
+    // The table that was made anew knows nothing of the move that closed it.
+    source.kill();
+    source.openByHand();
+    await source.start();
+  }
   // A closed one is opened by the operation that closed it, once it is heard of.
   if (status?.exports === "read-only" && status.stream?.mode !== "closed") {
     source.kill();
