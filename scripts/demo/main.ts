@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { z } from "zod";
 import { type OperationView, operationViewSchema } from "#core/api/site-api.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
+import { goHome } from "./back-home.ts";
 import { volumeNames } from "./ledger.ts";
 import { farshore, Processes, run } from "./processes.ts";
 import { type Stage, setStage, show, until, vpg } from "./stage.ts";
@@ -29,15 +30,16 @@ function prove(what: string, holds: boolean, detail: string): void {
 }
 
 /** Compares a recovered pair of volumes with the log of writes, in a process of its own. */
-async function check(stage: Stage, operation: OperationView): Promise<z.infer<typeof checkSchema>> {
+async function check(logs: string, operation: OperationView): Promise<z.infer<typeof checkSchema>> {
   const uris = Object.entries(operation.exports)
     .sort(([a], [b]) => Number(a) - Number(b))
     .map(([, uri]) => uri);
-  return checkSchema.parse(JSON.parse(await run(script("check.ts"), [stage.writesLog, ...uris, String(volumeBytes)])));
+  return checkSchema.parse(JSON.parse(await run(script("check.ts"), [logs, ...uris, String(volumeBytes)])));
 }
 
-const operate = async (stage: Stage, args: readonly string[]): Promise<OperationView> =>
-  operationViewSchema.parse(await farshore(args, stage.env));
+const operateAt = async (args: readonly string[], env: Stage["env"]): Promise<OperationView> =>
+  operationViewSchema.parse(await farshore(args, env));
+const operate = (stage: Stage, args: readonly string[]): Promise<OperationView> => operateAt(args, stage.env);
 
 /** What was acknowledged before the checkpoint and what was submitted after it, by the application's own log. */
 const written = (stage: Stage) => readWriteLog(stage.writesLog, () => {});
@@ -46,6 +48,7 @@ async function play(processes: Processes, directory: string): Promise<void> {
   const stage = await setStage(processes, directory, {
     volumes: volumeNames.map((name) => ({ name, bytes: volumeBytes })),
     checkpointInterval: "1s",
+    bothWays: true,
   });
   say("two sites, two gateways; VPG shop: VM db with volumes data and log");
   const replicating = await until("the first checkpoint", 30_000, async () => {
@@ -59,7 +62,7 @@ async function play(processes: Processes, directory: string): Promise<void> {
   say("the application writes; checkpoints come every second");
 
   const test = await operate(stage, ["failover", "test", "start", vpg]);
-  const tested = await check(stage, test);
+  const tested = await check(stage.writesLog, test);
   prove(
     "failover test beside production",
     tested.problems.length === 0 && tested.equal.length > 0,
@@ -95,7 +98,7 @@ async function play(processes: Processes, directory: string): Promise<void> {
   say("SIGKILL: site paris, its gateway and the application");
 
   const live = await operate(stage, ["failover", "live", vpg, "--checkpoint", "tag:before-accident", "--wait"]);
-  const recovered = await check(stage, live);
+  const recovered = await check(stage.writesLog, live);
   prove(
     "recovered the tagged instant, byte for byte",
     recovered.equal.some((m) => m >= before.acknowledged && m <= after.submitted),
@@ -113,7 +116,7 @@ async function play(processes: Processes, directory: string): Promise<void> {
   say("rolled back");
 
   const latest = await operate(stage, ["failover", "live", vpg, "--wait"]);
-  const newest = await check(stage, latest);
+  const newest = await check(stage.writesLog, latest);
   const lastEqual = newest.equal.at(-1) ?? -1;
   prove(
     "recovered the latest checkpoint, byte for byte",
@@ -125,7 +128,7 @@ async function play(processes: Processes, directory: string): Promise<void> {
   prove("committed", committed.phase === "Completed", "the old source is fenced");
   say(`failover live to the latest, committed: RTO ${formatDuration(latest.rtoMs ?? 0)}`);
 
-  const again = await check(stage, latest);
+  const again = await check(stage.writesLog, latest);
   prove(
     "the local disks equal the recovered image after the commit",
     again.equal.at(-1) === lastEqual,
@@ -133,7 +136,12 @@ async function play(processes: Processes, directory: string): Promise<void> {
   );
   const boots = readFileSync(`${directory}/boot.log`, "utf8").trim().split("\n").length;
   prove("each boot hook ran once an operation", boots === 3, `${boots} boots`);
-  report(stage, { alive, live, latest, total, lastEqual });
+  const home = await goHome({
+    ...{ stage, processes, say, prove, check, operate: operateAt },
+    committed: latest,
+    recovered: lastEqual,
+  });
+  report(stage, { alive, live, latest, total, lastEqual, home });
 }
 
 function report(
@@ -144,6 +152,7 @@ function report(
     readonly latest: OperationView;
     readonly total: { submitted: number; acknowledged: number };
     readonly lastEqual: number;
+    readonly home: readonly (readonly [string, string])[];
   },
 ): void {
   const rows: readonly (readonly [string, string])[] = [
@@ -159,6 +168,7 @@ function report(
     ],
     ["Shipped, compressed", formatBytes(facts.alive.shippedBytes)],
     ["Not recovered at the latest", `${facts.total.acknowledged - facts.lastEqual} acknowledged writes`],
+    ...facts.home,
   ];
   process.stdout.write("\n");
   for (const [label, value] of rows) process.stdout.write(`${label.padEnd(32)} ${value}\n`);

@@ -21,6 +21,8 @@ export interface Plan {
   readonly source?: string;
   /** Lines of the VPG's `[trigger]` table. */
   readonly trigger?: string;
+  /** Each site is the other's peer and each gateway known at both, as going back to the protected site needs it. */
+  readonly bothWays?: true;
 }
 
 /** Everything on one machine: two sites, a gateway at each, one VM of two volumes. */
@@ -28,10 +30,17 @@ export interface Stage {
   readonly directory: string;
   /** Of the recovery site: FARSHORE_SITE and an operator's FARSHORE_TOKEN. */
   readonly env: Readonly<Record<string, string>>;
-  /** Of the two gateways. */
+  /** Of the protected site, the same. */
+  readonly homeEnv: Readonly<Record<string, string>>;
+  /** Of the two gateways at the recovery site. */
   readonly tokens: { readonly source: string; readonly recovery: string };
   /** Starts again what was killed. */
-  readonly restart: { readonly site: () => void; readonly source: () => void; readonly recovery: () => void };
+  readonly restart: {
+    readonly site: () => void;
+    readonly home: () => void;
+    readonly source: () => void;
+    readonly recovery: () => void;
+  };
   readonly sourceUris: readonly string[];
   readonly writesLog: string;
 }
@@ -99,7 +108,7 @@ export const show = async (env: Readonly<Record<string, string>>): Promise<VpgVi
 
 export async function setStage(processes: Processes, directory: string, plan: Plan): Promise<Stage> {
   mkdirSync(`${directory}/disks`, { recursive: true });
-  const [{ env, start }] = await Promise.all([
+  const [{ env, start }, home] = await Promise.all([
     startSite(processes, directory, "berlin"),
     startSite(processes, directory, "paris"),
   ]);
@@ -108,25 +117,77 @@ export async function setStage(processes: Processes, directory: string, plan: Pl
   await farshore(["vpg", "create", `${directory}/vpg.toml`], env);
 
   const socket = `${directory}/paris.sock`;
-  writeFileSync(`${directory}/paris-gw.toml`, sourceFile(directory, env["FARSHORE_SITE"] ?? "", socket, plan));
-  const hook = new URL("./hook.ts", import.meta.url).pathname;
-  const hooks = ["boot", "shutdown"].map(
-    (verb) => `${verb} = ["${process.execPath}", "${hook}", "${directory}/${verb}.log"]\n`,
+  const back = plan.bothWays === true ? await wayBack(directory, env, home.env) : { paris: "", berlin: "" };
+  writeFileSync(
+    `${directory}/paris-gw.toml`,
+    `${sourceFile(directory, env["FARSHORE_SITE"] ?? "", socket, plan)}${back.paris}`,
   );
   writeFileSync(
     `${directory}/berlin-gw.toml`,
-    `site = "${env["FARSHORE_SITE"]}"\nstate = "berlin-state"\n[recovery]\ndirectory = "recovered"\n[hooks.${vm}]\n${hooks.join("")}`,
+    `site = "${env["FARSHORE_SITE"]}"\nstate = "berlin-state"\n[recovery]\ndirectory = "recovered"\n${back.berlin}${hooksOf(directory, "", plan.bothWays)}`,
   );
   const gateway = (name: string, token: string) => () =>
     void processes.startCli(`gateway-${name}`, ["gateway", "run", "--config", `${directory}/${name}-gw.toml`], {
       FARSHORE_TOKEN: token,
     });
-  const restart = { site: start, source: gateway("paris", paris), recovery: gateway("berlin", berlin) };
+  const restart = {
+    site: start,
+    home: home.start,
+    source: gateway("paris", paris),
+    recovery: gateway("berlin", berlin),
+  };
   restart.recovery();
   restart.source();
   const sourceUris = plan.volumes.map(({ name }) => formatNbdUri({ socketPath: socket }, `${vpg}/${vm}/${name}`));
   const tokens = { source: paris, recovery: berlin };
-  return { directory, env, tokens, restart, sourceUris, writesLog: `${directory}/writes.log` };
+  return { directory, env, homeEnv: home.env, tokens, restart, sourceUris, writesLog: `${directory}/writes.log` };
+}
+
+/** The hooks of the VM at one site; a move needs to know whether it runs. */
+function hooksOf(directory: string, suffix: string, status?: true): string {
+  const hook = new URL("./hook.ts", import.meta.url).pathname;
+  const verbs = ["boot", "shutdown", ...(status === undefined ? [] : ["status"])];
+  const lines = verbs.map(
+    (verb) =>
+      `${verb} = ["${process.execPath}", "${hook}", "${directory}/${verb}${suffix}.log", "${directory}/running${suffix}"]\n`,
+  );
+  return `[hooks.${vm}]\n${lines.join("")}`;
+}
+
+/** Makes the sites and gateways known to each other; the lines that the gateways' configurations have for it. */
+async function wayBack(
+  directory: string,
+  there: Readonly<Record<string, string>>,
+  home: Readonly<Record<string, string>>,
+): Promise<{ readonly paris: string; readonly berlin: string }> {
+  const [paris, berlin] = await Promise.all([gatewayToken("paris-gw", home), gatewayToken("berlin-gw", home)]);
+  writeFileSync(`${directory}/paris-home.token`, paris);
+  writeFileSync(`${directory}/berlin-home.token`, berlin);
+  await Promise.all([
+    addPeer(directory, there, "paris", home, "berlin"),
+    addPeer(directory, home, "berlin", there, "paris"),
+  ]);
+  const site = `site = "${home["FARSHORE_SITE"]}"\ntoken_file`;
+  return {
+    paris: `[recovery]\n${site} = "paris-home.token"\ndirectory = "home"\n${hooksOf(directory, "-home", true)}`,
+    berlin: `[source]\n${site} = "berlin-home.token"\n`,
+  };
+}
+
+/** Site `env` learns of its peer `name`, and how to show itself there: as `self`. */
+async function addPeer(
+  directory: string,
+  env: Readonly<Record<string, string>>,
+  name: string,
+  peer: Readonly<Record<string, string>>,
+  self: string,
+): Promise<void> {
+  const made = await farshore(["token", "create", "--role", "peer", "--name", self], peer);
+  const { token } = z.object({ token: z.string() }).parse(made);
+  const file = `${directory}/${self}-at-${name}.token`;
+  writeFileSync(file, token);
+  const shown = ["--token-file", file, "--data", `${directory}/${self}`, "--peer-token", peer["FARSHORE_TOKEN"] ?? ""];
+  await farshore(["site", "peer", "add", name, "--url", peer["FARSHORE_SITE"] ?? "", ...shown], env);
 }
 
 function vpgFile(plan: Plan): string {

@@ -1,6 +1,7 @@
 /**
  * A process of its own: the ledger at work on the protected disks, until killed. On SIGUSR2 it turns into the accident: it writes
- * garbage over the accounts, still logging every write.
+ * garbage over the accounts, still logging every write. On disks that it finds in use it goes on where its log ends, and first writes
+ * every account's page anew from the log.
  *
  *   node scripts/demo/workload.ts WRITES_LOG DATA_URI LOG_URI TRANSACTIONS_PER_SECOND TRANSACTIONS_MAX
  */
@@ -39,9 +40,23 @@ process.on("SIGUSR2", () => {
 });
 
 const balances = new Array<number>(accounts).fill(0);
+const newest = new Map<number, { readonly n: number; readonly previous: Uint8Array }>();
 let previous: Uint8Array = new Uint8Array(32);
+let entries = 0;
+for (;;) {
+  const found = readBlock(await clients[logVolume].read(entryOffset(entries + 1), blockBytes));
+  if (found === undefined || found === "damaged" || entries + 1 > Number(most)) break;
+  entries += 1;
+  balances[found.account] = found.balance;
+  newest.set(found.account, { n: entries, previous });
+  previous = found.sum;
+}
+for (const [account, { n, previous: before }] of newest) {
+  await write(dataVolume, pageOffset(account), makeBlock("page", n, account, balances[account] ?? 0, before));
+}
+
 const beganAt = performance.now();
-for (let n = 1; ; n += 1) {
+for (let n = entries + 1; ; n += 1) {
   const account = (n * 7919) % accounts;
   if (corrupting) {
     await write(dataVolume, pageOffset(account), randomBytes(blockBytes));
@@ -59,6 +74,6 @@ for (let n = 1; ; n += 1) {
     previous = made.sum;
     if (n % 32 === 0) await Promise.all(clients.map((client) => client.flush()));
   }
-  const ahead = (n / Number(rate)) * 1000 - (performance.now() - beganAt);
+  const ahead = ((n - entries) / Number(rate)) * 1000 - (performance.now() - beganAt);
   if (ahead > 1) await new Promise((resolve) => setTimeout(resolve, ahead));
 }
