@@ -248,6 +248,18 @@ describe("a table that is older than the bucket", () => {
   });
 });
 
+describe("a VPG without a checkpoint", () => {
+  it("is as it was after a rebuild: its source still opens a session and syncs", async () => {
+    const site = makeSite();
+    const { vpg, source } = await protect(site);
+    const rebuilt = otherProcess(site, { table: new SqliteTable(":memory:") });
+    await rebuildTable(rebuilt);
+    expect(await getVpg(rebuilt, vpg.vpgId)).toMatchObject({ role: "Journal", term: 1 });
+    const stream = new Stream(vpg.vpgId, await openSession(rebuilt, source, openAsk(rebuilt, vpg.vpgId)));
+    await ingestBatch(rebuilt, source, stream.synced());
+  });
+});
+
 describe("a batch that touches many places", () => {
   it("stands in one item, and a rebuild puts no more of them into a transaction than it takes", async () => {
     const site = makeSite();

@@ -30,8 +30,9 @@ export const reverseRules = {
   /** An answer counts for the offer that it answers. */
   answersOffer: ({ offered }: Standing<Link>, n: number): boolean => offered?.term.n === n,
 
-  /** P5: a checkpoint of this very term is listed here. */
-  hasCheckpoint: ({ highest, listed }: Standing<Link>): boolean => highest !== undefined && listed === highest.n,
+  /** P5: a checkpoint of this very term is listed here. The first term of a VPG needs none: its journal's site minted it itself. */
+  hasCheckpoint: ({ siteId, highest, listed }: Standing<Link>): boolean =>
+    highest !== undefined && (listed === highest.n || highest.minter === siteId),
 
   /** The only one that may mint the next term: whoever has the journal, once it has become one, or runs the VPG without any. */
   holdsKey: ({ role, highest, siteId }: Standing<Link>): boolean =>
