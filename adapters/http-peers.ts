@@ -6,7 +6,7 @@ import { wireErrorOf } from "./wire-error.ts";
 /** A peer that does not answer by then is asked again later. */
 const requestMs = 30_000;
 /** A reply is some hundred bytes. */
-const replyCharactersMax = 64 * 1024;
+const replyBytesMax = 64 * 1024;
 
 /**
  * Other sites over HTTP: requests are signed where the peer's function URL takes signatures, and show this site's token there
@@ -32,7 +32,7 @@ export class HttpPeers implements Peers {
     }).catch((cause: unknown) => {
       throw new Transient(`no answer from peer ${peer.name} at ${peer.url}`, {}, { cause });
     });
-    const text = await reply.text().catch((cause: unknown) => {
+    const text = await boundedText(reply).catch((cause: unknown) => {
       throw new Transient(`peer ${peer.name} broke off its answer`, {}, { cause });
     });
     const value = parsed(text);
@@ -56,8 +56,19 @@ export class HttpPeers implements Peers {
   }
 }
 
+/** The reply's text; nothing of one that is longer than any of a site, and no more of it is read. */
+async function boundedText({ body }: Response): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of body ?? []) {
+    bytes += part.length;
+    if (bytes > replyBytesMax) return "";
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString();
+}
+
 function parsed(text: string): unknown {
-  if (text.length > replyCharactersMax) return undefined;
   try {
     return JSON.parse(text);
   } catch (error) {
