@@ -103,6 +103,16 @@ export function commitPolicyOf({ commitPolicy, commitAfter }: CommitFlags): Live
   return { action: commitPolicy, afterMs: parseDuration(commitAfter) };
 }
 
+export interface ReverseFlag {
+  readonly reverseProtection?: true;
+}
+
+/** The decision of `failover commit` and `move commit`. */
+export const commitBody = ({ reverseProtection }: ReverseFlag) => ({
+  decision: "commit" as const,
+  ...(reverseProtection === true ? { reverseProtection } : {}),
+});
+
 /** What a person is told before recovered VMs are stopped, and what stays. */
 export const undoConsequences = (operation: OperationView, rest: string): string[] => [
   `This stops the recovered VMs of ${operation.vpgName} and detaches what they wrote since ${timeText(operation.createdAt)};`,

@@ -7,10 +7,12 @@ import { confirmByName } from "../confirm.ts";
 import { type Context, contextOf } from "../context.ts";
 import {
   type CommitFlags,
+  commitBody,
   commitPolicyOf,
   decideOperation,
   openLive,
   printCheck,
+  type ReverseFlag,
   requestId,
   startOperation,
   undoConsequences,
@@ -20,11 +22,10 @@ import { result } from "../output.ts";
 import { parseSelector } from "../selector.ts";
 import { failOverWholeSite, planOfSite } from "../site-failover.ts";
 
-interface LiveFlags extends CommitFlags {
+interface LiveFlags extends CommitFlags, ReverseFlag {
   readonly checkpoint: string;
   readonly shutdown: "none" | "graceful" | "force";
   readonly grace: string;
-  readonly reverseProtection?: true;
   readonly concurrency?: number;
   readonly dryRun?: true;
   readonly wait?: true;
@@ -187,10 +188,10 @@ export function registerFailover(program: Command): void {
     .description("Make the open failover final: the old source is fenced, the recovered volumes become local disks.")
     .option("--reverse-protection", "then give the journal to the site that it came from")
     .addHelpText("after", "\nExample:\n  farshore failover commit shop --reverse-protection\n")
-    .action(async (vpg: string, options: { readonly reverseProtection?: true }, command: Command) => {
+    .action(async (vpg: string, flags: ReverseFlag, command: Command) => {
       const context = contextOf(command);
-      const body = { decision: "commit", ...(options.reverseProtection === true ? { reverseProtection: true } : {}) };
-      await decideOperation(context, await openLive(context.client(), vpg, "failover-live"), body, "Completed");
+      const operation = await openLive(context.client(), vpg, "failover-live");
+      await decideOperation(context, operation, commitBody(flags), "Completed");
     });
 
   failover

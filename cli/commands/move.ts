@@ -1,21 +1,24 @@
 import { type Command, Option } from "commander";
+import { InvalidInput } from "#core/errors.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
-import type { MoveOptions } from "#core/protection/operation.ts";
+import { type MoveOptions, removesSeeds, removesSeedsText } from "#core/protection/operation.ts";
 import { parseDuration } from "#core/units.ts";
 import { confirmByName } from "../confirm.ts";
 import { contextOf } from "../context.ts";
 import {
   type CommitFlags,
+  commitBody,
   commitPolicyOf,
   decideOperation,
   openLive,
   printCheck,
+  type ReverseFlag,
   requestId,
   startOperation,
   undoConsequences,
 } from "../live-operation.ts";
 
-interface MoveFlags extends CommitFlags {
+interface MoveFlags extends CommitFlags, ReverseFlag {
   readonly grace: string;
   readonly source: MoveOptions["source"];
   readonly verify?: true;
@@ -27,11 +30,13 @@ const vpgArgument = ["<vpg>", "name or id"] as const;
 
 /** The flags of `move start` as the options of the operation. Throws `InvalidInput`. */
 export function moveOptions(flags: MoveFlags): MoveOptions {
+  if (removesSeeds(flags)) throw new InvalidInput(removesSeedsText);
   return {
     graceMs: parseDuration(flags.grace),
     commitPolicy: commitPolicyOf(flags),
     source: flags.source,
     verify: flags.verify === true,
+    ...(flags.reverseProtection === true ? { reverseProtection: true } : {}),
   };
 }
 
@@ -56,6 +61,7 @@ function registerStart(move: Command): void {
         .default("keep"),
     )
     .option("--verify", "compare the closed disks with the checkpoint by hashes first; the VMs are down meanwhile")
+    .option("--reverse-protection", "once it is committed, give the journal to the site that it came from")
     .option("--dry-run", "only say what would happen: move check")
     .option("--wait", "follow the operation until it has ended or waits for a decision")
     .description("Shut the VPG's VMs down, prove that all they wrote is at the recovery site, and bring them up there.")
@@ -98,11 +104,11 @@ export function registerMove(program: Command): void {
     .command("commit")
     .argument(...vpgArgument)
     .description("Make the open move final: the source stays closed, the recovered volumes become local disks.")
-    .addHelpText("after", "\nExample:\n  farshore move commit shop\n")
-    .action(async (vpg: string, _options: unknown, command: Command) => {
+    .option("--reverse-protection", "then give the journal to the site that it came from")
+    .addHelpText("after", "\nExample:\n  farshore move commit shop --reverse-protection\n")
+    .action(async (vpg: string, flags: ReverseFlag, command: Command) => {
       const context = contextOf(command);
-      const operation = await openLive(context.client(), vpg, "move");
-      await decideOperation(context, operation, { decision: "commit" }, "Completed");
+      await decideOperation(context, await openLive(context.client(), vpg, "move"), commitBody(flags), "Completed");
     });
 
   move

@@ -31,16 +31,28 @@ export const liveOptionsSchema = z.strictObject({
 });
 export type LiveOptions = z.infer<typeof liveOptionsSchema>;
 
+/** Whether a move's `remove` hooks would take away the old disks that reverse protection is to start from. */
+export const removesSeeds = (options: {
+  readonly source: "keep" | "remove";
+  readonly reverseProtection?: boolean;
+}): boolean => options.source === "remove" && options.reverseProtection === true;
+
+export const removesSeedsText =
+  "a move that removes its source takes away the old disks that reverse protection starts from; keep the source, or start reverse protection by itself after the commit";
+
 /** The newest instant there is, after a graceful shutdown: nothing else is a move. */
-export const moveOptionsSchema = z.strictObject({
-  graceMs: z.int().min(0).max(limits.shutdownGraceMsMax),
-  commitPolicy: commitPolicySchema,
-  /** What becomes of the source's VMs after the commit: `remove` runs their own `remove` hooks, nothing else is ever removed. */
-  source: z.enum(["keep", "remove"]),
-  /** Compare the closed disks with the checkpoint, hash by hash, before anything is brought up. */
-  verify: z.boolean(),
-  reverseProtection: z.boolean().exactOptional(),
-});
+export const moveOptionsSchema = z
+  .strictObject({
+    graceMs: z.int().min(0).max(limits.shutdownGraceMsMax),
+    commitPolicy: commitPolicySchema,
+    /** What becomes of the source's VMs after the commit: `remove` runs their own `remove` hooks, nothing else is ever removed. */
+    source: z.enum(["keep", "remove"]),
+    /** Compare the closed disks with the checkpoint, hash by hash, before anything is brought up. */
+    verify: z.boolean(),
+    /** As of a failover; never with `source: "remove"`. */
+    reverseProtection: z.boolean().exactOptional(),
+  })
+  .refine((options) => !removesSeeds(options), { error: removesSeedsText, path: ["reverseProtection"] });
 export type MoveOptions = z.infer<typeof moveOptionsSchema>;
 
 export const testOptionsSchema = z.strictObject({ checkpoint: checkpointSelectorSchema });

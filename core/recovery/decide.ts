@@ -6,7 +6,15 @@ import type { TableAction } from "#core/ports.ts";
 import { wake } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import { type Decision, decisionSchema, isLive, type Operation, type Phase } from "#core/protection/operation.ts";
+import {
+  type Decision,
+  decisionSchema,
+  isLive,
+  type Operation,
+  type Phase,
+  removesSeeds,
+  removesSeedsText,
+} from "#core/protection/operation.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { getOperation, hasEnded } from "./operation-store.ts";
 import { stepNames } from "./steps.ts";
@@ -90,11 +98,14 @@ function assertDecidable(operation: Operation, { decision }: Decision): void {
   throw new NotBeforeCommit(`operation ${operationId} is ${phase}; ${next}`, { operationId, phase });
 }
 
-function assertFits(operation: Operation, { decision }: Decision): void {
-  const { kind, operationId } = operation;
+function assertFits(operation: Operation, { decision, reverseProtection }: Decision): void {
+  const { kind, operationId, move } = operation;
   if (kind === "delta-sync") throw new InvalidInput(`operation ${operationId} is a delta-sync: nobody decides on it`);
   const reverse = kind === "reverse-protection";
   const fits = reverse ? decision === "rollback" : isLive(operation) ? decision !== "stop" : decision === "stop";
+  if (fits && move !== null && removesSeeds({ ...move, reverseProtection: reverseProtection === true })) {
+    throw new InvalidInput(removesSeedsText, { operationId });
+  }
   if (fits) return;
   const verb = reverse ? "rolled back" : isLive(operation) ? "committed or rolled back" : "stopped";
   throw new InvalidInput(`operation ${operationId} is a ${kind}: it can be ${verb}, not ${decision}`, { operationId });
