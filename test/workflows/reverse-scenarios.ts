@@ -31,11 +31,13 @@ const protectedNow = {
 };
 const alone = { role: "Runs", term: 3, needsConfiguration: true };
 
-const withdrawal: ReverseDeed = {
-  when: ({ phase, steps }) =>
-    phase === "Offering" && /is closing|closes|not answer/.test(steps["offer-term"]?.result ?? ""),
+/** A person takes the offer back once this is what it waits for. */
+const withdrawal = (waitsFor: RegExp): ReverseDeed => ({
+  when: ({ phase, steps }) => phase === "Offering" && waitsFor.test(steps["offer-term"]?.result ?? ""),
   act: (site) => decide(site, operator, reverseId, { decision: "rollback" }),
-};
+});
+const takesBackClosing = withdrawal(/ closes its gateways/);
+const takesBackUnheard = withdrawal(/ does not answer/);
 const forceIt: ReverseDeed = {
   when: ({ phase, steps }) => phase === "Protecting" && /not answer/.test(steps["start-term"]?.result ?? ""),
   act: (site, { vpg }) =>
@@ -67,13 +69,13 @@ export const reverseScenarios: readonly ReverseScenario[] = [
   },
   {
     name: "the old gateway does not answer, and the offer is taken back",
-    options: { gatewayGone: true, deeds: [withdrawal] },
+    options: { gatewayGone: true, deeds: [takesBackClosing] },
     trace: [...agreed.slice(0, 6), ...agreed.slice(3, 4), ...takenBack, "Done"],
     end: { phase: "RolledBack", error: null, next: null, a: { role: "Retired", term: 2 }, b: alone },
   },
   {
     name: "the peer never answers, and the offer is taken back",
-    options: { peerFault: () => "lost", deeds: [withdrawal] },
+    options: { peerFault: () => "lost", deeds: [takesBackUnheard] },
     trace: [...agreed.slice(0, 6), ...agreed.slice(3, 4), ...takenBack, "Done"],
     end: { phase: "RolledBack", error: null, next: null, a: null, b: alone },
   },
