@@ -128,6 +128,11 @@ export class RunGrantRefused extends FarshoreError {
   readonly kind = "operator";
   readonly status = 403;
 }
+/** The gateway's volumes are not those of the definition. It may serve them (R17 is granted), and gets no session until they agree. */
+export class VolumesDiffer extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
 export class NoCheckpoint extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;
@@ -224,6 +229,7 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   PeerHasNoJournal,
   OfferRefused,
   RunGrantRefused,
+  VolumesDiffer,
   NoCheckpoint,
   AmbiguousCheckpoint,
   SourceShutdownFailed,

@@ -7,6 +7,7 @@ import {
   InvalidInput,
   NotFound,
   RecoverySiteRegressed,
+  VolumesDiffer,
 } from "#core/errors.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import { parseSessionClaimKey, sessionClaimKey, sessionClaimPrefix } from "#core/journal/keys.ts";
@@ -40,7 +41,8 @@ import { findVpg, updateVpg, type VpgRecord } from "./vpg-store.ts";
  * R4: opens a session for a gateway that starts; this call is also its run grant (R17). Its session before is sealed first
  * (those of the VPG's other source gateways go on), then the new one's object is created, then the table knows it. The same
  * nonce gets the same session again, also when an earlier call was cut off anywhere. Throws `Forbidden`, `Fenced`,
- * `RunGrantRefused`, `TableBehindBucket`, `DuplicateGateway`, `RecoverySiteRegressed`, `InvalidInput`.
+ * `RunGrantRefused`, `TableBehindBucket`, `DuplicateGateway`, `RecoverySiteRegressed`, `InvalidInput`; `VolumesDiffer` when nothing
+ * else is in the way, so that the run is granted all the same.
  */
 export function openSession(site: Site, caller: Caller, ask: OpenSession): Promise<OpenSessionReply> {
   return tryAgain(`VPG ${ask.vpgId}`, () => attempt(site, caller, ask));
@@ -59,13 +61,15 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
   await assertTableCurrent(site, vpg);
   if (seeds && (vpg.role === "Journal" || (await isCaptured(site, vpg)))) throw over(vpg);
   const grant = await runGrant(site, vpg);
-  const volumes = seeds ? seedVolumes(vpg, ask) : matchVolumes(vpg, gatewayId, ask);
   const current = await recordUnfinished(site, vpg);
   const lastSession = lastSessionOf(current, gatewayId);
   const last = lastSession === 0 ? undefined : await readClaim(site, vpg.vpgId, lastSession);
-  if (last?.nonce === ask.nonce) return replyFor(site, current, last);
+  const repeated = last?.nonce === ask.nonce;
+  const adopted = repeated || (await checkOrdinal(site, gatewayId, current, ask));
+  const volumes = seeds ? seedVolumes(vpg, ask) : matchVolumes(vpg, gatewayId, ask);
+  // Its answer was lost, and the VPG may have been edited since.
+  if (repeated && sameVolumes(last, volumes)) return replyFor(site, current, last);
 
-  const adopted = await checkOrdinal(site, gatewayId, current, ask);
   const following = { term: current.term, session: Math.max(current.lastSession, ask.lastSession) + 1 };
   const before = last && (await sealSession(site, current, last.term, last.session, "session-opened", following));
   if (last !== undefined && before !== undefined) checkRegression(current, ask, lastSession, before);
@@ -168,7 +172,7 @@ function sharedFields(
   return gateways.length === 1 ? {} : { formatVersion: 2, previous, gateways };
 }
 
-/** The gateway's volumes by the definition, after those it has were found to be the same. Throws `InvalidInput` naming each difference. */
+/** The gateway's volumes by the definition, after those it has were found to be the same. Throws `VolumesDiffer` naming each difference. */
 function matchVolumes(vpg: VpgRecord, gatewayId: Id, ask: OpenSession): readonly VmVolume[] {
   const defined = volumesOf({ vms: [...vmsOfGateway(vpg.definition, gatewayId)] });
   const text = (entry: { vmName: string; name: string }) => `${entry.vmName}/${entry.name}`;
@@ -185,9 +189,9 @@ function matchVolumes(vpg: VpgRecord, gatewayId: Id, ask: OpenSession): readonly
   }
   for (const extra of offered.keys()) wrong.push(`${extra} is not of this VPG, or of another gateway`);
   if (wrong.length === 0) return defined;
-  throw new InvalidInput(
+  throw new VolumesDiffer(
     `the gateway's volumes differ from the definition of ${vpg.definition.name}: ${wrong.slice(0, 10).join("; ")}`,
-    { field: "volumes" },
+    { vpgId: vpg.vpgId },
   );
 }
 
@@ -242,9 +246,13 @@ function continues(
   if (!ask.cleanlyClosed || last === undefined || before === undefined) return false;
   if (ask.lastSession !== last.session || ask.acceptRegression) return false;
   if (!before.closed || before.syncing.length > 0 || before.end !== "sealed") return false;
+  return sameVolumes(last, volumes);
+}
+
+function sameVolumes({ volumes: then }: SessionClaim, volumes: readonly VmVolume[]): boolean {
   const same = (volume: VmVolume) =>
-    last.volumes.some((other) => other.volume === volume.volume && other.sizeBytes === volume.sizeBytes);
-  return last.volumes.length === volumes.length && volumes.every(same);
+    then.some((other) => other.volume === volume.volume && other.sizeBytes === volume.sizeBytes);
+  return then.length === volumes.length && volumes.every(same);
 }
 
 async function replyFor(site: Site, vpg: VpgRecord, claim: SessionClaim): Promise<OpenSessionReply> {

@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { DuplicateGateway, RunGrantRefused } from "#core/errors.ts";
+import { newId } from "#core/ids.ts";
 import { makeSite, openAsk, protect } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
 import { listCheckpoints, resolveCheckpoint } from "./checkpoints.ts";
 import { ingestBatch } from "./ingest.ts";
 import { openSession } from "./open-session.ts";
-import { getVpg } from "./vpg-store.ts";
+import { getVpg, updateVpg } from "./vpg-store.ts";
 
 const noon = Date.UTC(2030, 0, 1, 12);
 
@@ -54,9 +56,15 @@ describe("openSession (R4)", () => {
   it("says which volumes differ", async () => {
     const { site, vpg, source } = await opened();
     const volumes = [{ vmName: "db", name: "data", sizeBytes: 4096, sectorBytes: 512 }];
-    await expect(openSession(site, source, openAsk(site, vpg.vpgId, { lastSession: 1, volumes }))).rejects.toThrow(
-      /db\/data has 4096 bytes, not 67108864; db\/log is missing/,
-    );
+    const ask = openAsk(site, vpg.vpgId, { lastSession: 1, volumes });
+    await expect(openSession(site, source, ask)).rejects.toMatchObject({
+      name: "VolumesDiffer",
+      message: expect.stringMatching(/db\/data has 4096 bytes, not 67108864; db\/log is missing/),
+    });
+    // It is said to the gateway that may run the VMs alone.
+    await expect(openSession(site, source, { ...ask, lastSession: 0 })).rejects.toThrow(DuplicateGateway);
+    await updateVpg(site, await getVpg(site, "shop"), { operationId: newId(site.clock, site.random) });
+    await expect(openSession(site, source, ask)).rejects.toThrow(RunGrantRefused);
   });
 
   it("notices a site that lost what it had acknowledged", async () => {

@@ -154,13 +154,14 @@ function throttleOf(streams: readonly StreamState[]): Pick<VpgView, "throttleByt
   return rates.length === 0 ? {} : { throttleBytesPerSecond: Math.min(...rates) };
 }
 
-/** What each source gateway waits for that has not taken up an edit of its volumes. */
+/** What each source gateway waits for whose volumes, by its configuration and disks, are not those of the definition. */
 function outdatedOf(scan: CheckpointScan, vpg: VpgRecord, sources: readonly SourceStanding[]): readonly string[] {
   const wanted = captureRevisionOf(vpg.definition);
   return sources.flatMap(({ gatewayId, name, stream }) => {
     const works = newestOf(scan, gatewayId)?.state.claim.configRevision ?? wanted;
-    if (works >= wanted) return [];
-    return `gateway ${name}: ${stream?.configurationProblem ?? `has not taken up revision ${wanted} yet`}`;
+    const problem = stream?.configurationProblem;
+    if (works >= wanted && problem === undefined) return [];
+    return `gateway ${name}: ${problem ?? `has not taken up revision ${wanted} yet`}`;
   });
 }
 

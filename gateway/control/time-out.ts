@@ -20,3 +20,10 @@ export async function withTimeout<T>(
     over.abort(new Error("the work is done"));
   }
 }
+
+export function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+}

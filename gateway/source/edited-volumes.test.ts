@@ -75,11 +75,11 @@ async function edit(sizes: Readonly<Record<string, number>>): Promise<void> {
   await editVpg(site.site, operator, "shop", ask);
 }
 
-/** Writes numbers round the first blocks of a volume until told to stop; answers how many. */
-function writer(client: NbdClient): { stop(): Promise<number> } {
+/** Writes the numbers after one round the first blocks of a volume until told to stop; answers the last. */
+function writer(client: NbdClient, after = 0): { stop(): Promise<number> } {
   let going = true;
   const run = async (): Promise<number> => {
-    let number = 0;
+    let number = after;
     while (going) {
       number += 1;
       const block = Buffer.alloc(blockBytes);
@@ -207,5 +207,61 @@ describe("an edited VPG", () => {
     await inSession(2);
     expect((await site.image(1)).every((byte) => byte === 5)).toBe(true);
     expect(site.hashAsks.some(({ volume }) => volume === 2)).toBe(false);
+  });
+});
+
+describe("a gateway that starts while its disks are not those of the definition", () => {
+  const both = { data: 8 * MiB, log: 2 * MiB };
+  const added = { ...both, more: 3 * MiB };
+  const removed = { data: 8 * MiB };
+  const grown = { ...both, log: 4 * MiB };
+  type Sizes = Readonly<Record<string, number>>;
+  const disksAre = (sizes: Sizes): void => {
+    for (const [name, sizeBytes] of Object.entries(sizes)) disk(name, sizeBytes);
+    configure(Object.keys(sizes));
+  };
+
+  it.each<[string, string, Sizes, Sizes]>([
+    ["the definition has a volume more", 'add [[source.volume]] with vm = "db", name = "more"', both, added],
+    ["the definition has a volume less", "remove the [[source.volume]] of db/log", both, removed],
+    ["the definition has a larger volume", "log.img of db/log has 2097152 bytes", both, grown],
+    ["the disks are one more", "remove the [[source.volume]] of db/more", added, both],
+    ["the disks are one less", 'add [[source.volume]] with vm = "db", name = "log"', removed, both],
+    ["a disk is larger", "log.img of db/log has 4194304 bytes", grown, both],
+  ])("serves them, and protects them once both agree: %s", async (_, problem, there, defined) => {
+    await start();
+    await inSession(1);
+    const first = await connect("data");
+    const early = writer(first);
+    await until(async () => (await site.checkpoints()).length > 3, "checkpoints");
+    const before = await early.stop();
+    await gateway?.close();
+
+    disksAre(there);
+    if (defined !== both) await edit(defined);
+    await start();
+    for (const name of Object.keys(there)) {
+      const client = await connect(name);
+      await client.write(MiB + blockBytes, Buffer.alloc(blockBytes, 0xa5));
+      await client.disconnect();
+    }
+    const writing = writer(await connect("data"), before);
+    const view = async () => vpgView(site.site, await getVpg(site.site, "shop"));
+    await until(async () => (await view()).configurationProblem?.includes(problem) === true, "the site says why");
+    expect((await view()).substatus).toBe("NeedsConfiguration");
+
+    const agreed = defined === both ? there : defined;
+    if (defined === both) await edit(agreed);
+    else disksAre(agreed);
+    await inSession(2);
+    expect((await view()).configurationProblem).toBeUndefined();
+    expect(await writing.stop()).toBeGreaterThan(before);
+    await until(() => stream()?.idle === true, "idle");
+    const { definition } = await getVpg(site.site, "shop");
+    for (const { volume, name, sizeBytes } of volumesOf(definition)) {
+      const image = await site.image(volume, undefined, sizeBytes);
+      expect(image.equals(readFileSync(join(folder, `${name}.img`))), `${name} equals its disk`).toBe(true);
+    }
+    for (const { id } of await site.checkpoints()) expectPrefix(await site.image(1, parsePosition(id)), id);
   });
 });

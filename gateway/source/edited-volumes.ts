@@ -29,7 +29,7 @@ interface EditedParts {
 /**
  * Takes up the volumes of an edited VPG while the gateway runs: once the configuration file agrees with the definition, the session is
  * left with all of it at the site, the disks change, and the next session goes on with what was written in between as its suspects.
- * Until then the old session goes on.
+ * Until then the old session goes on; after a restart the disks are served without one.
  */
 export class EditedVolumes {
   readonly #parts: EditedParts;
@@ -48,7 +48,7 @@ export class EditedVolumes {
     return this.#problem;
   }
 
-  /** By what the site wants sessions to work, with every heartbeat; `refused`: it took no session with the volumes that there are. */
+  /** By what the site wants sessions to work, with every heartbeat; `refused`: it took no session because it knows other volumes. */
   told(configRevision: number, refused: boolean): void {
     const session = this.#parts.session();
     const wanted = session === undefined ? refused : session.configRevision !== configRevision;
@@ -97,7 +97,7 @@ export class EditedVolumes {
     }
   }
 
-  /** Undefined when there is nothing to do, or not yet. */
+  /** Undefined when the definition is another one by now. */
   async #prepare(configRevision: number): Promise<DiskChange | undefined> {
     const { site, disks, configured, vpgId, session } = this.#parts;
     const id = vpgId();
@@ -109,9 +109,7 @@ export class EditedVolumes {
       throw new InvalidInput(`${definition.name} was edited, and ${why}`);
     }
     const own = session()?.gatewayId ?? definition.sourceGatewayId;
-    const change = await disks.prepare(wantedDisks(definition, own, configured()));
-    const empty = change.opened.length + change.dropped.length === 0;
-    return empty && session() === undefined ? undefined : change;
+    return disks.prepare(wantedDisks(definition, own, configured()));
   }
 
   /** True once the site has all of the session, with every later write among the suspects; or when there is no session. */

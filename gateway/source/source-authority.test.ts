@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -223,6 +223,35 @@ describe("who may write", () => {
     await replicating(half);
     expect(half.status().stream?.session).toBe(2);
     await client.disconnect();
+  });
+
+  it("serves volumes that are not the definition's under the run grant alone, and not where that is refused", async () => {
+    truncateSync(join(folder, "data.img"), sizeBytes / 2);
+    let refusal: Error | undefined = new RunGrantRefused("recovered VMs may run");
+    let refused = 0;
+    site.faults.refuse = (request) => {
+      if (!request.includes("/sessions") || refusal === undefined) return;
+      refused += 1;
+      throw refusal;
+    };
+    const half = await start('start_without_grant = "always"');
+    await until(() => refused > 2, "refusals");
+    expect(half.status().exports).toBe("absent");
+    refusal = undefined;
+    await until(() => half.status().exports === "read-write", "served");
+    expect(half.status()).toMatchObject({ problem: { name: "VolumesDiffer" }, stream: { session: 0 } });
+    expect(JSON.parse(readFileSync(stateFile(), "utf8"))).toMatchObject({ clean: false, fenced: null });
+    const client = await NbdClient.connect({ socketPath: join(folder, "shop.sock") }, "shop/db/data");
+    await client.write(0, Buffer.alloc(4096, 1));
+    // A failover that begins takes nothing from it; its commit does.
+    refusal = new RunGrantRefused("recovered VMs may run");
+    refused = 0;
+    await until(() => refused > 2, "refusals");
+    await client.write(4096, Buffer.alloc(4096, 1));
+    refusal = new Fenced("shop was failed over");
+    await until(() => half.status().exports === "read-only", "fenced");
+    await expect(client.write(8192, Buffer.alloc(4096, 1))).rejects.toThrow();
+    await client.disconnect().catch(() => undefined);
   });
 
   it("takes write access away at a fence even if its state directory is gone", async () => {

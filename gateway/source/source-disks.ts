@@ -261,6 +261,15 @@ export class SourceDisks {
     }));
   }
 
+  /** The journal's numbers of the volumes, in the order of the disks. Throws `InvalidInput` when one is missing. */
+  numbersOf(volumes: readonly { readonly vmName: string; readonly name: string; readonly volume: number }[]): number[] {
+    return this.#each(({ vmName, name }) => {
+      const found = volumes.find((volume) => volume.vmName === vmName && volume.name === name);
+      if (found === undefined) throw new InvalidInput(`the site's answer lacks the volume ${vmName}/${name}`);
+      return found.volume;
+    });
+  }
+
   /** Makes the exports what is asked for; when they go away or lose writing, their clients are dropped and their writes have ended. */
   exportAs(wanted: ExportMode): Promise<void> {
     return this.#inTurn(() => this.#exportNow(wanted));

@@ -1,12 +1,12 @@
 import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
-import { CommandFailed, type FarshoreError, Fenced, InvalidInput, Transient } from "#core/errors.ts";
+import { CommandFailed, type FarshoreError, Fenced, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
 import { SourceBarrier, type WrapPeerChannel } from "../barrier/source-barrier.ts";
 import type { BarrierConfig, CaptureSettings, SourceVolumeConfig, VmHooks } from "../config.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
 import type { SiteAddress, SiteClient } from "../control/site-client.ts";
-import { withTimeout } from "../control/time-out.ts";
+import { aborted, withTimeout } from "../control/time-out.ts";
 import { openRetryMsMax, openRetryMsMin, openWaitMs, refusedOpenRetryMs } from "../limits.ts";
 import { type SourceFacts, SourceState } from "../state/source-state.ts";
 import type { StateStore } from "../state/state-directory.ts";
@@ -85,7 +85,7 @@ export class SourceHalf {
   #untouched: boolean;
   /** Guests used the disks before the capture began, and its first session isn't open yet: nobody else can have the VPG. */
   #takenInUse: boolean;
-  /** A session of this process was opened: its exports need no other grant (R17). */
+  /** The site has granted this process the run (R17), by a session or although it knows other volumes. */
   #granted = false;
   /** The site's last word was a no; its silence afterwards is no yes. */
   #refused = false;
@@ -94,7 +94,7 @@ export class SourceHalf {
   /** Fired when the exports, the closed mark or the problem have changed. */
   readonly #changes = new ChangeSignal();
   readonly #edited: EditedVolumes;
-  /** Ends the wait for the session's end, so that the next one is opened. */
+  /** Ends the wait for the session's end, or for the next try, so that one is asked for. */
   #endSession: () => void = () => undefined;
 
   private constructor(options: SourceOptions, state: SourceState, barrier: SourceBarrier, heldVpgId: Id | null) {
@@ -247,13 +247,14 @@ export class SourceHalf {
     if (ours.fenced || ours.deleted) {
       // A slow answer may be about a session of ours that has been followed by another of ours since.
       const about = sent.find((stream) => stream.vpgId === vpgId)?.session;
+      if (this.#session === undefined && this.#disks.exported === "read-write") this.#endSession();
       if (about !== this.#session?.session) return;
       const why = ours.deleted ? "was deleted" : `is in term ${ours.term} now, or another session of it was opened`;
       this.#session?.fence(new Fenced(`VPG ${this.#disks.vpgName} ${why}`, { deleted: ours.deleted }));
       return;
     }
     this.#log.setPaused(ours.paused);
-    const refused = this.#session === undefined && this.#problem?.name === "InvalidInput";
+    const refused = this.#session === undefined && this.#problem?.name === "VolumesDiffer";
     if (ours.configRevision !== undefined && !this.#closed) this.#edited.told(ours.configRevision, refused);
   }
 
@@ -315,7 +316,7 @@ export class SourceHalf {
         } else if (!(await this.#withoutSession(outcome, startedAt))) {
           return;
         }
-        await this.#options.clock.sleep(refused ? refusedOpenRetryMs : pause, signal);
+        await this.#pause(refused ? refusedOpenRetryMs : pause, signal);
       }
     } catch (error) {
       if (!signal.aborted) throw error instanceof Error ? error : new Error(String(error));
@@ -323,6 +324,13 @@ export class SourceHalf {
       this.#over = true;
       this.#log.changes.fire();
     }
+  }
+
+  /** Shorter when there is reason to ask for a session at once. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    const early = new AbortController();
+    this.#endSession = () => early.abort();
+    await this.#options.clock.sleep(ms, AbortSignal.any([signal, early.signal])).catch(() => signal.throwIfAborted());
   }
 
   /** While the volumes are closed no session is asked for, and nobody grants them write access. */
@@ -347,7 +355,7 @@ export class SourceHalf {
       address,
       vpgId,
       reply,
-      journalVolumes: this.#numbersOf(reply.volumes),
+      journalVolumes: this.#disks.numbersOf(reply.volumes),
       log: this.#log,
       state: this.#state,
       clock,
@@ -391,7 +399,9 @@ export class SourceHalf {
     this.#problem = error;
     if (outcome.kind === "refused") {
       if (this.#takenInUse) return true;
-      this.#refused = true;
+      this.#refused = error.name !== "VolumesDiffer";
+      this.#granted ||= !this.#refused;
+      if (!this.#refused && this.#disks.exported !== "read-write") await this.#serveUncaptured();
       this.#changes.fire();
       if (!someoneElse.has(error.name)) return true;
       if (this.#disks.exported !== "read-write") {
@@ -410,10 +420,15 @@ export class SourceHalf {
     const granted = grant.kind === "always" || (grant.kind === "after" && waited >= grant.ms);
     if (this.#disks.exported !== "absent" || !granted) return true;
     log.warn("source.serves-without-grant", { start_without_grant: grant.kind });
-    await this.#state.save({ clean: false });
+    await this.#serveUncaptured();
+    return true;
+  }
+
+  /** Without a session: what is written is suspect in this process, and everything in the next. */
+  async #serveUncaptured(): Promise<void> {
+    await this.#state.save({ clean: false, fenced: null });
     this.#untouched = false;
     await this.#serve();
-    return true;
   }
 
   /** Somebody else has the VPG. A deleted VPG's guests are left in peace: nobody else runs them. */
@@ -480,21 +495,4 @@ export class SourceHalf {
       `${this.#disks.vpgName} is open and has no session yet: ${this.#problem?.message ?? "no answer"}`,
     );
   }
-
-  #numbersOf(
-    volumes: readonly { readonly vmName: string; readonly name: string; readonly volume: number }[],
-  ): number[] {
-    return this.#disks.offered.map(({ vmName, name }) => {
-      const found = volumes.find((volume) => volume.vmName === vmName && volume.name === name);
-      if (found === undefined) throw new InvalidInput(`the site's answer lacks the volume ${vmName}/${name}`);
-      return found.volume;
-    });
-  }
-}
-
-function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
 }

@@ -28,7 +28,9 @@ export function wantedDisks(
     }
   }
   for (const place of left.keys())
-    wrong.push(`remove the [[source.volume]] of ${place}, which is not captured any more`);
+    wrong.push(`remove the [[source.volume]] of ${place}, which is not captured, or edit the VPG`);
   if (wrong.length === 0) return wanted;
-  throw new InvalidInput(`${definition.name} was edited; in the gateway's configuration file: ${wrong.join("; ")}`);
+  throw new InvalidInput(
+    `${definition.name} has other volumes (revision ${definition.revision}); in the gateway's configuration file: ${wrong.join("; ")}`,
+  );
 }
