@@ -53,7 +53,7 @@ export const offerReplySchema = z.object({
   seeded: z.boolean(),
   /** What bringing them took; null when nothing is known of it. */
   seed: syncedBytesSchema.nullable(),
-  /** Of the sync of the running disks, by the gateway's last heartbeat. */
+  /** Of the sync of the running disks, or of the one that ended last in this term, by the gateway's last heartbeat. */
   sync: syncProgressSchema.nullable(),
 });
 export type OfferReply = z.infer<typeof offerReplySchema>;

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { StreamState } from "#core/api/gateway-api.ts";
 import type { Id } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
@@ -135,7 +136,7 @@ export async function offerReply(
   const reverse = vpg?.reverse?.n === n ? vpg.reverse : undefined;
   if (vpg === undefined) return { ...base, seeded: false, seed: null, sync: null };
   const source = await findGateway(site, vpg.definition.sourceGatewayId);
-  const sync = streamOf(source, vpg.vpgId)?.sync ?? null;
+  const sync = syncOf(streamOf(source, vpg.vpgId), n);
   if (reverse === undefined) return { ...base, seeded: true, seed: null, sync };
   const kind = reverse.begun ? "seed-volumes" : "close-volumes";
   const found = await Promise.all(
@@ -154,6 +155,11 @@ export async function offerReply(
     seed: seedOf(reverse, asked),
     sync,
   };
+}
+
+/** The sync of that term, also one that began and ended between two heartbeats. */
+function syncOf(stream: StreamState | undefined, term: number): OfferReply["sync"] {
+  return stream?.term === term ? (stream.sync ?? stream.lastSync ?? null) : null;
 }
 
 function waitsFor({ state, gatewayId, error, command, progress }: CommandRecord): string | undefined {
