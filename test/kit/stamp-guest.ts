@@ -7,19 +7,26 @@ const blockBytes = 4096;
 /** Stands for what was in a block before the first write. */
 const untouched = -2;
 
-/** Writes blocks durably whenever somebody serves its disk, and knows what each may hold, by its own log alone. */
+interface Write {
+  readonly stamp: number;
+  acknowledged: boolean;
+}
+
+/** Writes blocks durably, one after the other, whenever somebody serves its disk, and knows what each may hold, by its own log alone. */
 export class StampGuest {
   written = 0;
   readonly #uri: string;
   readonly #random: SeededRandom;
-  readonly #possible = new Map<number, Set<number>>();
-  #stamp = 0x7000_0000;
+  readonly #writes = new Map<number, Write[]>();
+  #stamp: number;
   #stopped = false;
   #working: Promise<void> = Promise.resolve();
 
-  constructor(uri: string, seed: number) {
+  /** Its stamps begin behind `stamp`; guests that write to one disk in turn need their own. */
+  constructor(uri: string, seed: number, stamp = 0x7000_0000) {
     this.#uri = uri;
     this.#random = new SeededRandom(seed);
+    this.#stamp = stamp;
   }
 
   start(): void {
@@ -32,17 +39,28 @@ export class StampGuest {
     await this.#working;
   }
 
-  /** Blocks that hold neither what was acknowledged last nor what was sent since; of blocks that may be untouched `base` says what that is. */
-  wrongBlocks(image: Buffer, base?: Buffer): number[] {
-    const wrong: number[] = [];
-    for (let block = 0; (block + 1) * blockBytes <= image.length; block += 1) {
-      const found = image.subarray(block * blockBytes, (block + 1) * blockBytes);
-      const possible = this.#possible.get(block) ?? new Set([untouched]);
+  /**
+   * Blocks that hold neither what was acknowledged last nor what was sent since; of blocks that may be untouched `base` says what that
+   * is. Writes behind `upTo` are taken as never sent.
+   */
+  wrongBlocks(image: Buffer, base?: Buffer, upTo = this.#stamp): number[] {
+    return blocksOf(image).flatMap((found, block) => {
+      const writes = (this.#writes.get(block) ?? []).filter(({ stamp }) => stamp <= upTo);
+      const last = writes.findLastIndex(({ acknowledged }) => acknowledged);
       const before = base?.subarray(block * blockBytes, (block + 1) * blockBytes);
-      const asBefore = possible.has(untouched) && (before === undefined || found.equals(before));
-      if (!asBefore && !possible.has(stampOf(found))) wrong.push(block);
-    }
-    return wrong;
+      const asBefore = last < 0 && (before === undefined || found.equals(before));
+      const stamp = stampOf(found);
+      return asBefore || writes.slice(Math.max(last, 0)).some((write) => write.stamp === stamp) ? [] : [block];
+    });
+  }
+
+  /** The same for an image of any instant: it must have all that was acknowledged before the newest write in it was sent, and no more. */
+  wrongBlocksOfInstant(image: Buffer, base: Buffer): number[] {
+    const stamps = blocksOf(image).map((found, block) => {
+      const stamp = stampOf(found);
+      return this.#writes.get(block)?.some((write) => write.stamp === stamp) === true ? stamp : untouched;
+    });
+    return this.wrongBlocks(image, base, Math.max(untouched, ...stamps));
   }
 
   async #work(): Promise<void> {
@@ -62,9 +80,15 @@ export class StampGuest {
   async #write(client: NbdClient): Promise<void> {
     const block = this.#random.below(Math.floor(client.sizeBytes / blockBytes));
     this.#stamp += 1;
-    this.#possible.set(block, new Set([...(this.#possible.get(block) ?? [untouched]), this.#stamp]));
+    const write = { stamp: this.#stamp, acknowledged: false };
+    this.#writes.set(block, [...(this.#writes.get(block) ?? []), write]);
     await client.write(block * blockBytes, stamped(this.#stamp, 8), { fua: true });
-    this.#possible.set(block, new Set([this.#stamp]));
+    write.acknowledged = true;
     this.written += 1;
   }
 }
+
+const blocksOf = (image: Buffer): Buffer[] =>
+  Array.from({ length: Math.floor(image.length / blockBytes) }, (_, block) =>
+    image.subarray(block * blockBytes, (block + 1) * blockBytes),
+  );
