@@ -36,7 +36,9 @@ export async function endCleanly({
   const whole = closed && drained && !session.over;
   const acknowledgedBatch = sessionLog.backlog?.acknowledgedBatch ?? state.facts.acknowledgedBatch;
   const end = whole ? (sessionLog.lastPosition ?? null) : null;
-  await state.save({ acknowledgedBatch, clean: whole, disks: whole ? await disks.identify() : [], end });
+  const known = whole ? await disks.identify() : [];
+  const journalVolumes = whole ? sessionLog.volumes.tracks.map(({ journalVolume }) => journalVolume) : [];
+  await state.save({ acknowledgedBatch, clean: whole, disks: known, journalVolumes, end });
   log.info("source.closed", { clean: whole, drained, mode: sessionLog.mode });
   return whole;
 }

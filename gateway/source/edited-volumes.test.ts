@@ -208,6 +208,29 @@ describe("an edited VPG", () => {
     expect((await site.image(1)).every((byte) => byte === 5)).toBe(true);
     expect(site.hashAsks.some(({ volume }) => volume === 2)).toBe(false);
   });
+
+  it("takes a volume that was removed and added again for another one, whole", async () => {
+    writeFileSync(join(folder, "log.img"), Buffer.alloc(2 * MiB, 6));
+    await start();
+    await inSession(1);
+    // The file names the volume throughout, so the gateway takes up the second edit alone.
+    await edit({ data: 8 * MiB });
+    await until(() => stream()?.configurationProblem?.includes("db/log") === true, "the gateway waits");
+    await edit({ data: 8 * MiB, log: 2 * MiB });
+    await inSession(2);
+    const volume = async () => volumesOf((await getVpg(site.site, "shop")).definition).at(-1)?.volume ?? 0;
+    expect(await volume()).toBe(3);
+    const whole = async () => (await site.image(await volume(), undefined, 2 * MiB)).every((byte) => byte === 6);
+    expect(await whole()).toBe(true);
+
+    await gateway?.close();
+    await edit({ data: 8 * MiB });
+    await edit({ data: 8 * MiB, log: 2 * MiB });
+    await start();
+    await inSession(3);
+    expect(await volume()).toBe(4);
+    expect(await whole()).toBe(true);
+  });
 });
 
 describe("a gateway that starts while its disks are not those of the definition", () => {

@@ -8,7 +8,7 @@ import { configurationProblemCharactersMax } from "../limits.ts";
 import { sameDisks } from "../state/disk-identity.ts";
 import type { SourceFacts } from "../state/source-state.ts";
 import type { SessionLog } from "../tap/session-log.ts";
-import type { VolumeTracks } from "../tap/volume-tracks.ts";
+import type { RecalledDisk, VolumeTracks } from "../tap/volume-tracks.ts";
 import type { DiskChange, SourceDisk, SourceDisks } from "./source-disks.ts";
 import type { SourceSession } from "./source-session.ts";
 import { wantedDisks } from "./wanted-disks.ts";
@@ -127,16 +127,18 @@ export class EditedVolumes {
 
 /** After a clean stop the disks are as the journal has them, but for those that came or were touched since. */
 export async function recallDisks(
-  { clean, end, disks: known }: SourceFacts,
+  { clean, end, disks: known, journalVolumes }: SourceFacts,
   disks: Pick<SourceDisks, "identify">,
   volumes: VolumeTracks,
 ): Promise<void> {
   if (!clean || end === null) return;
   const now = await disks.identify();
-  const standing = now.map((disk) => {
-    const before = known.find(({ vmName, name }) => vmName === disk.vmName && name === disk.name);
-    if (before === undefined) return "new";
-    return sameDisks([before], [disk]) ? "same" : "touched";
+  const recalled = now.map((disk): RecalledDisk => {
+    const place = known.findIndex(({ vmName, name }) => vmName === disk.vmName && name === disk.name);
+    const before = known[place];
+    if (before === undefined) return { standing: "new", journalVolume: 0 };
+    const standing = sameDisks([before], [disk]) ? "same" : "touched";
+    return { standing, journalVolume: journalVolumes[place] ?? 0 };
   });
-  volumes.recall(end, standing);
+  volumes.recall(end, recalled);
 }

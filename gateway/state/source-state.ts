@@ -47,6 +47,8 @@ const schema = z.strictObject({
   promotedBy: idSchema.nullable().default(null),
   /** The disks as they were at the clean end. */
   disks: z.array(diskSchema),
+  /** The journal's numbers of their volumes, in the same order; empty where they aren't known. */
+  journalVolumes: z.array(z.int()).default([]),
   /** The last record of the session that ended cleanly, acknowledged. */
   end: positionSchema.nullable().default(null),
 });
@@ -65,6 +67,7 @@ const none: SourceFacts = {
   opened: null,
   promotedBy: null,
   disks: [],
+  journalVolumes: [],
   end: null,
 };
 

@@ -3,7 +3,11 @@ import type { SessionStart } from "./session-types.ts";
 import { VolumeTrack } from "./volume-track.ts";
 
 /** What became of a disk between a clean end and the next start. */
-export type DiskStanding = "same" | "touched" | "new";
+export interface RecalledDisk {
+  readonly standing: "same" | "touched" | "new";
+  /** The journal's number of it at the end; 0 when there is none or it isn't known. */
+  readonly journalVolume: number;
+}
 
 /** The volumes of a session log, and what is known of them between two sessions. */
 export class VolumeTracks {
@@ -40,6 +44,7 @@ export class VolumeTracks {
   /** In place of a track that is dropped: what that one had as suspects, and all beyond its end. */
   addGrown(before: VolumeTrack, sizeBytes: number): VolumeTrack {
     const track = this.#make(sizeBytes);
+    track.journalVolume = before.journalVolume;
     track.suspects.addFrom(before.suspects);
     track.suspect(before.sizeBytes, sizeBytes - before.sizeBytes);
     return track;
@@ -59,12 +64,14 @@ export class VolumeTracks {
   }
 
   /** Of a process that begins after a clean end: where that was, and what became of each disk since. */
-  recall(end: Position, standing: readonly DiskStanding[]): void {
+  recall(end: Position, disks: readonly RecalledDisk[]): void {
     this.#leftAt = end;
     for (const [place, track] of this.#tracks.entries()) {
-      if (standing[place] === "same") continue;
+      const { standing = "new", journalVolume = 0 } = disks[place] ?? {};
+      track.journalVolume = journalVolume;
+      if (standing === "same") continue;
       track.suspectAll();
-      track.isNew = standing[place] === "new";
+      track.isNew = standing === "new";
       track.nextLabel = track.isNew ? "initial-sync" : "delta-sync";
     }
   }
@@ -74,7 +81,13 @@ export class VolumeTracks {
     const goesOn = start.kind === "sync" && this.#wasLeftAt(start);
     this.#leftAt = undefined;
     for (const [place, track] of this.#tracks.entries()) {
-      track.journalVolume = journalVolumes[place] ?? 0;
+      const journalVolume = journalVolumes[place] ?? 0;
+      if (goesOn && !track.isNew && track.journalVolume !== journalVolume) {
+        // Removed and added again: to the journal it is another volume, so what is known of the one before says nothing.
+        track.suspectAll();
+        track.nextLabel = "delta-sync";
+      }
+      track.journalVolume = journalVolume;
       if (start.kind === "continues") continue;
       if (!goesOn) track.suspectAll();
       track.label = goesOn ? (track.nextLabel ?? "bitmap-sync") : start.label;
