@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
+import type { HistoryEvent } from "#adapters/embedded/workflows/frame.ts";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import type { StartOperation } from "#core/api/site-api.ts";
 import { startDeltaSync } from "#core/delta-sync/start.ts";
@@ -52,6 +53,8 @@ export interface WorldOptions {
   readonly differingBytes?: number;
   /** Replaces the operation's document. */
   readonly document?: unknown;
+  /** The states that the execution should enter: the run throws at the first one that is not next. */
+  readonly along?: readonly string[];
   /** Runs the reconciler so often. */
   readonly reconcileEveryMs?: number;
   /** Stops the execution from outside after so many events. */
@@ -98,6 +101,8 @@ export class FailoverWorld {
   #process: { readonly workflows: EmbeddedWorkflows; readonly site: Site; readonly outside: Site } | undefined;
   #reconcileAt = 0;
   #final: Promise<Final> | undefined;
+  #entered = 0;
+  #astray: string | undefined;
   /** Functions under way in this life. */
   #busy = 0;
   events = 0;
@@ -153,6 +158,7 @@ export class FailoverWorld {
     this.#prepared ??= this.#options.prepare?.(this.shop, this.machines);
     await this.#prepared;
     for (let turn = 0; turn < turnsMax; turn += 1) {
+      if (this.#astray !== undefined) throw new Error(`the execution went astray: to ${this.#astray}`);
       if (this.#process === undefined || !this.#life.alive) await this.#start();
       do await this.shop.clock.settle();
       while (this.#busy > 0 && this.#life.alive);
@@ -230,13 +236,14 @@ export class FailoverWorld {
       document,
       ask: { kind },
     } = this.#options;
+    const machine = machines[kind];
+    if (machine === undefined) throw new TypeError(`there is no machine ${kind}`);
     const workflows = new EmbeddedWorkflows({
       file: this.#file,
       clock: mortalClock(clock, life),
       random: new SeededRandom(this.kills + 1),
       log: silentLog,
-      machines:
-        document === undefined ? machines : { ...machines, [kind]: { ...machines[kind], definition: document } },
+      machines: { [kind]: document === undefined ? machine : { ...machine, definition: document } },
       invoke: (name, payload) =>
         this.#watcher.call(name, payload, async () => {
           this.#busy += 1;
@@ -247,7 +254,7 @@ export class FailoverWorld {
             this.#busy -= 1;
           }
         }),
-      onTransition: () => this.#transition(life),
+      onTransition: (_, event) => this.#transition(life, event),
     });
     const site: Site = { ...base, workflows: mortal(this.#watcher.watch(workflows), life) };
     const lossy: Workflows = {
@@ -274,8 +281,17 @@ export class FailoverWorld {
     return jitter === undefined ? port : jittery(port, new SeededRandom(jitter));
   }
 
-  #transition(life: Life): void {
+  #transition(life: Life, { type, state = "" }: HistoryEvent): void {
     this.events += 1;
+    const { along } = this.#options;
+    if (along !== undefined && type.endsWith("StateEntered")) {
+      if (along[this.#entered] !== state) {
+        this.#astray = state;
+        life.kill();
+        throw new Error("astray");
+      }
+      this.#entered += 1;
+    }
     const { killAt, stopAtEvent } = this.#options;
     if (stopAtEvent === this.events) queueMicrotask(() => void this.#stop());
     if (killAt === undefined || !("event" in killAt) || killAt.event !== this.events) return;

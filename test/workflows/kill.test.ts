@@ -1,13 +1,19 @@
 import { describe, expect, it } from "vitest";
 import type { HistoryEvent } from "#adapters/embedded/workflows/frame.ts";
 import { executionName } from "#core/recovery/operation-store.ts";
-import { type Summary, summaryOf, traceOf } from "../kit/failover-summary.ts";
+import { summaryOf, traceOf } from "../kit/failover-summary.ts";
 import type { FailoverWorld, WorldOptions } from "../kit/failover-world.ts";
 import { liveScenarios } from "./live-scenarios.ts";
 import { moveScenarios } from "./move-scenarios.ts";
+import { repeatOf, sampled, sweepsAll, sweepTimeoutMs } from "./sample.ts";
 import { invariants, play, type Scenario } from "./scenario.ts";
 import { syncScenarios } from "./sync-scenarios.ts";
 import { testScenarios } from "./test-scenarios.ts";
+
+/**
+ * Wherever the process of a site dies, the operation ends as if it had not: after every event of a history, and after every single
+ * call of its bucket or table.
+ */
 
 /** Rounds of a long wait are alike: an event of a state is a place to kill for so many of its occurrences. */
 const occurrencesMax = 2;
@@ -35,61 +41,65 @@ function placesToKill(scenario: Scenario, history: readonly HistoryEvent[]): rea
   });
 }
 
-interface End {
-  readonly summary: Summary;
-  readonly trace: readonly string[];
-}
-
-async function endOf(
-  scenario: Scenario,
-  over: Partial<WorldOptions>,
-): Promise<End & { readonly world: FailoverWorld }> {
+async function endOf(scenario: Scenario, over: Partial<WorldOptions>) {
   const world = await play(scenario, over);
   try {
-    return { world, summary: await summaryOf(world), trace: await traceOf(world) };
+    return { kills: world.kills, summary: await summaryOf(world), trace: await traceOf(world) };
   } finally {
     world.close();
   }
 }
 
-describe("the site's process is killed after every event of every history, and started again", () => {
-  it.each(scenarios)("$name", async (scenario) => {
-    const world = await play(scenario);
-    const history = await historyOf(world);
-    const whole: End = { summary: await summaryOf(world), trace: await traceOf(world) };
-    world.close();
-    for (const event of placesToKill(scenario, history)) {
-      const { world: killed, summary, trace } = await endOf(scenario, { killAt: { event } });
-      expect(killed.kills, `killed at event ${event}`).toBe(1);
-      expect({ event, summary, trace }).toEqual({ event, ...whole });
-      invariants(summary);
-    }
-  });
+/** Killed after every call: one of each document. */
+const everyCall = [
+  "latest, graceful, committed by a person",
+  "stopped with success: the checkpoint is tagged",
+  "moved, compared, committed by a person, and the source removed",
+  "asked for, two pages compared",
+];
+
+/** Killed after every event: what the others do is for the most part in these. */
+const everyEvent = [
+  ...everyCall,
+  "retargeted to an older checkpoint, then committed",
+  "the second boot group fails",
+  "moved, rolled back by a person",
+];
+
+/** So many events, and so many calls, of a scenario that is not killed after every one. */
+function sampleOf({ name }: Scenario): number {
+  if (everyEvent.includes(name)) return 24;
+  return /fails for good$/.test(name) ? 2 : 4;
+}
+
+const repeat = repeatOf("test/workflows/kill.test.ts");
+
+it("has each scenario that is killed everywhere", () => {
+  expect(scenarios.map(({ name }) => name)).toEqual(expect.arrayContaining(everyEvent));
+  const some = `${everyEvent.length} of ${scenarios.length} scenarios after every event, ${everyCall.length} after every call`;
+  console.info(`killed: ${sweepsAll ? "everywhere" : `${some}, else after a sample`}: ${repeat}`);
 });
 
-const between = scenarios.filter(({ name }) =>
-  [
-    "latest, graceful, committed by a person",
-    "a tag, graceful, rolled back: the source is powered on again",
-    "the second boot group fails",
-    "every wake is lost, committed",
-    "promotion fails: nothing is rolled back",
-    "retargeted to an older checkpoint, then committed",
-    "stopped with success: the checkpoint is tagged",
-    "moved, compared, committed by a person, and the source removed",
-    "moved, rolled back by a person",
-    "a FINAL without its checkpoint: nothing is proved",
-    "asked for, two pages compared",
-  ].includes(name),
-);
-
-describe("the site's process is killed after every single call of its bucket or table", () => {
-  it.each(between)("$name", async (scenario) => {
-    const { world, ...whole } = await endOf(scenario, {});
-    for (let call = 1; call <= world.calls; call += 1) {
-      const { summary } = await endOf(scenario, { killAt: { call } });
-      expect({ call, summary }).toEqual({ call, summary: whole.summary });
-      invariants(summary);
+describe("the site's process is killed, and started again", () => {
+  it.each(scenarios)("$name", { timeout: sweepTimeoutMs }, async (scenario) => {
+    const world = await play(scenario);
+    const history = await historyOf(world);
+    const summary = await summaryOf(world);
+    const trace = await traceOf(world);
+    world.close();
+    const killed = async (at: { readonly event: number } | { readonly call: number }) => {
+      const end = await endOf(scenario, { killAt: at });
+      expect({ ...at, kills: end.kills }, `repeat: ${repeat}`).toEqual({ ...at, kills: 1 });
+      expect({ ...at, summary: end.summary }, `repeat: ${repeat}`).toEqual({ ...at, summary });
+      invariants(end.summary);
+      return end;
+    };
+    const events = placesToKill(scenario, history);
+    for (const event of everyEvent.includes(scenario.name) ? events : sampled(events, sampleOf(scenario))) {
+      expect({ event, trace: (await killed({ event })).trace }, `repeat: ${repeat}`).toEqual({ event, trace });
     }
+    const calls = Array.from({ length: world.calls }, (_, index) => index + 1);
+    for (const call of everyCall.includes(scenario.name) ? calls : sampled(calls, sampleOf(scenario)))
+      await killed({ call });
   });
 });

@@ -1,0 +1,21 @@
+/** Sweeps over places that are mostly alike try some of them in each run, and all of them when FARSHORE_SWEEP=all asks for it. */
+
+export const sweepsAll = process.env["FARSHORE_SWEEP"] === "all";
+
+const seed = Number(process.env["FARSHORE_SEED"] ?? Math.floor(Math.random() * 10_000));
+
+/** At most `max` of the places, evenly apart, the first of them by the seed: in some run each has its turn. */
+export function sampled<T>(places: readonly T[], max: number): readonly T[] {
+  if (sweepsAll || places.length <= max) return places;
+  const stride = Math.ceil(places.length / max);
+  return places.filter((_, index) => index % stride === seed % stride);
+}
+
+/** The commands that try the same places again, and all of them. */
+export function repeatOf(file: string): string {
+  const command = `npx vitest run --project whole ${file}`;
+  return sweepsAll ? `FARSHORE_SWEEP=all ${command}` : `FARSHORE_SEED=${seed} ${command} (all: FARSHORE_SWEEP=all)`;
+}
+
+/** All the kills of an operation that waits for long take most of an hour. */
+export const sweepTimeoutMs = sweepsAll ? 3_600_000 : 300_000;
