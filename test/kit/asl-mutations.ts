@@ -59,7 +59,7 @@ function* mutateBlock(document: Node, at: readonly (string | number)[], block: N
     if (state["Default"] !== undefined) yield* retarget([], "Default", state["Default"]);
     for (const [i, rule] of listOf(state, "Choices").entries()) yield* retarget(["Choices", i], "Next", rule["Next"]);
     for (const [i, catcher] of listOf(state, "Catch").entries()) {
-      yield change([], `.Catch[${i}]: removed`, (node) => removeFrom(node, "Catch", i));
+      yield change([], `.Catch[${i}].Next: ${catcher["Next"]} removed`, (node) => removeFrom(node, "Catch", i));
       yield* retarget(["Catch", i], "Next", catcher["Next"]);
     }
     for (const [i, retrier] of listOf(state, "Retry").entries()) {

@@ -236,14 +236,13 @@ export class FailoverWorld {
       document,
       ask: { kind },
     } = this.#options;
-    const machine = machines[kind];
-    if (machine === undefined) throw new TypeError(`there is no machine ${kind}`);
     const workflows = new EmbeddedWorkflows({
       file: this.#file,
       clock: mortalClock(clock, life),
       random: new SeededRandom(this.kills + 1),
       log: silentLog,
-      machines: { [kind]: document === undefined ? machine : { ...machine, definition: document } },
+      machines:
+        document === undefined ? machines : { ...machines, [kind]: { ...machines[kind], definition: document } },
       invoke: (name, payload) =>
         this.#watcher.call(name, payload, async () => {
           this.#busy += 1;

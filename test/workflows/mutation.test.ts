@@ -12,14 +12,19 @@ function stateOf({ label }: AslMutant): string {
   return /^\$\.States\.([^.]+)\./.exec(label)?.[1] ?? "";
 }
 
-/** Scenarios that pass through the state, those where it goes wrong there first: they notice the most. */
+/**
+ * Scenarios that pass through the state, those that probably notice first: for a Catch, where it leads follows the state; for a
+ * Retry, the most calls fail.
+ */
 function suspects(scenarios: readonly Scenario[], mutant: AslMutant): readonly Scenario[] {
   const state = stateOf(mutant);
   const through = scenarios.filter(({ trace }) => trace.includes(state));
-  const faulty = /Retry|Catch/.test(mutant.label);
-  const rank = ({ faults, loseWakes, trace }: Scenario): number => {
-    const special = faults !== undefined || loseWakes !== undefined;
-    return (special === faulty ? 0 : 1000) + trace.length;
+  const caught = /\.Catch\[\d+\]\.Next: (\w+)/.exec(mutant.label)?.[1];
+  const retried = mutant.label.includes(".Retry[");
+  const rank = ({ faults = {}, trace }: Scenario): number => {
+    const leads = trace.some((name, index) => name === state && trace[index + 1] === caught);
+    const likely = retried ? -1000 * Object.keys(faults).length : leads ? -1000 : 0;
+    return likely + trace.length;
   };
   return [...through].sort((left, right) => rank(left) - rank(right));
 }

@@ -17,5 +17,5 @@ export function repeatOf(file: string): string {
   return sweepsAll ? `FARSHORE_SWEEP=all ${command}` : `FARSHORE_SEED=${seed} ${command} (all: FARSHORE_SWEEP=all)`;
 }
 
-/** All the kills of an operation that waits for long take most of an hour. */
-export const sweepTimeoutMs = sweepsAll ? 3_600_000 : 300_000;
+/** Hundreds of runs, on a machine that does other things as well; all of a scenario that waits for long take most of an hour. */
+export const sweepTimeoutMs = sweepsAll ? 3_600_000 : 900_000;
