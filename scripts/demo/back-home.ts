@@ -92,20 +92,20 @@ export async function goHome(act: Act): Promise<readonly (readonly [string, stri
 
 const written = (log: string) => readWriteLog(log, () => {});
 
-function exportsOf({ exports }: OperationView): string[] {
+export function exportsOf({ exports }: OperationView): string[] {
   return Object.entries(exports)
     .sort(([a], [b]) => Number(a) - Number(b))
     .map(([, uri]) => uri);
 }
 
-function damage(path: string, offset: number): void {
+export function damage(path: string, offset: number): void {
   const file = openSync(path, "r+");
   writeSync(file, randomBytes(damagedBytes), 0, damagedBytes, offset);
   closeSync(file);
 }
 
-/** In whole pieces of 64 KiB, the grain of what a sync ships. */
-function differingBytes(left: string, right: string): number {
+/** Of two files, in whole pieces of 64 KiB, the grain of what a sync ships. */
+export function differingBytes(left: string, right: string): number {
   const [a, b] = [readFileSync(left), readFileSync(right)];
   let bytes = 0;
   for (let at = 0; at < a.length; at += subChunkBytes) {

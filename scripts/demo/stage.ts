@@ -144,7 +144,7 @@ export async function setStage(processes: Processes, directory: string, plan: Pl
 }
 
 /** The hooks of the VM at one site; a move needs to know whether it runs. */
-function hooksOf(directory: string, suffix: string, status?: true): string {
+export function hooksOf(directory: string, suffix: string, status?: true): string {
   const hook = new URL("./hook.ts", import.meta.url).pathname;
   const verbs = ["boot", "shutdown", ...(status === undefined ? [] : ["status"])];
   const lines = verbs.map(

@@ -21,6 +21,8 @@ export interface MinistackPlan {
   readonly accountId?: string;
   /** Whether it checks signatures and evaluates IAM and bucket policies; true by default. */
   readonly authorization?: boolean;
+  /** A folder that several share: the credentials of each are known to all, as they are on AWS. */
+  readonly neighbours?: string;
 }
 
 export interface Ministack {
@@ -30,6 +32,10 @@ export interface Ministack {
   /** What the SDK, the CDK and farshore read from the environment to speak to it as the account's root. */
   readonly env: Readonly<Record<string, string>>;
   readonly logFile: string;
+  /** Freezes it and the processes of its functions, as a region that is out of reach; nothing is lost. */
+  freeze(): void;
+  /** Lets it go on where it was. */
+  thaw(): void;
   /** Ends it and the processes of its functions as a power cut would; what it held is gone. */
   stop(): Promise<void>;
 }
@@ -43,9 +49,10 @@ export function ministackIsInstalled(): boolean {
  * what not. It ends with this process, however that ends.
  */
 export async function startMinistack(plan: MinistackPlan): Promise<Ministack> {
-  const { directory, region, accountId = "000000000000", authorization = true } = plan;
+  const { directory, region, accountId = "000000000000", authorization = true, neighbours } = plan;
   const temporary = join(directory, "tmp");
   mkdirSync(temporary, { recursive: true });
+  if (neighbours !== undefined) mkdirSync(neighbours, { recursive: true });
   // The worker of a function is CommonJS; a package around the directory may say otherwise.
   writeFileSync(join(temporary, "package.json"), "{}\n");
   const logFile = join(directory, "ministack.log");
@@ -67,6 +74,7 @@ export async function startMinistack(plan: MinistackPlan): Promise<Ministack> {
       MINISTACK_ACCOUNT_ID: accountId,
       SFTP_ENABLED: "0",
       IOT_MTLS_ENABLED: "0",
+      ...(neighbours === undefined ? {} : { NEIGHBOURS: neighbours }),
     },
   });
   closeSync(log);
@@ -87,13 +95,15 @@ export async function startMinistack(plan: MinistackPlan): Promise<Ministack> {
         AWS_DEFAULT_REGION: region,
       },
       logFile,
+      freeze: () => signalGroup(child, "SIGSTOP"),
+      thaw: () => signalGroup(child, "SIGCONT"),
       async stop() {
-        killGroup(child);
+        signalGroup(child, "SIGKILL");
         await gone;
       },
     };
   } catch (cause) {
-    killGroup(child);
+    signalGroup(child, "SIGKILL");
     await gone;
     throw new Error(`MiniStack did not start:\n${readFileSync(logFile, "utf8").slice(-2000)}`, { cause });
   }
@@ -111,13 +121,13 @@ function firstPort(child: ChildProcess, gone: Promise<void>): Promise<number> {
 }
 
 /** The server is the leader of a group that its functions' processes are in. */
-function killGroup(child: ChildProcess): void {
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   if (child.pid === undefined) return;
   for (const pid of [-child.pid, child.pid]) {
     try {
-      process.kill(pid, "SIGKILL");
+      process.kill(pid, signal);
     } catch {
-      // Gone already, or killed before it had made its group.
+      // Gone already, or told before it had made its group.
     }
   }
 }

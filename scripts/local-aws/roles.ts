@@ -25,11 +25,14 @@ const assumeMsMax = 60_000;
 export class Roles {
   readonly #account: AwsAccount;
   readonly #prefix: string;
+  readonly #mayCall: Readonly<Partial<Record<Role, string>>>;
   readonly #client: CloudFormationClient;
 
-  constructor(account: AwsAccount, prefix: string) {
+  /** `mayCall`: functions of other accounts, by an ARN with wildcards, that a role may call by their URLs where they let it. */
+  constructor(account: AwsAccount, prefix: string, mayCall: Readonly<Partial<Record<Role, string>>> = {}) {
     this.#account = account;
     this.#prefix = prefix;
+    this.#mayCall = mayCall;
     this.#client = new CloudFormationClient(clientSettings(account));
   }
 
@@ -89,11 +92,17 @@ export class Roles {
       Version: "2012-10-17",
       Statement: [{ Effect: "Allow", Principal: { AWS: `arn:aws:iam::${account}:root` }, Action: "sts:AssumeRole" }],
     });
-    // What a careless administrator may have: only the bucket's own policy still stands against it.
-    const everythingInS3 = {
-      PolicyName: "s3",
-      PolicyDocument: { Version: "2012-10-17", Statement: [{ Effect: "Allow", Action: "s3:*", Resource: "*" }] },
-    };
+    const allowed = (PolicyName: string, Action: string | readonly string[], Resource: string) => ({
+      PolicyName,
+      PolicyDocument: { Version: "2012-10-17", Statement: [{ Effect: "Allow", Action, Resource }] },
+    });
+    const policiesOf = (role: Role) => [
+      // What a careless administrator may have: only the bucket's own policy still stands against it.
+      ...(role === "vandal" ? [allowed("s3", "s3:*", "*")] : []),
+      ...(this.#mayCall[role] === undefined
+        ? []
+        : [allowed("elsewhere", ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"], this.#mayCall[role])]),
+    ];
     const resources = roles.map((role) => [
       role.replaceAll("-", ""),
       {
@@ -102,7 +111,7 @@ export class Roles {
           RoleName: this.#name(role),
           AssumeRolePolicyDocument: trust(this.#account.accountId),
           ...(policies[role] === undefined ? {} : { ManagedPolicyArns: [policies[role]] }),
-          ...(role === "vandal" ? { Policies: [everythingInS3] } : {}),
+          ...(policiesOf(role).length === 0 ? {} : { Policies: policiesOf(role) }),
         },
       },
     ]);

@@ -9,9 +9,12 @@ mending refuses to go on when the code it was written for has changed.
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import threading
+import urllib.error
+import urllib.request
 
 # A group of its own: the functions' processes are in it, so one signal ends them all.
 os.setpgid(0, 0)
@@ -38,7 +41,7 @@ import ministack.app as gateway  # noqa: E402  (reads the environment above)
 from hypercorn.asyncio import serve  # noqa: E402
 from hypercorn.config import Config  # noqa: E402
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime  # noqa: E402
-from ministack.services import lambda_svc, stepfunctions  # noqa: E402
+from ministack.services import iam, lambda_svc, stepfunctions, sts  # noqa: E402
 
 
 def replaced_once(text, old, new):
@@ -166,6 +169,64 @@ def tell_machines_of_tokens():
     iam_actions.extract_resource_arn = resource_of_token
 
 
+def know_callers_of_neighbours():
+    """
+    AWS knows every account's credentials; of two MiniStacks each knows its own. Those of one folder (NEIGHBOURS) ask each other
+    whose a key is, at every request: the session and its role, with its policies as they stand, so that both sides of a call
+    between accounts are evaluated.
+    """
+    folder = os.environ.get("NEIGHBOURS")
+    if folder is None:
+        return
+    open(os.path.join(folder, str(port)), "w").close()
+    place = "/_neighbour/caller/"
+    signed_by = re.compile(rb"Credential=(ASIA[0-9A-Z]+)/")
+    strangers = set()
+    answer_request = gateway.app
+
+    def caller(key):
+        session = sts._sessions.get(key)
+        if session is None or key in strangers:
+            return None
+        _, _, _, _, account, name = session["Arn"].split(":", 5)
+        role = iam._roles.get_scoped(account, None, name.split("/")[1]) or {}
+        attached = {arn: iam_evaluator._resolve_managed_policy_document(arn, account) for arn in role.get("AttachedPolicies", [])}
+        policies = {**(role.get("InlinePolicies") or {}), **attached}
+        return {"session": session, "account": account, "role": name.split("/")[1], "policies": policies}
+
+    def learn(key):
+        for other in os.listdir(folder):
+            if other == str(port):
+                continue
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{other}{place}{key}", timeout=5) as reply:
+                    known = json.load(reply)
+            except (urllib.error.URLError, OSError):
+                continue
+            role = {"RoleName": known["role"], "InlinePolicies": known["policies"], "AttachedPolicies": []}
+            iam._roles.set_scoped(known["account"], None, known["role"], role)
+            strangers.add(key)
+            sts.register_session(key, known["session"])
+            return
+
+    async def app_with_neighbours(scope, receive, send):
+        if scope["type"] == "http" and scope["path"].startswith(place):
+            known = caller(scope["path"].removeprefix(place))
+            body = json.dumps(known, default=str).encode()
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": 404 if known is None else 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+        if scope["type"] == "http":
+            found = signed_by.search(dict(scope["headers"]).get(b"authorization", b""))
+            key = found.group(1).decode() if found else None
+            if key and (key not in sts._sessions or key in strangers):
+                await asyncio.to_thread(learn, key)
+        await answer_request(scope, receive, send)
+
+    gateway.app = app_with_neighbours
+
+
 def wait_less_for_logs():
     """A function that logs nothing is answered for after 5 ms of silence, not 50."""
     drain = lambda_runtime.Worker._drain_stderr_bounded
@@ -204,5 +265,6 @@ give_reachable_function_urls()
 count_as_tls()
 tell_conditions_of_puts()
 tell_machines_of_tokens()
+know_callers_of_neighbours()
 wait_less_for_logs()
 asyncio.run(main())

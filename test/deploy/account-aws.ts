@@ -25,6 +25,7 @@ async function ground(region: string): Promise<Ground> {
     env: { AWS_REGION: region, AWS_DEFAULT_REGION: region },
     // A region can't be switched off: there only the protected site's gateway and application are killed.
     cut: async () => {},
+    restore: async () => {},
   };
 }
 

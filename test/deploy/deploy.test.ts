@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
 import { EventBridgeClient, PutEventsCommand } from "@aws-sdk/client-eventbridge";
 import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
@@ -10,8 +11,12 @@ import {
 } from "@aws-sdk/client-s3";
 import { ListExecutionsCommand, SFNClient } from "@aws-sdk/client-sfn";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { statusReplySchema } from "#core/api/site-api.ts";
+import { type OperationView, operationViewSchema, statusReplySchema } from "#core/api/site-api.ts";
+import { formatBytes } from "#core/units.ts";
+import { damage, differingBytes, exportsOf } from "../../scripts/demo/back-home.ts";
+import { farshore } from "../../scripts/demo/processes.ts";
 import { until, vpg } from "../../scripts/demo/stage.ts";
+import { readWriteLog } from "../../scripts/demo/write-log.ts";
 import { clientSettings } from "../../scripts/local-aws/clients.ts";
 import { accountAws } from "./account-aws.ts";
 import type { LocalAws, SiteRole } from "./ground.ts";
@@ -29,6 +34,9 @@ confirm_by = ["drill"]
 accept_two_copies = "the source of this test is killed before its failover starts"
 `;
 
+/** Places in the old data disk, on no boundary of chunks, that are written to behind everybody's back; half a MiB each. */
+const damages = [5 * 2 ** 20 + 12_288, 21 * 2 ** 20 + 512];
+
 const denied = { name: "AccessDenied" };
 const noPolicies = "evaluates no policies";
 
@@ -39,6 +47,9 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     console.info(`${((performance.now() - began) / 1000).toFixed(1).padStart(6)} s  ${text}`);
   let missing: string | undefined;
   let stage: DeployStage;
+  /** The failover that an event started, and how many writes of the application it recovered. */
+  let committed: OperationView;
+  let recovered = 0;
   beforeAll(async () => {
     missing = await aws.whyNot();
     if (missing === undefined) stage = await DeployStage.deploy(aws, say);
@@ -58,8 +69,6 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     if (!aws.authorizes) context.skip(noPolicies);
     expect((await fetch(new URL("v1/status", stage.output("SiteApiUrl")))).status).toBe(403);
     expect((await get("stranger", "/v1/status")).status).toBe(403);
-    // Who operates one site is nobody at another.
-    expect((await get("operator", "/v1/status", "paris")).status).toBe(403);
     expect((await get("source-gateway", "/v1/status")).status).toBe(403);
     // The door is open to whom the stack's policy is attached; the site doesn't know this one yet.
     expect(await get("viewer", "/v1/status")).toMatchObject({
@@ -70,9 +79,12 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
       ...["token", "create", "--role", "viewer", "--name", "eve", "--iam-role", stage.roles.arn("viewer")],
     );
     expect((await get("viewer", "/v1/status")).status).toBe(200);
+    // Who is somebody at one site is nobody at another.
+    expect((await get("viewer", "/v1/status", "paris")).status).toBe(403);
   });
 
   it("the VPG is made by the command line, and batches go through the deployed function into bucket and table", async () => {
+    await stage.introduce();
     await stage.protect(trigger);
     await until("ten checkpoints", 120_000, async () => ((await stage.show()).checkpoints >= 10 ? true : undefined));
     const batches = (await journal()).filter(({ Key = "" }) => /^journal\/.*\/\d+$/.test(Key));
@@ -164,12 +176,13 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     const live = await stage.operate("operation", "watch", operationId);
     const { equal, problems } = await stage.check(live);
     expect(problems).toEqual([]);
-    const recovered = equal.at(-1) ?? -1;
+    recovered = equal.at(-1) ?? -1;
     expect(recovered).toBeGreaterThanOrEqual(tagged.acknowledged);
     expect(recovered).toBeLessThanOrEqual(lost.submitted);
     say(`recovered ${recovered} of ${lost.acknowledged} acknowledged writes: RTO ${live.rtoMs} ms`);
 
-    expect((await stage.operate("failover", "commit", vpg)).phase).toBe("Completed");
+    committed = await stage.operate("failover", "commit", vpg);
+    expect(committed.phase).toBe("Completed");
     expect((await stage.check(live)).equal.at(-1)).toBe(recovered);
     const { status, states } = await execution("FailoverLiveMachine", operationId);
     expect(status).toBe("SUCCEEDED");
@@ -193,6 +206,55 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     expect((await journal()).length).toBe(before);
   });
 
+  it("protection is reversed to the other site, by what differs", async () => {
+    await stage.restoreParis();
+    for (const place of damages) damage(stage.disks[0] ?? "", place);
+    stage.startWorkload("workload-berlin", atBerlin(), exportsOf(committed));
+    await until("the application at berlin", 120_000, async () =>
+      readWriteLog(atBerlin(), () => {}).acknowledged > 600 ? true : undefined,
+    );
+    // What differs stays what it is while it is told apart and shipped.
+    stage.processes.signal("workload-berlin", "SIGSTOP");
+    const promoted = stage.promoted(committed);
+    const differing = stage.disks.reduce((sum, path, index) => sum + differingBytes(path, promoted[index] ?? ""), 0);
+    const reverse = await stage.operate("reverse-protection", "start", vpg, "--wait");
+    expect(reverse).toMatchObject({ phase: "Completed" });
+    const { shippedBytes } = await until(
+      "the sync's figures",
+      30_000,
+      async () => (await stage.show("paris")).lastSync ?? undefined,
+    );
+    say(`reverse protection: ${formatBytes(differing)} differed, ${formatBytes(shippedBytes)} were shipped`);
+    expect(shippedBytes).toBeGreaterThan(0);
+    expect(shippedBytes).toBeLessThanOrEqual(1.5 * differing);
+    expect({ berlin: (await stage.show()).role, paris: (await stage.show("paris")).role }).toEqual({
+      berlin: "Runs",
+      paris: "Journal",
+    });
+    const { status, states } = await execution("ReverseProtectionMachine", reverse.operationId);
+    expect(status).toBe("SUCCEEDED");
+    expect(states).toEqual(expect.arrayContaining(["OfferTerm", "StartTerm", "ProtectVolumes", "AwaitJournal"]));
+  });
+
+  it("what is written at berlin moves home, byte for byte", async () => {
+    stage.processes.signal("workload-berlin", "SIGCONT");
+    const before = readWriteLog(atBerlin(), () => {}).acknowledged;
+    await until("writes and checkpoints of them", 120_000, async () => {
+      const more = readWriteLog(atBerlin(), () => {}).acknowledged > before + 200;
+      return more && (await stage.show("paris")).checkpoints > 5 ? true : undefined;
+    });
+    const start = ["move", "start", vpg, "--commit-policy", "commit", "--commit-after", "0", "--wait"];
+    const move = operationViewSchema.parse(await farshore(start, await stage.operator("paris")));
+    expect(move).toMatchObject({ phase: "Completed" });
+    const written = readWriteLog(atBerlin(), () => {}).acknowledged;
+    const { equal, problems } = await stage.check(move, `${stage.writesLog}:${recovered},${atBerlin()}`);
+    expect(problems).toEqual([]);
+    expect(equal.at(-1) ?? -1).toBeGreaterThanOrEqual(recovered + written);
+    expect((await stage.show("paris")).role).toBe("Runs");
+    say(`moved home with ${written} writes of berlin: RTO ${move.rtoMs} ms`);
+  });
+
+  const atBerlin = () => join(stage.directory, "writes-berlin.log");
   const execution = (machine: string, operationId: string) =>
     readExecution(stage.ground, stage.output(machine), `${operationId}.1`);
   const get = async (role: Parameters<DeployStage["as"]>[0], path: string, site?: SiteRole) =>

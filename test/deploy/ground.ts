@@ -5,8 +5,10 @@ export type SiteRole = "paris" | "berlin";
 
 /** Where one site goes. */
 export interface Ground extends AwsAccount {
-  /** Ends all of it at once, as a region that is lost; where nobody can do that, nothing. */
+  /** Puts all of it out of reach at once, as a region that is lost; where nobody can do that, nothing. */
   cut(): Promise<void>;
+  /** What was cut is back, as it was. */
+  restore(): Promise<void>;
 }
 
 export interface Grounds {

@@ -17,7 +17,11 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function ground(region: string): Promise<Ground> {
+interface LocalstackGround extends Ground {
+  stop(): Promise<void>;
+}
+
+async function ground(region: string): Promise<LocalstackGround> {
   // The URLs of functions name the host and port that LocalStack was told; its own name resolves to 127.0.0.1.
   const port = await freePort();
   const container = await new LocalstackContainer(image)
@@ -29,6 +33,7 @@ async function ground(region: string): Promise<Ground> {
       ...(token === undefined ? {} : { LOCALSTACK_AUTH_TOKEN: token }),
     })
     .start();
+  const docker = (await getContainerRuntimeClient()).container.getById(container.getId());
   return {
     region,
     // LocalStack's account for any access key that is not one of twelve digits.
@@ -40,7 +45,9 @@ async function ground(region: string): Promise<Ground> {
       AWS_DEFAULT_REGION: region,
       AWS_ENDPOINT_URL: container.getConnectionUri(),
     },
-    cut: async () => void (await container.stop({ timeout: 0 })),
+    cut: async () => void (await docker.pause()),
+    restore: async () => void (await docker.unpause()),
+    stop: async () => void (await container.stop({ timeout: 0 })),
   };
 }
 
@@ -59,6 +66,6 @@ export const localstackAws: LocalAws = {
   },
   async open() {
     const [paris, berlin] = await Promise.all([ground("eu-west-3"), ground("eu-central-1")]);
-    return { paris, berlin, close: async () => void (await Promise.all([paris.cut(), berlin.cut()])) };
+    return { paris, berlin, close: async () => void (await Promise.all([paris.stop(), berlin.stop()])) };
   },
 };

@@ -2,9 +2,15 @@ import { join } from "node:path";
 import { ministackIsInstalled, startMinistack } from "../../scripts/local-aws/ministack.ts";
 import type { Ground, LocalAws } from "./ground.ts";
 
-async function ground(directory: string, region: string, accountId: string): Promise<Ground> {
-  const { env, stop } = await startMinistack({ directory, region, accountId });
-  return { region, accountId, env, cut: stop };
+interface MinistackGround extends Ground {
+  stop(): Promise<void>;
+}
+
+async function ground(folder: string, site: string, region: string, accountId: string): Promise<MinistackGround> {
+  const directory = join(folder, `ministack-${site}`);
+  const neighbours = join(folder, "neighbours");
+  const { env, freeze, thaw, stop } = await startMinistack({ directory, region, accountId, neighbours });
+  return { region, accountId, env, cut: async () => freeze(), restore: async () => thaw(), stop };
 }
 
 /** MiniStack: two processes, so two sites that share nothing, in regions and accounts of their own. */
@@ -17,9 +23,9 @@ export const ministackAws: LocalAws = {
   },
   async open(directory) {
     const [paris, berlin] = await Promise.all([
-      ground(join(directory, "ministack-paris"), "eu-west-3", "111111111111"),
-      ground(join(directory, "ministack-berlin"), "eu-central-1", "222222222222"),
+      ground(directory, "paris", "eu-west-3", "111111111111"),
+      ground(directory, "berlin", "eu-central-1", "222222222222"),
     ]);
-    return { paris, berlin, close: async () => void (await Promise.all([paris.cut(), berlin.cut()])) };
+    return { paris, berlin, close: async () => void (await Promise.all([paris.stop(), berlin.stop()])) };
   },
 };

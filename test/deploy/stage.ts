@@ -13,18 +13,19 @@ import { join } from "node:path";
 import { z } from "zod";
 import { type CheckpointView, checkpointSchema, type OperationView, operationViewSchema } from "#core/api/site-api.ts";
 import { formatNbdUri } from "../../gateway/nbd/uri.ts";
+import { exportsOf } from "../../scripts/demo/back-home.ts";
 import { volumeNames } from "../../scripts/demo/ledger.ts";
 import { farshore, Processes, run } from "../../scripts/demo/processes.ts";
-import { show, until, vm, vpg } from "../../scripts/demo/stage.ts";
+import { hooksOf, show, until, vm, vpg } from "../../scripts/demo/stage.ts";
 import { readWriteLog } from "../../scripts/demo/write-log.ts";
 import { bootstrap, deploy, destroy, synthesize } from "../../scripts/local-aws/cdk.ts";
 import { type Role, Roles } from "../../scripts/local-aws/roles.ts";
 import { emptyBucket } from "./empty-bucket.ts";
 import type { Ground, Grounds, LocalAws, SiteRole } from "./ground.ts";
 
-/** Room for the log of 8192 transactions; the application makes 50 a second. */
+/** Room for the log of 8192 transactions; the application makes 30 a second, first at paris, then at berlin. */
 const volumeBytes = 32 * 2 ** 20;
-const transactions = { perSecond: "50", most: "8000" };
+const transactions = { perSecond: "30", most: "8000" };
 const demoScript = (name: string) => new URL(`../../scripts/demo/${name}`, import.meta.url).pathname;
 const checkedSchema = z.object({ equal: z.array(z.int()), transactions: z.int(), problems: z.array(z.string()) });
 
@@ -53,7 +54,12 @@ export class DeployStage {
     this.processes = new Processes(directory);
     this.#grounds = grounds;
     this.ground = grounds.berlin;
-    this.roles = new Roles(grounds.berlin, aws.namePrefix);
+    const atParis = `arn:aws:lambda:*:*:function:farshore-${aws.namePrefix}paris-*`;
+    this.roles = new Roles(grounds.berlin, aws.namePrefix, {
+      operator: atParis,
+      "source-gateway": atParis,
+      "recovery-gateway": atParis,
+    });
     this.writesLog = join(directory, "writes.log");
   }
 
@@ -105,17 +111,23 @@ export class DeployStage {
     return env;
   }
 
+  /** The operator's environment at a site. */
+  async operator(site: SiteRole = "berlin"): Promise<Readonly<Record<string, string>>> {
+    const at = { FARSHORE_SITE: this.output("SiteApiUrl", site), AWS_REGION: this.#grounds[site].region };
+    return { ...(await this.as("operator")), ...at };
+  }
+
   /** `farshore ... --json` as the operator. */
   async farshore(...args: string[]): Promise<unknown> {
-    return farshore(args, await this.as("operator"));
+    return farshore(args, await this.operator());
   }
 
   async operate(...args: string[]): Promise<OperationView> {
     return operationViewSchema.parse(await this.farshore(...args));
   }
 
-  async show(): ReturnType<typeof show> {
-    return show(await this.as("operator"));
+  async show(site?: SiteRole): ReturnType<typeof show> {
+    return show(await this.operator(site));
   }
 
   async checkpoints(): Promise<readonly CheckpointView[]> {
@@ -124,21 +136,47 @@ export class DeployStage {
 
   /** Makes the VPG, starts both gateways and, once a checkpoint is listed, the application. */
   async protect(trigger: string): Promise<void> {
-    for (const name of ["source-gateway", "recovery-gateway"] as const) {
-      await this.farshore("token", "create", "--role", "gateway", "--name", name, "--iam-role", this.roles.arn(name));
-    }
+    await this.#admitGateways("berlin");
     writeFileSync(join(this.directory, "vpg.toml"), vpgFile(trigger));
     await this.farshore("vpg", "create", join(this.directory, "vpg.toml"));
     await this.startSource();
-    await this.#startGateway("recovery-gateway", `state = "recovery-state"\n[recovery]\ndirectory = "recovered"\n`);
+    await this.#startGateway(
+      "recovery-gateway",
+      `state = "recovery-state"\n[recovery]\ndirectory = "recovered"\n[source]\n${this.#parisKeys()}${hooksOf(this.directory, "", true)}`,
+    );
     await until("the first checkpoint", 120_000, async () => ((await this.show()).checkpoints > 0 ? true : undefined));
-    const { sourceUris, writesLog } = this;
-    const { perSecond, most } = transactions;
-    this.processes.start("workload", demoScript("workload.ts"), [writesLog, ...sourceUris, perSecond, most]);
+    this.startWorkload("workload", this.writesLog, this.sourceUris);
   }
 
   async startSource(): Promise<void> {
     await this.#startGateway("source-gateway", this.#sourceFile());
+  }
+
+  /** Each site learns of the other as its peer, and paris of the gateways: what going home takes. */
+  async introduce(): Promise<void> {
+    await this.#admitGateways("paris");
+    for (const [site, peer] of [
+      ["berlin", "paris"],
+      ["paris", "berlin"],
+    ] as const) {
+      const role = this.output("PeerRole", site);
+      const shown = ["token", "create", "--role", "peer", "--name", site, "--iam-role", role];
+      await farshore(shown, await this.operator(peer));
+      const place = ["--url", this.output("SiteApiUrl", peer), "--region", this.#grounds[peer].region];
+      await farshore(["site", "peer", "add", peer, ...place], await this.operator(site));
+    }
+  }
+
+  async #admitGateways(site: SiteRole): Promise<void> {
+    for (const name of ["source-gateway", "recovery-gateway"] as const) {
+      const how = ["token", "create", "--role", "gateway", "--name", name, "--iam-role", this.roles.arn(name)];
+      await farshore(how, await this.operator(site));
+    }
+  }
+
+  /** What has a half of a gateway belong to paris. */
+  #parisKeys(): string {
+    return `site = "${this.output("GatewayApiUrl", "paris")}"\nauth = "iam"\nregion = "${this.#grounds.paris.region}"\n`;
   }
 
   /** What a process has printed. */
@@ -161,19 +199,41 @@ export class DeployStage {
     return readWriteLog(this.writesLog, () => {});
   }
 
-  /** Reads the recovered disks over NBD and compares them, byte for byte, with a replay of the application's log. */
-  async check(operation: OperationView): Promise<z.infer<typeof checkedSchema>> {
-    const uris = Object.entries(operation.exports)
-      .sort(([a], [b]) => Number(a) - Number(b))
-      .map(([, uri]) => uri);
-    const said = await run(demoScript("check.ts"), [this.writesLog, ...uris, String(volumeBytes)]);
+  /** Reads the recovered disks over NBD and compares them, byte for byte, with a replay of the application's logs. */
+  async check(operation: OperationView, writesLogs = this.writesLog): Promise<z.infer<typeof checkedSchema>> {
+    const uris = exportsOf(operation);
+    const said = await run(demoScript("check.ts"), [writesLogs, ...uris, String(volumeBytes)]);
     return checkedSchema.parse(JSON.parse(said));
+  }
+
+  /** The application of another log, on the disks that a committed operation left running. */
+  startWorkload(name: string, writesLog: string, uris: readonly string[]): void {
+    const { perSecond, most } = transactions;
+    this.processes.start(name, demoScript("workload.ts"), [writesLog, ...uris, perSecond, most]);
   }
 
   /** The protected side is gone: its site, its gateway, its application. */
   async loseParis(): Promise<void> {
     await Promise.all(["source-gateway", "workload"].map((name) => this.processes.stop(name, "SIGKILL")));
     await this.#grounds.paris.cut();
+  }
+
+  /** Its site again, as it was. */
+  async restoreParis(): Promise<void> {
+    await this.#grounds.paris.restore();
+    await until("site paris", 60_000, async () => farshore(["operation", "list"], await this.operator("paris")));
+  }
+
+  /** Files of the protected disks. */
+  get disks(): readonly string[] {
+    return volumeNames.map((name) => join(this.directory, "disks", `${name}.img`));
+  }
+
+  /** Files that a committed operation's disks were brought into at berlin. */
+  promoted({ operationId }: OperationView): readonly string[] {
+    return volumeNames.map((_, index) =>
+      join(this.directory, "recovered", "operations", operationId, String(index + 1), "data"),
+    );
   }
 
   async close(): Promise<void> {
@@ -232,20 +292,29 @@ export class DeployStage {
     // An account keeps nothing of the suite, and may have a small quota of concurrency.
     const account = this.aws.namePrefix === "" ? "" : "remove_data = true\nreserve_concurrency = false\n";
     const site = (role: SiteRole, people: string) => `[[site]]\nname = "${this.siteName(role)}"\n${account}${people}`;
-    const [operator, gateway] = [this.roles.arn("operator"), this.roles.arn("recovery-gateway")];
-    return `${site("paris", "")}\n${site("berlin", `operators = ["${operator}"]\ngateways = ["${gateway}"]\n`)}`;
+    const list = (key: string, ...arns: string[]) => `${key} = ${JSON.stringify(arns)}\n`;
+    const { paris, berlin } = this.#grounds;
+    const operators = list("operators", this.roles.arn("operator"));
+    const recovery = this.roles.arn("recovery-gateway");
+    const peer = `arn:aws:lambda:${paris.region}:${paris.accountId}:function:farshore-${this.siteName("paris")}-site-api`;
+    // The account at berlin says which of its own functions may call paris; paris lets the account.
+    const people = list("people", berlin.accountId);
+    return [
+      site("paris", operators + people + list("gateways", this.roles.arn("source-gateway"), recovery)),
+      site("berlin", operators + list("gateways", recovery) + list("peers", peer)),
+    ].join("\n");
   }
 
   #sourceFile(): string {
     mkdirSync(join(this.directory, "disks"), { recursive: true });
-    const volumes = volumeNames.map((name) => {
-      const path = join(this.directory, "disks", `${name}.img`);
+    const volumes = this.disks.map((path, index) => {
       // "a": a disk that is there already keeps what it holds.
       closeSync(openSync(path, "a"));
       truncateSync(path, volumeBytes);
-      return `[[source.volume]]\nvm = "${vm}"\nname = "${name}"\npath = "${path}"\n`;
+      return `[[source.volume]]\nvm = "${vm}"\nname = "${volumeNames[index]}"\npath = "${path}"\n`;
     });
-    return `state = "source-state"\n[source]\nvpg = "${vpg}"\nsocket = "${this.#socket}"\n${volumes.join("")}`;
+    const home = `[recovery]\n${this.#parisKeys()}directory = "home"\n${hooksOf(this.directory, "-home", true)}`;
+    return `state = "source-state"\n[source]\nvpg = "${vpg}"\nsocket = "${this.#socket}"\n${volumes.join("")}${home}`;
   }
 }
 
