@@ -4,6 +4,7 @@ import { formatPosition, type Position } from "#core/journal/position.ts";
 import { checkStored } from "#core/json.ts";
 import type { TableItem } from "#core/ports.ts";
 import { type CheckpointState, checkpointStateSchema, markerSchema, placeSchema } from "./batch-row.ts";
+import { livePins } from "./pins.ts";
 
 /** A batch's item as far as a checkpoint is concerned; most of it is the index, which is passed over here. */
 const itemSchema = placeSchema.extend({
@@ -31,14 +32,15 @@ export const tagsOf = (row: Pick<CheckpointRow, "tag" | "notes">): string[] => [
 export interface ListedCheckpoint extends CheckpointView {
   readonly position: Position;
   readonly term: number;
-  /** Who needs it. */
+  /** Who needs it now. */
   readonly pinOwners: readonly string[];
   readonly leaving: boolean;
   /** Of a VPG with several source gateways: where each one's session was held. */
   readonly vector: readonly Position[] | null;
 }
 
-export function viewOfRow(row: CheckpointRow, term: number): ListedCheckpoint {
+export function viewOfRow(row: CheckpointRow, term: number, now: number): ListedCheckpoint {
+  const pinOwners = livePins(row.pins, now);
   const position = { session: row.session, sequence: row.sequence };
   return {
     id: formatPosition(position),
@@ -47,8 +49,8 @@ export function viewOfRow(row: CheckpointRow, term: number): ListedCheckpoint {
     time: row.time,
     validThrough: row.validThrough,
     tags: tagsOf(row),
-    pins: row.pins.length,
-    pinOwners: row.pins,
+    pins: pinOwners.length,
+    pinOwners,
     leaving: row.leaving === true,
     vector: row.vector ?? null,
   };

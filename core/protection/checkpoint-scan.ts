@@ -124,7 +124,7 @@ export class CheckpointScan {
     if (known === undefined) return undefined;
     const timeline = await this.#timeline(known);
     if (timeline.checkpointOf(row) === undefined || this.digest?.lists(row) === false) return undefined;
-    return viewOfRow(row, known.state.claim.term);
+    return viewOfRow(row, known.state.claim.term, this.#site.clock.now());
   }
 
   /** R12 alone: whether the marker is a checkpoint, listed still or not. */

@@ -14,7 +14,7 @@ import { definitionOfCheckpoint } from "./definition-at.ts";
 import { items } from "./items.ts";
 import { type LostTails, lostTailsOf } from "./lost-tails.ts";
 import type { CheckpointSelector } from "./operation.ts";
-import { livePins } from "./pins.ts";
+import { leaseOf, livePins, withoutLeases } from "./pins.ts";
 import { getSession } from "./session-store.ts";
 import { tryAgain } from "./try-again.ts";
 import type { VpgRecord } from "./vpg-record.ts";
@@ -216,13 +216,26 @@ export async function pinAction(site: Site, vpgId: Id, id: string, owner: string
   return action === undefined ? [] : [action];
 }
 
-export async function unpinCheckpoint(site: Site, vpgId: Id, id: string, owner: string): Promise<void> {
-  await changeRow(site, vpgId, parsePosition(id), (row) => unpinned(row, owner));
+/** With `leasedUntil` a lease that ends then takes the pin's place; nothing when the pin doesn't stand. */
+export async function unpinCheckpoint(
+  site: Site,
+  vpgId: Id,
+  id: string,
+  owner: string,
+  leasedUntil?: number,
+): Promise<void> {
+  await changeRow(site, vpgId, parsePosition(id), (row) => unpinned(row, owner, leasedUntil));
 }
 
-/** The end of a pin as an action of a larger transaction: none when it doesn't stand, or the checkpoint is gone. */
-export async function unpinAction(site: Site, vpgId: Id, id: string, owner: string): Promise<readonly TableAction[]> {
-  const action = await rowAction(site, vpgId, parsePosition(id), (row) => unpinned(row, owner)).catch(
+/** The same as an action of a larger transaction: none when the pin doesn't stand, or the checkpoint is gone. */
+export async function unpinAction(
+  site: Site,
+  vpgId: Id,
+  id: string,
+  owner: string,
+  leasedUntil?: number,
+): Promise<readonly TableAction[]> {
+  const action = await rowAction(site, vpgId, parsePosition(id), (row) => unpinned(row, owner, leasedUntil)).catch(
     (error: unknown) => {
       if (error instanceof NoCheckpoint) return undefined;
       throw error;
@@ -231,8 +244,12 @@ export async function unpinAction(site: Site, vpgId: Id, id: string, owner: stri
   return action === undefined ? [] : [action];
 }
 
-const unpinned = (row: CheckpointState, owner: string): CheckpointState | undefined =>
-  row.pins.includes(owner) ? { ...row, pins: row.pins.filter((other) => other !== owner) } : undefined;
+function unpinned(row: CheckpointState, owner: string, leasedUntil?: number): CheckpointState | undefined {
+  if (!row.pins.includes(owner)) return undefined;
+  const pins = row.pins.filter((other) => other !== owner);
+  if (leasedUntil === undefined) return { ...row, pins };
+  return { ...row, pins: [...withoutLeases(pins, owner), leaseOf(owner, leasedUntil)] };
+}
 
 function pinned(row: CheckpointState, owner: string): CheckpointState | undefined {
   if (row.leaving === true) throw new NoCheckpoint("the checkpoint is being let go by retention: choose another");

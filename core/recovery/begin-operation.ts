@@ -47,10 +47,16 @@ async function recordLatest(site: Site, vpgId: Id, operationId: Id): Promise<{ r
   return { checkpointId: checkpointOf(recorded) };
 }
 
-/** Drops the operation's pin. A checkpoint that is gone holds none. */
-export async function letGo(site: Site, vpgId: Id, checkpointId: string, operationId: Id): Promise<void> {
+/** Drops the operation's pin, or with `leasedUntil` makes it a lease. A checkpoint that is gone holds none. */
+export async function letGo(
+  site: Site,
+  vpgId: Id,
+  checkpointId: string,
+  operationId: Id,
+  leasedUntil?: number,
+): Promise<void> {
   try {
-    await unpinCheckpoint(site, vpgId, checkpointId, operationId);
+    await unpinCheckpoint(site, vpgId, checkpointId, operationId, leasedUntil);
   } catch (error) {
     if (!(error instanceof NoCheckpoint)) throw error;
   }

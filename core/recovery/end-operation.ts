@@ -23,13 +23,14 @@ import {
 } from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
 import { letGoOfOthers } from "./retarget.ts";
+import { scratchLeases, wasAttached } from "./scratch-leases.ts";
 import { startExecution } from "./start-operation.ts";
 import { followingReverse, operationActions } from "./start-reverse.ts";
 import { commitStepsOf, endedStep, isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
 
 /**
- * Task end-operation, also done by the reconciler: works out from the record alone how the operation ended, lets its pin go,
- * stores the report and releases the VPG, the last two in an order that makes every repetition end the same way. Answers the
+ * Task end-operation, also done by the reconciler: works out from the record alone how the operation ended, lets its pin go
+ * (a lease stands for it while a scratch is kept), stores the report and releases the VPG, the last two in an order that makes every repetition end the same way. Answers the
  * phase it ended in. A failed attempt leaves the VPG free; what to do next stands in its error.
  */
 export async function endOperation(site: Site, operationId: Id): Promise<{ readonly phase: Phase }> {
@@ -51,7 +52,10 @@ export async function endOperation(site: Site, operationId: Id): Promise<{ reado
       await annotate(site, operation.vpgId, operation.checkpointId, operationId, tag);
     }
     await letGoOfOthers(site, operationId);
-    if (nothingAttached(operation)) await letGo(site, operation.vpgId, operation.checkpointId, operationId);
+    if (nothingAttached(operation)) {
+      const leasedUntil = scratchLeases(operation, site.clock.now()).get(operation.checkpointId);
+      await letGo(site, operation.vpgId, operation.checkpointId, operationId, leasedUntil);
+    }
   }
   const vpg = await vpgOf(site, operation);
   const { vpgId, checkpointId } = operation;
@@ -118,8 +122,7 @@ async function completeMint(site: Site, operation: OperationRecord): Promise<Ope
 
 /** A view may be open as long as something was attached and neither detached nor promoted; then the pin stays (invariant 9). */
 export function nothingAttached(operation: Operation): boolean {
-  const attach = operation.steps[stepNames.attachVolumes];
-  if (attach === undefined || attach.state === "skipped") return true;
+  if (!wasAttached(operation)) return true;
   return stepOk(operation, stepNames.detachVolumes) || stepOk(operation, stepNames.promoteVolumes);
 }
 

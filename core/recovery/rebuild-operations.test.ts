@@ -6,8 +6,10 @@ import { listCheckpoints } from "#core/protection/checkpoints.ts";
 import { pendingCommands } from "#core/protection/commands.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { items } from "#core/protection/items.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { Step } from "#core/protection/operation.ts";
+import { leaseOf } from "#core/protection/pins.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
 import type { Site } from "#core/site.ts";
 import { makeSite, noWorkflows, openAsk, operator, protect } from "../../test/kit/site.ts";
@@ -49,10 +51,11 @@ async function protectedSite() {
   return { site, rebuilt, vpg, report };
 }
 
-it("keeps the checkpoints of failed operations that left volumes attached, and of no others", async () => {
+it("keeps the checkpoints of failed operations that left volumes attached or a scratch, and of no others", async () => {
   const { site, rebuilt, vpg, report } = await protectedSite();
   const closed = report("1-8", steps(attachVolumes));
-  await storeReport(site, report("1-6", steps(attachVolumes)));
+  const attached = report("1-6", steps(attachVolumes));
+  await storeReport(site, attached);
   await storeReport(site, closed);
   await storeReport(site, { ...closed, attempt: 2, steps: steps(attachVolumes, detachVolumes) });
   await storeReport(site, report("1-99", steps(attachVolumes)));
@@ -60,9 +63,9 @@ it("keeps the checkpoints of failed operations that left volumes attached, and o
   await rebuildTable(rebuilt);
   expect(await rebuildOperations(rebuilt)).toBe(3);
   const { checkpoints } = await listCheckpoints(rebuilt, vpg.vpgId);
-  expect(checkpoints.map(({ id, pins }) => [id, pins])).toEqual([
-    ["1-8", 0],
-    ["1-6", 1],
+  expect(checkpoints.map(({ id, pinOwners }) => [id, pinOwners])).toEqual([
+    ["1-8", [leaseOf(closed.operationId, noon + limits.scratchKeptMs)]],
+    ["1-6", [attached.operationId]],
   ]);
 });
 

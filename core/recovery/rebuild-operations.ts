@@ -7,14 +7,16 @@ import type { TableAction } from "#core/ports.ts";
 import { restorePin } from "#core/protection/checkpoints.ts";
 import { items } from "#core/protection/items.ts";
 import type { Operation } from "#core/protection/operation.ts";
+import { leaseOf } from "#core/protection/pins.ts";
 import type { BareSite } from "#core/protection/rebuild.ts";
 import { nothingAttached } from "./end-operation.ts";
 import { type Report, reportSchema } from "./report.ts";
+import { scratchLeases } from "./scratch-leases.ts";
 import { stepNames } from "./steps.ts";
 
 /**
  * Operations that have ended, from their reports, so that they are still listed after a rebuild, with the pins of those that
- * left something attached. One that was under way is not there, nor is its pin: it stood in the table alone, and its term in
+ * left something attached, and the leases of scratches that are still kept. One that was under way is not there, nor is its pin: it stood in the table alone, and its term in
  * the bucket says whether it was committed. Answers how many.
  */
 export async function rebuildOperations(site: BareSite): Promise<number> {
@@ -30,19 +32,25 @@ export async function rebuildOperations(site: BareSite): Promise<number> {
   for (const report of last.values()) {
     const operation = operationOf(report);
     await site.table.transact(actionsOf(report, operation));
-    await restorePinOf(site, operation);
+    await restorePinsOf(site, operation);
   }
   return last.size;
 }
 
 /** A checkpoint that is gone holds none. */
-async function restorePinOf(site: BareSite, operation: Operation): Promise<void> {
+async function restorePinsOf(site: BareSite, operation: Operation): Promise<void> {
   const { vpgId, checkpointId, operationId } = operation;
-  if (checkpointId === null || nothingAttached(operation)) return;
-  try {
-    await restorePin(site, vpgId, checkpointId, operationId);
-  } catch (error) {
-    if (!(error instanceof NoCheckpoint)) throw error;
+  const now = site.clock.now();
+  const pins = [...scratchLeases(operation, now)]
+    .filter(([, until]) => until > now)
+    .map(([id, until]) => ({ id, owner: leaseOf(operationId, until) }));
+  if (checkpointId !== null && !nothingAttached(operation)) pins.push({ id: checkpointId, owner: operationId });
+  for (const { id, owner } of pins) {
+    try {
+      await restorePin(site, vpgId, id, owner);
+    } catch (error) {
+      if (!(error instanceof NoCheckpoint)) throw error;
+    }
   }
 }
 

@@ -1,14 +1,18 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { SqliteTable } from "#adapters/embedded/table.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import { listCheckpoints } from "#core/protection/checkpoints.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { LiveOptions, Operation } from "#core/protection/operation.ts";
+import { leaseOf } from "#core/protection/pins.ts";
+import { rebuildTable } from "#core/protection/rebuild.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import { protectShop } from "../../test/kit/failover-site.ts";
 import { FailoverWorld, operationId, type WorldOptions } from "../../test/kit/failover-world.ts";
 import { operator } from "../../test/kit/site.ts";
 import { decide } from "./decide.ts";
+import { rebuildOperations } from "./rebuild-operations.ts";
 import { readReport } from "./report.ts";
 import { retarget } from "./retarget.ts";
 import { deadlineOf } from "./route.ts";
@@ -42,6 +46,11 @@ async function pinsOf({ shop }: FailoverWorld): Promise<Record<string, number>> 
   return Object.fromEntries(checkpoints.map(({ id, pins }) => [id, pins]));
 }
 
+async function ownersOf({ shop }: FailoverWorld): Promise<Record<string, readonly string[]>> {
+  const { checkpoints } = await listCheckpoints(shop.site, shop.vpg.vpgId);
+  return Object.fromEntries(checkpoints.map(({ id, pinOwners }) => [id, pinOwners]).toReversed());
+}
+
 const inPhase = (world: FailoverWorld, phase: Operation["phase"]) => async () =>
   (await world.operation())?.phase === phase;
 
@@ -53,8 +62,31 @@ describe("retarget", () => {
     expect(await pinsOf(world)).toEqual({ "1-8": 1, "1-10": 0, "1-12": 1 });
     expect(world.machines.running.size).toBe(1);
     await world.run(inPhase(world, "BeforeCommit"));
-    expect(await pinsOf(world)).toEqual({ "1-8": 1, "1-10": 0, "1-12": 0 });
     expect(await world.operation()).toMatchObject({ checkpointId: "1-8", bootGroupsDone: 2, error: null });
+    const [{ switchedAt } = { switchedAt: null }] = (await world.operation())?.retargets ?? [];
+    expect(await ownersOf(world)).toEqual({
+      "1-8": [operationId],
+      "1-10": [],
+      "1-12": [leaseOf(operationId, (switchedAt ?? 0) + limits.scratchKeptMs)],
+    });
+  });
+
+  it("keeps both checkpoints for as long as the scratch over each is kept, whatever became of the table", async () => {
+    const world = await waiting();
+    await ask(world, "1-8");
+    await world.run(inPhase(world, "BeforeCommit"));
+    await decide(world.outside, operator, operationId, { decision: "rollback" });
+    await world.run();
+    const { site, vpg } = world.shop;
+    const kept = { "1-8": 1, "1-10": 0, "1-12": 1 };
+    expect(await pinsOf(world)).toEqual(kept);
+    const rebuilt = { ...site, table: new SqliteTable(":memory:") };
+    await rebuildTable(rebuilt);
+    await rebuildOperations(rebuilt);
+    const { checkpoints } = await listCheckpoints(rebuilt, vpg.vpgId);
+    expect(checkpoints.map(({ pinOwners }) => pinOwners)).toEqual(Object.values(await ownersOf(world)).toReversed());
+    await world.shop.clock.advance(limits.scratchKeptMs);
+    expect(await pinsOf(world)).toEqual({ "1-8": 0, "1-10": 0, "1-12": 0 });
   });
 
   it("is one try however often the same request comes, also after it", async () => {

@@ -10,6 +10,7 @@ import { type Caller, callerText, type Site } from "#core/site.ts";
 import { findDecision, wakeDecision } from "./decide.ts";
 import { changeOperation, getOperation, type OperationChange, operationFields } from "./operation-store.ts";
 import { checkpointOf } from "./plan-command.ts";
+import { scratchLeases } from "./scratch-leases.ts";
 import { assertStepFits, bootGroupOf, endedStep, isLeaving, retargetSteps, stepNames } from "./steps.ts";
 
 /**
@@ -127,13 +128,17 @@ const isBoot = (name: string): boolean => bootGroupOf(name) !== undefined;
 const withLast = ({ retargets }: Operation, change: Partial<Retarget>): Retarget[] =>
   retargets.map((one, index) => (index === retargets.length - 1 ? { ...one, ...change } : one));
 
-/** Drops the operation's pins on every checkpoint but its own; each only while the operation is as it was seen. */
+/**
+ * Drops the operation's pins on every checkpoint but its own, or makes a lease of one over which a scratch is kept; each only
+ * while the operation is as it was seen.
+ */
 export async function letGoOfOthers(site: Site, operationId: Id): Promise<void> {
   await tryAgain(`operation ${operationId}`, async () => {
     const operation = await getOperation(site, operationId);
     const same = { check: items.operation(operationId), if: { rev: operation.rev } };
+    const leases = scratchLeases(operation, site.clock.now());
     for (const id of otherCheckpoints(operation)) {
-      const actions = await unpinAction(site, operation.vpgId, id, operationId);
+      const actions = await unpinAction(site, operation.vpgId, id, operationId, leases.get(id));
       if (actions.length > 0) await site.table.transact([...actions, same]);
     }
   });

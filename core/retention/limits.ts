@@ -33,8 +33,6 @@ export const retentionLimits = {
   unlistedMax: 5000,
   /** Conditional writes at the same time. */
   marksAtOnce: 16,
-  /** Records that one pass compares: 60 bytes each and what sorting takes, some 200 MiB. */
-  recordsMax: 2 ** 21,
   /** Headers read at the same time by a pass. */
   readsMax: 16,
   /** A pack is made of at least so many small objects, unless half of what they hold is seen by nobody. */

@@ -3,7 +3,6 @@ import { comparePositions } from "#core/journal/position.ts";
 import type { ListedCheckpoint } from "#core/protection/checkpoint-row.ts";
 import type { CheckpointScan } from "#core/protection/checkpoint-scan.ts";
 import { markLeaving } from "#core/protection/checkpoints.ts";
-import { livePins } from "#core/protection/pins.ts";
 import { concurrently } from "#core/recovery/concurrently.ts";
 import type { Site } from "#core/site.ts";
 import type { DigestChange } from "./commit-digest.ts";
@@ -30,7 +29,7 @@ export async function thin(
   if (last === undefined) return undefined;
   const keeps = keptOf(
     listed.map(({ time, validThrough, tags, pinOwners }) => {
-      return { time, validThrough, tagged: tags.length > 0, pinned: livePins(pinOwners, now).length > 0 };
+      return { time, validThrough, tagged: tags.length > 0, pinned: pinOwners.length > 0 };
     }),
     retention,
     now,

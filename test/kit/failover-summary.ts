@@ -1,4 +1,5 @@
 import { listCheckpoints } from "#core/protection/checkpoints.ts";
+import { leaseEnd } from "#core/protection/pins.ts";
 import { highestTerm } from "#core/protection/terms.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { findDecision } from "#core/recovery/decide.ts";
@@ -49,7 +50,8 @@ export async function summaryOf(world: FailoverWorld) {
       needsConfiguration: vpg.needsConfiguration,
     },
     term: { n: term?.n, runs: term?.runs, operationId: term?.operationId },
-    pins: checkpoints.map(({ pins }) => pins),
+    pins: checkpoints.map(({ pinOwners }) => pinOwners.filter((pin) => leaseEnd(pin) === undefined).length),
+    leases: checkpoints.map(({ pinOwners }) => pinOwners.filter((pin) => leaseEnd(pin) !== undefined).length),
     tags: checkpoints.map(({ tags }) => tags.map((tag) => tag.replace(/ at .*/, ""))),
     report: { phase: report.phase, error: report.error?.name ?? null, checkpoint: report.checkpointId },
     effects: Object.fromEntries([...machines.effects].sort(([left], [right]) => (left < right ? -1 : 1))),
