@@ -15,6 +15,7 @@ import type { Context } from "./context.ts";
 import { openOfflineVpg, resolveOffline } from "./offline.ts";
 import { parseSelector } from "./selector.ts";
 import type { SiteClient } from "./site-client.ts";
+import { ViewLease } from "./view-lease.ts";
 
 export interface ViewFlags {
   readonly checkpoint: string;
@@ -29,6 +30,10 @@ export interface ViewFlags {
 export interface ChosenView extends CheckpointVolume {
   readonly exportName: string;
   readonly checkpointId: string;
+  /** Aborted with the reason when the checkpoint may be gone: what is read from then on can't be relied on. */
+  readonly lost: AbortSignal;
+  /** Lets the checkpoint go. */
+  readonly release: () => Promise<void>;
 }
 
 /** Finds the checkpoint and the volume, in a data directory or through the site. Throws errors that list what there is. */
@@ -52,6 +57,7 @@ async function offlineView(directory: string, ref: string, flags: ViewFlags): Pr
     );
   const upTo = vpg.journal.positionOf(checkpoint, chosen.volume);
   const bounds = vpg.journal.volumesAt(upTo).get(chosen.volume);
+  vpg.journal.show(checkpoint);
   return {
     source: vpg.journal,
     volume: chosen.volume,
@@ -60,6 +66,9 @@ async function offlineView(directory: string, ref: string, flags: ViewFlags): Pr
     upTo,
     exportName: `${vpg.definition.name}/${flags.volume}`,
     checkpointId: checkpoint.id,
+    // Nobody can be told offline: a read that needs what is gone fails.
+    lost: new AbortController().signal,
+    release: async () => undefined,
   };
 }
 
@@ -83,7 +92,12 @@ async function onlineView(client: SiteClient, ref: string, flags: ViewFlags): Pr
   const part = checkpoint.parts?.find(({ volumes: numbers }) => numbers.includes(chosen.volume));
   const upTo = part?.position ?? parsePosition(checkpoint.id);
   const [clock, random] = [new SystemClock(), new SystemRandom()];
-  const source = new HttpJournal({ routes: routesOf(client), vpgId: vpg.vpgId, upTo, clock, random, log: createLog() });
+  const { vpgId } = vpg;
+  const lease = await ViewLease.take({ client, vpgId, checkpointId: checkpoint.id, lostTail, clock, random });
+  const source = new HttpJournal({
+    ...{ routes: routesOf(client), vpgId, upTo, checkpoint: checkpoint.id },
+    ...{ clock, random, log: createLog(), signal: lease.lost },
+  });
   const { volume, sizeBytes } = chosen;
   // Sectors of a read-only export: 512 reads every volume.
   return {
@@ -94,6 +108,8 @@ async function onlineView(client: SiteClient, ref: string, flags: ViewFlags): Pr
     upTo,
     exportName: `${vpg.name}/${flags.volume}`,
     checkpointId: checkpoint.id,
+    lost: lease.lost,
+    release: () => lease.release(),
   };
 }
 

@@ -228,7 +228,8 @@ function openRecovery(
     directory,
     hooks: config.hooks,
     hookDirectory: config.directory,
-    journal: (vpgId, upTo, signal) => new HttpJournal({ routes: site, vpgId, upTo, clock, random, log, signal }),
+    journal: (vpgId, upTo, signal, checkpoint) =>
+      new HttpJournal({ routes: site, vpgId, upTo, checkpoint, clock, random, log, signal }),
     clock,
     log,
   });

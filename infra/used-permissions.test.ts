@@ -326,6 +326,9 @@ async function lifeOf(definition: CreateVpg, recorder: Recorder): Promise<void> 
   await gateway("POST", "/hashes", { vpgId, volume: 1, page: 0, upTo });
   await gateway("GET", `/vpgs/${vpgId}/batches?session=2&sequence=1`);
   await gateway("GET", `/vpgs/${vpgId}/objects/journal/${vpgId}/0000000001/0000000002/000000000000`);
+  const lease = `/v1/vpgs/shop/leases/${newId(site.clock, site.random)}`;
+  await people("POST", lease, { checkpoint: `2-${stream.sequence}` });
+  await people("DELETE", lease);
   const peer = { name: "paris", siteId: null, url: "https://paris.example.com", region: null, journal: true };
   await people("POST", "/v1/peers", peer);
   // The table lost it: its revision is found in the bucket.

@@ -4,6 +4,7 @@ import { SystemClock } from "#adapters/embedded/clock.ts";
 import { createLog } from "#adapters/embedded/log.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { InvalidInput } from "#core/errors.ts";
+import { parsePosition } from "#core/journal/position.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
 import { contextOf } from "../context.ts";
 import { openOfflineVpg } from "../offline.ts";
@@ -44,10 +45,13 @@ async function exportScratch(operation: string, flags: ExportFlags, command: Com
     ...{ directory: recovery.directory, operationId: operation, volume: flags.volume, log },
     number: flags.number === undefined ? undefined : Number(flags.number),
     socketPath: resolve(flags.socket),
-    journal: async (vpgId, upTo) =>
-      flags.offline === undefined
-        ? new HttpJournal({ routes: site, vpgId, upTo, clock, random, log })
-        : (await openOfflineVpg(flags.offline, vpgId)).journal,
+    journal: async (vpgId, upTo, checkpoint) => {
+      if (flags.offline === undefined)
+        return new HttpJournal({ routes: site, vpgId, upTo, checkpoint, clock, random, log });
+      const { journal } = await openOfflineVpg(flags.offline, vpgId);
+      journal.show(parsePosition(checkpoint));
+      return journal;
+    },
   }).catch(async (error: unknown) => {
     await site.close();
     throw error;

@@ -31,12 +31,16 @@ export function registerView(program: Command): void {
       const context = contextOf(command);
       const { exportView } = await import("../../gateway/export/view-export.ts");
       const chosen = await chooseView(context, vpg, flags);
-      const exported = await exportView({ ...chosen, socketPath: resolve(flags.socket), log: createLog() });
-      result(context.output, { checkpoint: chosen.checkpointId, uri: exported.uri }, () =>
-        context.output.line(exported.uri),
-      );
-      context.output.note(`${chosen.checkpointId}, read-only; stop with SIGTERM`);
-      await untilStopped(exported);
+      try {
+        const exported = await exportView({ ...chosen, socketPath: resolve(flags.socket), log: createLog() });
+        result(context.output, { checkpoint: chosen.checkpointId, uri: exported.uri }, () =>
+          context.output.line(exported.uri),
+        );
+        context.output.note(`${chosen.checkpointId}, read-only; stop with SIGTERM`);
+        await untilStopped(exported, chosen.lost);
+      } finally {
+        await chosen.release();
+      }
     });
 
   viewCommand(view, "write", "Write a disk as of a checkpoint into a new sparse file.")
@@ -55,12 +59,12 @@ export function registerView(program: Command): void {
       const written = await writeView({
         ...chosen,
         output: flags.output,
-        signal: stop.signal,
+        signal: AbortSignal.any([stop.signal, chosen.lost]),
         onProgress: (done, total) =>
           progress.update(
             `${flags.volume}: ${formatBytes(done)} of ${formatBytes(total)}, ${Math.floor((100 * done) / total)} %`,
           ),
-      });
+      }).finally(chosen.release);
       progress.end();
       const facts = { checkpoint: chosen.checkpointId, output: flags.output, sizeBytes: chosen.sizeBytes, ...written };
       result(context.output, facts, () =>

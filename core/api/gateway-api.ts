@@ -18,7 +18,7 @@ import { positionSchema } from "#core/protection/term.ts";
  *   PUT  /syncs/<operation>/<session>/<volume>/<page>  the hashes of a page (core/sync/page-object.ts) → {}
  *   GET  /syncs/<operation>/<session>/<volume>/<page>  → octets: the page's want-list; NotFound while there is none
  *   GET  /vpgs/<vpg>                                   → {definition: definitionSchema}
- *   GET  /vpgs/<vpg>/batches?session=&sequence=&cursor=&manifest=   → batchListSchema: batches at or before the position, for views;
+ *   GET  /vpgs/<vpg>/batches?session=&sequence=&cursor=&manifest=&checkpoint=   → batchListSchema: batches at or before the position, for views;
  *                                                        manifest: 0 for the newest, then the number that the first page came with
  *   GET  /vpgs/<vpg>/objects/<key>?offset=&length=     → octets of a journal object of that VPG
  */

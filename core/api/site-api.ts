@@ -47,6 +47,8 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   POST   /tokens                                     [operator] createTokenSchema → createdTokenSchema
  *   What a peer asks (PUT, POST and DELETE of /vpgs/ID/reverse-offer) is in core/protection/offer.ts.
  *   What starts failovers (events, incidents, approvals, whole sites) is in trigger-api.ts.
+ *   POST   /vpgs/REF/leases/ID                         [operator] leaseSchema → leasedSchema: keeps a checkpoint while a view is read; again renews it
+ *   DELETE /vpgs/REF/leases/ID                         [operator] → {}
  *   GET    /vpgs/REF/batches, /vpgs/REF/objects/KEY    [operator] as in gateway-api: reads for views
  */
 
@@ -154,6 +156,15 @@ export const checkpointListSchema = z.object({
   oldestTime: z.int().nullable(),
   newestTime: z.int().nullable(),
 });
+
+/** A listed checkpoint's id; with `lostTail` it is one that the commit of that operation left behind. */
+export const leaseSchema = z.strictObject({
+  checkpoint: z.string().regex(/^\d{1,10}-\d{1,16}$/),
+  lostTail: idSchema.exactOptional(),
+});
+
+/** `until` by the site's clock; to be renewed every `renewMs`. */
+export const leasedSchema = z.object({ until: z.int(), renewMs: z.int().min(1) });
 
 export const vpgViewSchema = z.object({
   vpgId: idSchema,

@@ -51,6 +51,7 @@ export class BucketJournal implements JournalSource {
   readonly #objects: Pick<Objects, "get" | "list">;
   readonly #stored: StoredBatches;
   #read: JournalContents;
+  #shown: Position | undefined;
 
   private constructor(objects: Pick<Objects, "get" | "list">, vpgId: string, read: JournalContents) {
     this.#objects = objects;
@@ -134,11 +135,19 @@ export class BucketJournal implements JournalSource {
     return this.digest?.fields.digestId ?? "";
   }
 
+  /** For views of this checkpoint: throws `NoCheckpoint` when retention has let it go, and so does `refresh` from then on. */
+  show(checkpoint: Position): void {
+    this.digest?.assertLists(checkpoint);
+    this.#shown = checkpoint;
+  }
+
   /** Reads all headers again when packs have taken the place of batches. */
   async refresh(): Promise<void> {
     const newest = await newestManifestInBucket(this.#objects, this.vpgId);
     if ((newest?.digest?.digestId ?? "") === this.generation) return;
-    this.#read = await readContents(this.#objects, this.vpgId, () => undefined);
+    const read = await readContents(this.#objects, this.vpgId, () => undefined);
+    if (this.#shown !== undefined) read.digest?.assertLists(this.#shown);
+    this.#read = read;
   }
 
   async layerSections(): Promise<readonly LayerSection[]> {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Corrupt } from "#core/errors.ts";
+import { Corrupt, NoCheckpoint } from "#core/errors.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
 import type { Objects } from "#core/ports.ts";
 import { bytesEqual, sha256 } from "./hash.ts";
@@ -93,6 +93,14 @@ export class Digest {
   lists(position: Position): boolean {
     if (this.thinnedThrough === undefined || comparePositions(position, this.thinnedThrough) > 0) return true;
     return this.#kept.has(formatPosition(position));
+  }
+
+  /** For who reads a checkpoint: throws `NoCheckpoint` once retention has let it go, since packs then show what only others need. */
+  assertLists(position: Position): void {
+    if (this.lists(position)) return;
+    throw new NoCheckpoint(
+      `checkpoint ${formatPosition(position)} was let go by retention; farshore checkpoint list shows those there are`,
+    );
   }
 
   /** The first checkpoint that is kept. */

@@ -244,6 +244,26 @@ export async function unpinAction(
   return action === undefined ? [] : [action];
 }
 
+/**
+ * The owner's lease of a checkpoint as an action of a larger transaction: it ends then, instead of when it did before; null ends it
+ * now. Throws `NoCheckpoint` without the row, or when thinning has marked it.
+ */
+export async function leaseAction(
+  site: Site,
+  vpgId: Id,
+  id: string,
+  owner: string,
+  until: number | null,
+): Promise<readonly TableAction[]> {
+  const action = await rowAction(site, vpgId, parsePosition(id), (row) => {
+    const others = withoutLeases(livePins(row.pins, site.clock.now()), owner);
+    if (until === null) return { ...row, pins: [...others] };
+    assertStays(row);
+    return { ...row, pins: [...others, leaseOf(owner, until)] };
+  });
+  return action === undefined ? [] : [action];
+}
+
 function unpinned(row: CheckpointState, owner: string, leasedUntil?: number): CheckpointState | undefined {
   if (!row.pins.includes(owner)) return undefined;
   const pins = row.pins.filter((other) => other !== owner);
@@ -252,8 +272,12 @@ function unpinned(row: CheckpointState, owner: string, leasedUntil?: number): Ch
 }
 
 function pinned(row: CheckpointState, owner: string): CheckpointState | undefined {
-  if (row.leaving === true) throw new NoCheckpoint("the checkpoint is being let go by retention: choose another");
+  assertStays(row);
   return row.pins.includes(owner) ? undefined : { ...row, pins: [...row.pins, owner] };
+}
+
+function assertStays({ leaving }: CheckpointState): void {
+  if (leaving === true) throw new NoCheckpoint("the checkpoint is being let go by retention: choose another");
 }
 
 /**

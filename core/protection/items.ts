@@ -27,6 +27,8 @@ export const items = {
   }),
   /** Number of the newest manifest (R13), as cache. */
   manifest: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "manifest" }),
+  /** Leases of views that have not ended: so that there are not too many. */
+  leases: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "leases" }),
   /** What the runs of retention told. */
   retention: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "retention" }),
   /** sync-begin, sync-end, close: few, read whole to apply R12. */

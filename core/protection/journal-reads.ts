@@ -5,7 +5,7 @@ import type { Id } from "#core/ids.ts";
 import { parseBatchKey, parseLayerPartKey, parseManifestKey, parsePackKey } from "#core/journal/keys.ts";
 import { objectBytesMax } from "#core/journal/limits.ts";
 import { type Manifest, readManifest } from "#core/journal/manifest.ts";
-import { comparePositions, type Position } from "#core/journal/position.ts";
+import { comparePositions, type Position, parsePosition } from "#core/journal/position.ts";
 import type { ByteRange } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { isSourceGateway } from "./definition.ts";
@@ -81,6 +81,11 @@ function placeOf(cursor: string): RunPlace & { readonly session: number } {
 
 function manifestAsked(site: Site, vpgId: Id, number: number): Promise<Manifest | undefined> {
   return number === 0 ? latestManifest(site, vpgId) : readManifest(site.objects, vpgId, number);
+}
+
+/** Throws `NoCheckpoint` once retention has let the checkpoint of that id go, `InvalidInput` for what is no id. */
+export async function assertListed(site: Site, { vpgId }: VpgRecord, id: string): Promise<void> {
+  (await latestDigest(site, vpgId))?.assertLists(parsePosition(id));
 }
 
 /** The VPG that a key of the journal, its layers and manifests belongs to. */

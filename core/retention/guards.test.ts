@@ -2,11 +2,14 @@ import { describe, expect, it } from "vitest";
 import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { compactJournal } from "#core/compaction/compact.ts";
+import { type Id, newId } from "#core/ids.ts";
+import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { formatPosition } from "#core/journal/position.ts";
 import type { Objects, Table } from "#core/ports.ts";
-import { pinCheckpoint } from "#core/protection/checkpoints.ts";
+import { listCheckpoints, pinCheckpoint } from "#core/protection/checkpoints.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { listBatches } from "#core/protection/journal-reads.ts";
+import { releaseLease, takeLease } from "#core/protection/leases.ts";
 import { latestDigest, latestManifest } from "#core/protection/manifests.ts";
 import { leaseOf } from "#core/protection/pins.ts";
 import { TableJournal } from "#core/protection/table-journal.ts";
@@ -15,8 +18,9 @@ import type { Site } from "#core/site.ts";
 import { listed, listedOffline } from "../../test/kit/listing.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { makeSite, openAsk, protect, twoVolumes } from "../../test/kit/site.ts";
-import { expectViews, viewsOf, WrittenSource } from "../../test/kit/written-source.ts";
+import { expectViews, overHttp, viewsOf, WrittenSource } from "../../test/kit/written-source.ts";
 import { collectJournal } from "./collect.ts";
+import { retentionLimits as limits } from "./limits.ts";
 import type { Retention } from "./policy.ts";
 import { retainJournal } from "./retain.ts";
 import { retentionStanding } from "./standing.ts";
@@ -173,6 +177,70 @@ describe("packs", () => {
     expect((await listBatches(as(), vpg, upTo)).batches.length).toBeGreaterThan(0);
     await retain();
     await expect(listBatches(as(), vpg, upTo)).rejects.toMatchObject({ name: "UnsupportedFormat" });
+  });
+});
+
+describe("a reader without an operation", () => {
+  it("keeps its checkpoint by a lease, and without one fails by name, over HTTP and offline", async () => {
+    const { retain, collect, later, vpg, source, as, clock } = await begin();
+    const [leased, left] = source.instants.slice(100, 102);
+    if (leased === undefined || left === undefined) throw new Error("no instants");
+    const { vpgId } = vpg;
+    const leaseId = newId(clock, as().random);
+    const lease = { leaseId, checkpointId: formatPosition(leased.position) };
+    await takeLease(as(), vpgId, lease);
+    const open = async ({ position: checkpoint, images }: typeof leased) => {
+      const offline = await BucketJournal.open(as().objects, vpgId);
+      offline.show(checkpoint);
+      const site = as();
+      const shown = { checkpoint: formatPosition(checkpoint) };
+      const instant = { position: checkpoint, images };
+      const views = [offline, overHttp(site, vpg, checkpoint, site.log, shown)].map((journal) =>
+        viewsOf(journal, vpg, instant),
+      );
+      // Its index is there before anything is packed.
+      for (const view of views.flat()) await view.read(0, Buffer.alloc(512));
+      return views;
+    };
+    const [kept, lost] = [await open(leased), await open(left)];
+    await retain();
+    await later(50 * 60_000);
+    await takeLease(as(), vpgId, lease);
+    await later(50 * 60_000);
+    await collect();
+    for (const views of kept) await expectViews(views, leased);
+    for (const view of lost.flat()) {
+      const whole = Buffer.alloc(512 * 1024);
+      await expect(view.read(0, whole)).rejects.toMatchObject({ name: "NoCheckpoint" });
+      // Nor does it go on by what it learned.
+      await expect(view.read(0, whole)).rejects.toMatchObject({ name: "NoCheckpoint" });
+    }
+    await expect(
+      takeLease(as(), vpgId, { leaseId: newId(clock, as().random), checkpointId: formatPosition(left.position) }),
+    ).rejects.toMatchObject({ name: "NoCheckpoint" });
+    await releaseLease(as(), vpgId, leaseId);
+    await retain();
+    await expect(takeLease(as(), vpgId, lease)).rejects.toMatchObject({ name: "NoCheckpoint" });
+  });
+
+  it("is one of so many, until others have ended, and has one checkpoint", async () => {
+    const { vpg, ids, as, clock } = await begin(oneInAnHour, 10);
+    const [first = "", second = ""] = await ids();
+    const take = (leaseId: Id, checkpointId = first) => takeLease(as(), vpg.vpgId, { leaseId, checkpointId });
+    const all = Array.from({ length: limits.leasesMax }, () => newId(clock, as().random));
+    for (const leaseId of all) await take(leaseId);
+    await take(all[0] ?? newId(clock, as().random));
+    await expect(take(all[0] ?? newId(clock, as().random), second)).rejects.toMatchObject({ name: "InvalidInput" });
+    const more = newId(clock, as().random);
+    await expect(take(more)).rejects.toMatchObject({ name: "LimitExceeded" });
+    await clock.advance(limits.leaseMs);
+    await take(more);
+    const pins = async () =>
+      (await listCheckpoints(as(), vpg.vpgId)).checkpoints.map(({ pinOwners }) => pinOwners.length);
+    expect(Math.max(...(await pins()))).toBe(1);
+    await releaseLease(as(), vpg.vpgId, more);
+    await releaseLease(as(), vpg.vpgId, more);
+    expect(Math.max(...(await pins()))).toBe(0);
   });
 });
 

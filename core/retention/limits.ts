@@ -60,7 +60,9 @@ export const retentionLimits = {
   deletesAtOnce: 16,
   /** A run begins nothing after this. */
   runMs: 240_000,
-  /** A lease of a view, and how often it is renewed. */
-  leaseMs: 900_000,
-  leaseRenewMs: 300_000,
+  /** A lease of a view, and how often it is renewed: a site may be away for most of an hour. */
+  leaseMs: 3_600_000,
+  leaseRenewMs: 600_000,
+  /** Leases of one VPG: they stand in one item, and each keeps history that would be thinned. */
+  leasesMax: 64,
 } as const;

@@ -1,11 +1,11 @@
 import { InvalidInput } from "#core/errors.ts";
 import type { ByteRange } from "#core/ports.ts";
-import { assertMayRead, listBatches, readJournalObject } from "#core/protection/journal-reads.ts";
+import { assertListed, assertMayRead, listBatches, readJournalObject } from "#core/protection/journal-reads.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { type HttpResult, json, octets } from "./http.ts";
 import { type Call, optionalNumber, wholeNumber } from "./router.ts";
 
-/** `GET …/vpgs/{ref}/batches?session=&sequence=&cursor=&manifest=`, the same for gateways and operators. */
+/** `GET …/vpgs/{ref}/batches?session=&sequence=&cursor=&manifest=&checkpoint=`, the same for gateways and operators. */
 export async function getBatches({ site, caller, param, query }: Call): Promise<HttpResult> {
   const vpg = await getVpg(site, param("ref"));
   assertMayRead(caller, vpg);
@@ -14,7 +14,11 @@ export async function getBatches({ site, caller, param, query }: Call): Promise<
     sequence: wholeNumber(query.get("sequence") ?? "", "sequence"),
   };
   const page = { cursor: query.get("cursor") ?? undefined, manifest: optionalNumber(query, "manifest") };
-  return json(await listBatches(site, vpg, upTo, page));
+  const batches = await listBatches(site, vpg, upTo, page);
+  const checkpoint = query.get("checkpoint");
+  // Behind the listing: what is listed still was so by the manifest that was listed by.
+  if (checkpoint !== null) await assertListed(site, vpg, checkpoint);
+  return json(batches);
 }
 
 /** `GET …/vpgs/{ref}/objects/{key+}?offset=&length=`. */

@@ -24,6 +24,7 @@ import { httpLimits } from "../shared/limits.ts";
 import type { Call, Route } from "../shared/router.ts";
 import { configuredHost } from "../shared/site.ts";
 import { getCheckpoints, getCommandState, getResolved, postCheckpoint } from "./checkpoint-routes.ts";
+import { deleteLease, postLease } from "./lease-routes.ts";
 import {
   getOperation,
   getOperations,
@@ -93,6 +94,8 @@ const routes: readonly Route[] = [
   { method: "POST", path: "/vpgs/{vpg}/reverse-offer/started", role: "peer", run: postStarted },
   { method: "DELETE", path: "/vpgs/{vpg}/reverse-offer", role: "peer", run: deleteOffer },
   { method: "POST", path: "/tokens", role: "operator", run: postToken },
+  { method: "POST", path: "/vpgs/{ref}/leases/{lease}", role: "operator", run: postLease },
+  { method: "DELETE", path: "/vpgs/{ref}/leases/{lease}", role: "operator", run: deleteLease },
   { method: "GET", path: "/vpgs/{ref}/batches", role: "operator", run: getBatches },
   { method: "GET", path: "/vpgs/{ref}/objects/{key+}", role: "operator", run: getObject },
 ];

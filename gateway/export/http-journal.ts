@@ -34,13 +34,16 @@ export interface BatchPage {
    * has no layers, or the site is older), they ask for none: what one page leaves out for layers, all must.
    */
   readonly manifest?: number | undefined;
+  /** Id of the checkpoint that is read: once retention has let it go the site refuses with `NoCheckpoint`. */
+  readonly checkpoint?: string | undefined;
 }
 
 /** The query of `GET …/batches`. */
-export function batchQuery(upTo: Position, { cursor, manifest }: BatchPage): URLSearchParams {
+export function batchQuery(upTo: Position, { cursor, manifest, checkpoint }: BatchPage): URLSearchParams {
   const query = new URLSearchParams({ session: String(upTo.session), sequence: String(upTo.sequence) });
   if (manifest !== undefined) query.set("manifest", String(manifest));
   if (cursor !== undefined) query.set("cursor", cursor);
+  if (checkpoint !== undefined) query.set("checkpoint", checkpoint);
   return query;
 }
 
@@ -49,6 +52,11 @@ export interface HttpJournalOptions {
   readonly vpgId: Id;
   /** The latest position that any view over this journal has. */
   readonly upTo: Position;
+  /**
+   * Id of the checkpoint that is read: once retention has let it go `NoCheckpoint` is thrown rather than another image shown. None is
+   * given for an instant that is no checkpoint.
+   */
+  readonly checkpoint?: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Pick<Log, "warn">;
@@ -98,9 +106,10 @@ export class HttpJournal implements JournalSource {
   /** One small request, and all summaries again when packs have taken the place of batches. */
   async refresh(): Promise<void> {
     if (this.#layers.givenUp) return;
-    const { routes, vpgId, signal } = this.#options;
+    const { routes, vpgId, checkpoint, signal } = this.#options;
     const loaded = await this.#loaded();
-    const page = await this.#patiently(() => routes.batches(vpgId, firstPosition, { manifest: 0 }, signal));
+    const newestOne = { manifest: 0, checkpoint };
+    const page = await this.#patiently(() => routes.batches(vpgId, firstPosition, newestOne, signal));
     if (page.manifest === undefined || page.manifest <= (loaded.manifest?.manifest ?? 0)) return;
     const newest = await readManifest(this.#objects, vpgId, page.manifest);
     if (newest.digest?.digestId === loaded.manifest?.digest?.digestId) return;
@@ -145,14 +154,14 @@ export class HttpJournal implements JournalSource {
 
   /** `alone`: of all batches, without a manifest. */
   async #load(alone: boolean): Promise<LoadedIndex> {
-    const { routes, vpgId, upTo, signal } = this.#options;
+    const { routes, vpgId, upTo, checkpoint, signal } = this.#options;
     const batches = new SummaryIndex();
-    let next: BatchPage = alone ? {} : { manifest: 0 };
+    let next: BatchPage = { checkpoint, ...(alone ? {} : { manifest: 0 }) };
     for (;;) {
       const asked = next;
       const page = await this.#patiently(() => routes.batches(vpgId, upTo, asked, signal));
       for (const summary of page.batches) batches.add(summary);
-      next = { cursor: page.cursor, manifest: page.manifest };
+      next = { cursor: page.cursor, manifest: page.manifest, checkpoint };
       if (page.cursor === undefined) break;
     }
     const manifest = next.manifest === undefined ? undefined : await readManifest(this.#objects, vpgId, next.manifest);

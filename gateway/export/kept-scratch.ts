@@ -60,8 +60,8 @@ export interface KeptExportOptions {
   /** `VM/VOLUME`. */
   readonly volume: string;
   readonly socketPath: string;
-  /** Opens the journal that the checkpoint is in. */
-  readonly journal: (vpgId: Id, upTo: Position) => JournalSource | Promise<JournalSource>;
+  /** Opens the journal that the checkpoint is in, for views up to a position of it. */
+  readonly journal: (vpgId: Id, upTo: Position, checkpointId: string) => JournalSource | Promise<JournalSource>;
   readonly log: Log;
 }
 
@@ -83,7 +83,7 @@ export async function exportKept(options: KeptExportOptions): Promise<ViewExport
   }
   const { vpgId, vpgName, checkpointId } = kept.body;
   const { volume, sizeBytes, sectorBytes, upTo = kept.body.upTo } = entry;
-  const reader = new JournalReader(await options.journal(vpgId, upTo));
+  const reader = new JournalReader(await options.journal(vpgId, upTo, checkpointId));
   const image = imageOf(new View({ reader, volume, sizeBytes, upTo }));
   const device = await openScratch({ folder: kept.volumeFolder(volume), image, sectorBytes });
   const server = new NbdServer({ log: options.log });

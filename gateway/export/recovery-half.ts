@@ -37,8 +37,8 @@ export interface RecoveryHalfOptions {
   readonly hooks: ReadonlyMap<string, VmHooks>;
   /** Absolute: where hooks run. */
   readonly hookDirectory: string;
-  /** Opens the journal that views up to the position read; what waits in it ends with the signal. Does no I/O. */
-  readonly journal: (vpgId: Id, upTo: Position, signal: AbortSignal) => JournalSource;
+  /** Opens the journal that views of the checkpoint read up to the position; what waits in it ends with the signal. Does no I/O. */
+  readonly journal: (vpgId: Id, upTo: Position, signal: AbortSignal, checkpoint: string) => JournalSource;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -240,7 +240,7 @@ class Recovery implements RecoveryHalf {
     if (this.#closed) throw new CommandFailed("the gateway is stopping", { operationId });
     const { directory, log } = this.#options;
     const journal = new AbortController();
-    const source = this.#options.journal(body.vpgId, body.upTo, journal.signal);
+    const source = this.#options.journal(body.vpgId, body.upTo, journal.signal, body.checkpointId);
     const socketPath = socketPathOf(directory, operationId);
     const captured = (await folder.capturedTerm()) !== undefined;
     const attached = await AttachedOperation.open({ folder, body, socketPath, source, log, captured });

@@ -4,7 +4,7 @@ import type { Id } from "#core/ids.ts";
 import { formatPosition, type Position } from "#core/journal/position.ts";
 import type { Log } from "#core/ports.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
-import { listBatches, readJournalObject } from "#core/protection/journal-reads.ts";
+import { assertListed, listBatches, readJournalObject } from "#core/protection/journal-reads.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { TableJournal } from "#core/protection/table-journal.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
@@ -12,7 +12,7 @@ import { JournalReader } from "#core/recovery/journal-reader.ts";
 import type { JournalSource } from "#core/recovery/journal-source.ts";
 import { View } from "#core/recovery/view.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { HttpJournal } from "../../gateway/export/http-journal.ts";
+import { type BatchPage, HttpJournal } from "../../gateway/export/http-journal.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 import { openAsk } from "./site.ts";
 import { type SampleWrite, type SampleZero, Stream } from "./stream.ts";
@@ -147,13 +147,23 @@ export async function expectViews(views: readonly View[], { images, position }: 
 }
 
 /** As a recovery gateway reads a checkpoint. */
-export function overHttp(site: Site, vpg: VpgRecord, upTo: Position, log: Pick<Log, "warn"> = site.log): JournalSource {
+export function overHttp(
+  site: Site,
+  vpg: VpgRecord,
+  upTo: Position,
+  log: Pick<Log, "warn"> = site.log,
+  shown: { readonly checkpoint?: string } = {},
+): JournalSource {
   const routes = {
-    batches: (_: string, to: Position, page: Parameters<typeof listBatches>[3]) => listBatches(site, vpg, to, page),
+    batches: async (_: string, to: Position, page: BatchPage) => {
+      const listed = await listBatches(site, vpg, to, page);
+      if (page.checkpoint !== undefined) await assertListed(site, vpg, page.checkpoint);
+      return listed;
+    },
     object: (_: string, key: string, range?: Parameters<typeof readJournalObject>[3]) =>
       readJournalObject(site, vpg, key, range),
   };
-  return new HttpJournal({ routes, vpgId: vpg.vpgId, upTo, clock: site.clock, random: site.random, log });
+  return new HttpJournal({ routes, vpgId: vpg.vpgId, upTo, clock: site.clock, random: site.random, log, ...shown });
 }
 
 /** About `most` of the instants, the first and the last among them, as the site reads them and as a recovery gateway does. */
