@@ -221,7 +221,7 @@ describe("a reader without an operation", () => {
     await releaseLease(as(), vpgId, leaseId);
     await retain();
     await expect(takeLease(as(), vpgId, lease)).rejects.toMatchObject({ name: "NoCheckpoint" });
-  });
+  }, 120_000);
 
   it("is one of so many, until others have ended, and has one checkpoint", async () => {
     const { vpg, ids, as, clock } = await begin(oneInAnHour, 10);

@@ -51,7 +51,6 @@ export async function summaryOf(world: FailoverWorld) {
     },
     term: { n: term?.n, runs: term?.runs, operationId: term?.operationId },
     pins: checkpoints.map(({ pinOwners }) => pinOwners.filter((pin) => leaseEnd(pin) === undefined).length),
-    leases: checkpoints.map(({ pinOwners }) => pinOwners.filter((pin) => leaseEnd(pin) !== undefined).length),
     tags: checkpoints.map(({ tags }) => tags.map((tag) => tag.replace(/ at .*/, ""))),
     report: { phase: report.phase, error: report.error?.name ?? null, checkpoint: report.checkpointId },
     effects: Object.fromEntries([...machines.effects].sort(([left], [right]) => (left < right ? -1 : 1))),
