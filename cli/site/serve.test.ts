@@ -125,7 +125,11 @@ describe("rebuildSite", () => {
   it("makes the table again: VPGs, tokens and gateways as they were", async () => {
     await start();
     await makeVpg();
-    const before = (await ask("GET", "/v1/vpgs")).value;
+    const vpgs = async (): Promise<unknown> => (await ask("GET", "/v1/vpgs")).value;
+    // Whether a source was heard lately, so that retention has a second clock, is only of today.
+    const heard = (value: unknown): unknown =>
+      JSON.parse(JSON.stringify(value), (key, entry) => (key === "waits" ? undefined : entry));
+    const before = heard(await vpgs());
     await stop();
     await Promise.all(["", "-wal", "-shm"].map((end) => rm(join(dataDir, `table.sqlite${end}`), { force: true })));
     await expect(start()).rejects.toMatchObject({ name: "TableBehindBucket" });
@@ -135,7 +139,7 @@ describe("rebuildSite", () => {
       operations: 0,
     });
     await start();
-    expect((await ask("GET", "/v1/vpgs")).value).toEqual(before);
+    expect(heard(await vpgs())).toEqual(before);
     expect((await ask("GET", "/v1/gateways")).value).toMatchObject({ gateways: [{ name: "gw-berlin" }, {}] });
   });
 

@@ -11,6 +11,7 @@ import { chunkBytes } from "#core/blocks/geometry.ts";
 import { Fenced, RunGrantRefused } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
 import { openSession } from "#core/protection/open-session.ts";
+import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { operationId as promotedBy } from "../../test/kit/batches.ts";
 import { GatewaySite } from "../../test/kit/gateway-site.ts";
 import { NbdGuest } from "../../test/kit/nbd-guest.ts";
@@ -276,14 +277,23 @@ describe("reverse protection at the gateway", () => {
       await until(() => status()?.problem?.name === "Fenced", "the refusal");
       return started;
     };
-    /** What the capture asks for goes on to be refused; the seeds' session is the only one that is opened. */
-    const seedsOnly = (): void => {
+    /** The site has taken an offer whose term began and whose source is another gateway: of this one it takes seeds alone. */
+    const seedsOnly = async (): Promise<void> => {
+      const offer = { n: 1, operationId: nextOperation, gatewayLost: false, closed: true, begun: true, attempt: 1 };
+      const gateways = [idSchema.parse(site.protectedVpg.source.gatewayId)];
+      const vpg = await getVpg(site.site, site.vpgId);
+      await updateVpg(site.site, vpg, {
+        definition: { ...vpg.definition, sourceGatewayId: nextOperation, sourceGatewayName: "gw-paris" },
+        role: "Preparing",
+        gatewaySessions: vpg.gatewaySessions ?? {},
+        reverse: { ...offer, gateways },
+      });
       site.faults.refuse = () => undefined;
     };
 
     it("brings them into the journal by hashes, lists no checkpoint of it, and ships only differences the second time", async () => {
       const first = await closed();
-      seedsOnly();
+      await seedsOnly();
       const shipped = await seed(first);
       expect(shipped).toMatchObject({ hashedBytes: 13 * chunkBytes });
       for (const [volume, bytes] of old)
@@ -295,7 +305,7 @@ describe("reverse protection at the gateway", () => {
       old.get(2)?.fill(0, 2 * chunkBytes, 3 * chunkBytes);
       writeOld();
       const second = await closed();
-      seedsOnly();
+      await seedsOnly();
       expect(await seed(second)).toEqual({
         hashedBytes: 13 * chunkBytes,
         differingBytes: 2 * chunkBytes,
@@ -308,7 +318,7 @@ describe("reverse protection at the gateway", () => {
 
     it("begins again after a kill and ships what is missing", async () => {
       const first = await closed();
-      seedsOnly();
+      await seedsOnly();
       const dies = new AbortController();
       site.faults.refuse = (request) => {
         if (request.includes("PUT") && request.endsWith("/0")) dies.abort(new Error("the gateway dies"));
@@ -316,7 +326,7 @@ describe("reverse protection at the gateway", () => {
       await expect(seed(first, dies.signal)).rejects.toThrow("the gateway dies");
       await stop();
       const second = await closed();
-      seedsOnly();
+      await seedsOnly();
       await seed(second);
       for (const [volume, bytes] of old)
         expect((await site.image(volume)).equals(bytes), `volume ${volume}`).toBe(true);
@@ -386,7 +396,7 @@ describe("reverse protection at the gateway", () => {
 
     it("lets promoted disks follow those of the configuration, for good", async () => {
       const started = await closed();
-      seedsOnly();
+      site.faults.refuse = () => undefined;
       await promote(started);
       const guest = await guestOf(1);
       await protect(started);
