@@ -275,7 +275,7 @@ describe("what a site says of a VPG on two gateways", () => {
     const { site } = group;
     const { vpgId } = group.stream(0);
     const ask = openAsk(site, vpgId, { lastSession: 1, volumes: offered(1) });
-    await expect(openSession(site, group.caller(0), ask)).rejects.toMatchObject({ name: "InvalidInput" });
+    await expect(openSession(site, group.caller(0), ask)).rejects.toMatchObject({ name: "VolumesDiffer" });
     const time = site.clock.now();
     const marker = group.stream(1).clone();
     const refused = { name: "MalformedBatch", details: { field: "records.kind" } };

@@ -103,6 +103,8 @@ status = ["sh", "-c", "test ! -e stopped || exit 3"]`;
       checkpointInterval: "1s",
       source: hooks,
     });
+    // Its gateway says how it is with each heartbeat: the first told of no session yet.
+    await until("replication", 30_000, async () => ((await show(stage.env)).mode === "replicating" ? true : undefined));
     const commands = commandsOf("Moving on purpose");
     expect(commands).toHaveLength(2);
     const moved = commands.at(-1) ?? "";

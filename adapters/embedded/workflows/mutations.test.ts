@@ -37,9 +37,9 @@ describe("aslMutants", () => {
     expect(mutants.map((mutant) => mutant.label)).toEqual([
       "$.States.A.Next: B -> C",
       "$.States.A.Next: B -> End",
-      "$.States.A.Catch[0]: removed",
+      "$.States.A.Catch[0].Next: C removed",
       "$.States.A.Catch[0].Next: C -> D",
-      "$.States.A.Catch[1]: removed",
+      "$.States.A.Catch[1].Next: D removed",
       "$.States.A.Catch[1].Next: D -> B",
       "$.States.A.Retry[0]: removed",
       "$.States.A.Retry[0].ErrorEquals: Busy -> Mutant.Never",
