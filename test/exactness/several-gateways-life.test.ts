@@ -82,5 +82,10 @@ it("a VPG on two gateways: tag, views, clean restarts, test, graceful failover w
 
   const reports = z.array(z.object({ problems: z.array(z.unknown()), checkpoints: z.int() }));
   const [verified] = reports.parse(await stage.farshore("journal", "verify", stage.site.dataDir));
-  expect(verified).toMatchObject({ problems: [], checkpoints: (await stage.listed()).length });
+  // Until the commit the source went on, so checkpoints without a write of theirs stand in the lost tail.
+  const tail = z
+    .array(z.unknown())
+    .parse(await stage.farshore("checkpoint", "list", servedVpg, "--lost-tail", live.operationId));
+  const checkpoints = (await stage.listed()).length + tail.length;
+  expect(verified).toMatchObject({ problems: [], checkpoints });
 });
