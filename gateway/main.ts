@@ -14,8 +14,8 @@ import { HttpJournal } from "./export/http-journal.ts";
 import { openRecoveryHalf } from "./export/recovery-half.ts";
 import type { CapturedOperation, RecoveryHalf } from "./recovery-half.ts";
 import { SiteLink } from "./site-link.ts";
-import type { SourceStatus } from "./source/source-half.ts";
 import type { OpenDisk } from "./source/source-host.ts";
+import type { SourceStatus } from "./source/source-options.ts";
 import { Sources } from "./source/sources.ts";
 import { StateDirectory } from "./state/state-directory.ts";
 

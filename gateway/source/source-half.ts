@@ -1,15 +1,11 @@
 import type { HeartbeatReply, StreamState } from "#core/api/gateway-api.ts";
 import { CommandFailed, type FarshoreError, Fenced, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import type { Clock, Log, Random } from "#core/ports.ts";
-import { SourceBarrier, type WrapPeerChannel } from "../barrier/source-barrier.ts";
-import type { BarrierConfig, CaptureSettings, SourceVolumeConfig, VmHooks } from "../config.ts";
+import { SourceBarrier } from "../barrier/source-barrier.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
-import type { SiteAddress, SiteClient } from "../control/site-client.ts";
 import { aborted, withTimeout } from "../control/time-out.ts";
 import { openRetryMsMax, openRetryMsMin, openWaitMs, refusedOpenRetryMs } from "../limits.ts";
 import { type SourceFacts, SourceState } from "../state/source-state.ts";
-import type { StateStore } from "../state/state-directory.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
 import { ChangeSignal } from "../tap/change-signal.ts";
 import { SessionLog } from "../tap/session-log.ts";
@@ -18,47 +14,12 @@ import { Closing } from "./closing.ts";
 import { EditedVolumes, recallDisks } from "./edited-volumes.ts";
 import { type OpenOutcome, SessionOpener } from "./session-opener.ts";
 import { forgetShutdowns, heldByShutdown, sourceHandlers } from "./source-commands.ts";
-import type { ExportMode, SourceDisks } from "./source-disks.ts";
-import type { SourceHost } from "./source-host.ts";
+import type { SourceDisks } from "./source-disks.ts";
+import type { SourceOptions, SourceStatus } from "./source-options.ts";
 import { SourceSession } from "./source-session.ts";
+import { streamState } from "./stream-state.ts";
 import { planSiteOf, targetHashes } from "./target-hashes.ts";
 import { verifyVolumes } from "./verify-disks.ts";
-
-export interface SourceOptions {
-  /** The half's own to close once it is open. Those that guests use already go on being served whatever the site says, until it has opened a session. */
-  readonly disks: SourceDisks;
-  readonly capture: CaptureSettings;
-  /** Whose disks they are, where that is known; otherwise the site says it by the VPG's name. */
-  readonly vpgId?: Id | undefined;
-  /** The volumes that the configuration names now, when the VPG was edited; absent where none does. Throws `InvalidInput`. */
-  readonly configured?: (() => readonly SourceVolumeConfig[]) | undefined;
-  /** Bytes a second that this half may ship now; undefined for no limit. */
-  readonly rate: () => number | undefined;
-  /** Undefined when the VPG has one source gateway. */
-  readonly barrier: BarrierConfig | undefined;
-  readonly hooks: ReadonlyMap<string, VmHooks>;
-  /** Working directory of hooks. */
-  readonly directory: string;
-  readonly address: SiteAddress;
-  readonly site: SiteClient;
-  readonly state: StateStore;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  /** The loop that opens sessions came to an end that nobody foresaw: the process must end, and its next start syncs. */
-  readonly onCrash: (error: Error) => void;
-  readonly host: SourceHost;
-  readonly wrapChannel?: WrapPeerChannel | undefined;
-}
-
-export interface SourceStatus {
-  readonly vpg: string;
-  readonly exports: ExportMode;
-  /** Null before the site was asked the first time, or while no session is open. */
-  readonly stream: StreamState | null;
-  /** Why there is no session, or why it ended. */
-  readonly problem: FarshoreError | null;
-}
 
 /** Names of refusals after which somebody else may be running the VMs. */
 const someoneElse: ReadonlySet<string> = new Set(["Fenced", "RunGrantRefused", "DuplicateGateway"]);
@@ -213,30 +174,14 @@ export class SourceHalf {
   streams(): readonly StreamState[] {
     const { vpgId, term } = this.#state.facts;
     if (vpgId === null) return [];
-    const log = this.#log;
-    const { writes, writtenBytes, lagMs } = log.statistics;
-    const rate = this.#options.rate();
-    return [
-      {
-        vpgId,
-        term: log.session?.term ?? term,
-        session: log.session?.session ?? 0,
-        lastSequence: log.lastPosition?.sequence ?? 0,
-        acknowledgedSequence: log.backlog?.acknowledgedSequence ?? 0,
-        mode: this.#closed && log.mode !== "fenced" ? "closed" : log.mode,
-        idle: log.idle,
-        backlogBytes: log.backlog?.unacknowledgedBytes ?? 0,
-        lagMs,
-        sync: this.#sync.progress,
-        ...(this.#sync.last === null ? {} : { lastSync: this.#sync.last }),
-        writes,
-        writtenBytes,
-        shippedBytes: log.backlog?.shippedBytes ?? 0,
-        ...(this.#barrier.problem === undefined ? {} : { barrierProblem: this.#barrier.problem }),
-        ...(rate === undefined ? {} : { throttleBytesPerSecond: rate }),
-        ...(this.#edited.problem === null ? {} : { configurationProblem: this.#edited.problem }),
-      },
-    ];
+    const stream = streamState({
+      ...{ vpgId, term, log: this.#log, sync: this.#sync },
+      closed: this.#closed,
+      barrierProblem: this.#barrier.problem,
+      throttle: this.#options.rate(),
+      configurationProblem: this.#edited.problem,
+    });
+    return [stream];
   }
 
   /** What a heartbeat's answer says of our stream; `sent` is what that heartbeat had said. */

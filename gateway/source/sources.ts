@@ -11,8 +11,9 @@ import { Turns } from "../turns.ts";
 import { Seeding } from "./seeding.ts";
 import { ShippingRate } from "./shipping-rate.ts";
 import { SourceDisks } from "./source-disks.ts";
-import { SourceHalf, type SourceOptions, type SourceStatus } from "./source-half.ts";
+import { SourceHalf } from "./source-half.ts";
 import { type SourceHost, thisMachine } from "./source-host.ts";
+import type { SourceOptions, SourceStatus } from "./source-options.ts";
 
 type CommandOfVpg = Extract<CommandBody, { readonly vpgId: Id }>;
 type ProtectBody = Extract<CommandBody, { kind: "protect-volumes" }>;

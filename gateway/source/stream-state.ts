@@ -1,0 +1,39 @@
+import type { StreamState } from "#core/api/gateway-api.ts";
+import type { Id } from "#core/ids.ts";
+import type { SyncRunner } from "../sync/sync-runner.ts";
+import type { SessionLog } from "../tap/session-log.ts";
+
+/** What a heartbeat says of a source's stream. `term` is the last known one, for while no session is open. */
+export function streamState(stream: {
+  readonly vpgId: Id;
+  readonly term: number;
+  readonly closed: boolean;
+  readonly log: SessionLog;
+  readonly sync: SyncRunner;
+  readonly barrierProblem: StreamState["barrierProblem"] | undefined;
+  /** Bytes a second; undefined for no limit. */
+  readonly throttle: number | undefined;
+  readonly configurationProblem: string | null;
+}): StreamState {
+  const { vpgId, term, closed, log, sync, barrierProblem, throttle, configurationProblem } = stream;
+  const { writes, writtenBytes, lagMs } = log.statistics;
+  return {
+    vpgId,
+    term: log.session?.term ?? term,
+    session: log.session?.session ?? 0,
+    lastSequence: log.lastPosition?.sequence ?? 0,
+    acknowledgedSequence: log.backlog?.acknowledgedSequence ?? 0,
+    mode: closed && log.mode !== "fenced" ? "closed" : log.mode,
+    idle: log.idle,
+    backlogBytes: log.backlog?.unacknowledgedBytes ?? 0,
+    lagMs,
+    sync: sync.progress,
+    ...(sync.last === null ? {} : { lastSync: sync.last }),
+    writes,
+    writtenBytes,
+    shippedBytes: log.backlog?.shippedBytes ?? 0,
+    ...(barrierProblem === undefined ? {} : { barrierProblem }),
+    ...(throttle === undefined ? {} : { throttleBytesPerSecond: throttle }),
+    ...(configurationProblem === null ? {} : { configurationProblem }),
+  };
+}
