@@ -1,21 +1,20 @@
 import { NoCheckpoint } from "#core/errors.ts";
 import type { BarrierEvent, BatchEvent } from "#core/journal/batch.ts";
-import { writeBytesMax, zeroBytesMax } from "#core/journal/limits.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
 import type { Clock } from "#core/ports.ts";
 import type { Piece } from "#core/sync/pieces.ts";
 import { lowWaterShare, syncQueueBytesMax, syncShare } from "../limits.ts";
 import { Backlog } from "./backlog.ts";
 import { ChangeSignal } from "./change-signal.ts";
-import { OpenSegment, type SegmentBuffers } from "./segment.ts";
+import type { SegmentBuffers } from "./segment.ts";
+import { SegmentStream } from "./segment-stream.ts";
 import type { ChainHead, LogMode, LogSession, SegmentSink, SessionStart } from "./session-types.ts";
 import type { Tap } from "./tap.ts";
 import type { VolumeTrack } from "./volume-track.ts";
 import { VolumeTracks } from "./volume-tracks.ts";
 
 interface CurrentSession extends LogSession {
-  readonly sink: SegmentSink;
-  readonly backlog: Backlog;
+  readonly stream: SegmentStream;
 }
 
 /**
@@ -30,10 +29,6 @@ export class SessionLog implements Tap {
   readonly #clock: Clock;
   readonly #bufferBytes: number;
   #session: CurrentSession | undefined;
-  #open: OpenSegment | undefined;
-  #batches = 0;
-  #lastSequence = 0;
-  #appendedSinceMarker = false;
   /** Sequence of the newest hold, 0 before the first. */
   #holdSequence = 0;
   #heldSinceFlush = false;
@@ -83,9 +78,8 @@ export class SessionLog implements Tap {
   /** Begins to journal. A volume that does not continue is wholly suspect, and its sync-begin is the session's first record. */
   attach(session: LogSession, sink: SegmentSink, start: SessionStart): void {
     if (this.#session !== undefined) throw new TypeError("a session is attached already");
-    this.#session = { ...session, sink, backlog: new Backlog(this.#bufferBytes) };
-    this.#batches = 0;
-    this.#lastSequence = 0;
+    const backlog = new Backlog(this.#bufferBytes);
+    this.#session = { ...session, stream: new SegmentStream({ backlog, sink, clock: this.#clock }) };
     this.#holdSequence = 0;
     this.#overflowed = false;
     this.#closed = false;
@@ -94,8 +88,6 @@ export class SessionLog implements Tap {
     this.#writes = 0;
     this.#writtenBytes = 0;
     this.volumes.begin(session.journalVolumes, start);
-    // A session that continues has a checkpoint of its own from its first moment.
-    this.#appendedSinceMarker = true;
     this.#beginSyncs();
     this.flush();
     this.changes.fire();
@@ -104,7 +96,6 @@ export class SessionLog implements Tap {
   /** The session is lost: nothing is journaled, and everything is suspect until another one begins. */
   detach(): void {
     this.#session = undefined;
-    this.#open = undefined;
     this.volumes.distrust();
     this.changes.fire();
   }
@@ -121,8 +112,7 @@ export class SessionLog implements Tap {
    * the session that follows goes on from there.
    */
   leave(): void {
-    const whole =
-      (this.#closed || this.#suspended) && this.#session?.backlog.acknowledgedSequence === this.#lastSequence;
+    const whole = (this.#closed || this.#suspended) && this.#session?.stream.acknowledged === true;
     if (!whole) this.detach();
     else if (this.#suspended && this.lastPosition !== undefined) this.volumes.leave(this.lastPosition);
     this.#session = undefined;
@@ -149,7 +139,8 @@ export class SessionLog implements Tap {
   }
 
   get lastPosition(): Position | undefined {
-    return this.#session === undefined ? undefined : { session: this.#session.session, sequence: this.#lastSequence };
+    const session = this.#session;
+    return session === undefined ? undefined : { session: session.session, sequence: session.stream.lastSequence };
   }
 
   get journaling(): boolean {
@@ -183,23 +174,17 @@ export class SessionLog implements Tap {
   }
 
   get backlog(): Backlog | undefined {
-    return this.#session?.backlog;
+    return this.#session?.stream.backlog;
   }
 
   /** Everything appended is acknowledged, and nothing is syncing, dirty or paused: a checkpoint's validity may be extended. */
   get idle(): boolean {
-    const backlog = this.#session?.backlog;
-    return (
-      this.journaling &&
-      !this.syncing &&
-      !this.#appendedSinceMarker &&
-      backlog?.acknowledgedSequence === this.#lastSequence
-    );
+    const stream = this.#session?.stream;
+    return this.journaling && !this.syncing && stream?.appendedSinceMarker === false && stream.acknowledged;
   }
 
   get statistics(): { readonly writes: number; readonly writtenBytes: number; readonly lagMs: number } {
-    const lagMs = this.#session?.backlog.lagMs(this.#open?.firstAt, this.#clock.monotonic()) ?? 0;
-    return { writes: this.#writes, writtenBytes: this.#writtenBytes, lagMs };
+    return { writes: this.#writes, writtenBytes: this.#writtenBytes, lagMs: this.#session?.stream.lagMs ?? 0 };
   }
 
   // --- cuts and markers ---
@@ -215,7 +200,7 @@ export class SessionLog implements Tap {
     this.#heldSinceFlush = false;
     if (cutOnly) this.cut();
     else if (!own) return;
-    else if (this.#appendedSinceMarker) this.#mark("");
+    else if (this.#session?.stream.appendedSinceMarker === true) this.#mark("");
   }
 
   /** Puts a tagged marker into the stream now; it is a checkpoint once acknowledged. Throws `NoCheckpoint` while none can be valid. */
@@ -237,36 +222,32 @@ export class SessionLog implements Tap {
    */
   hold(): Position | undefined {
     if (!this.whole || this.#session === undefined) return undefined;
-    if (this.#appendedSinceMarker || this.#holdSequence === 0) {
+    const { session, stream } = this.#session;
+    if (stream.appendedSinceMarker || this.#holdSequence === 0) {
       const time = this.#clock.now();
       if (!this.#event((sequence) => ({ kind: "hold", sequence, time }))) return undefined;
-      this.#holdSequence = this.#lastSequence;
-      this.#appendedSinceMarker = false;
+      this.#holdSequence = stream.lastSequence;
+      stream.marked();
       this.cut();
     }
     this.#heldSinceFlush = true;
-    return { session: this.#session.session, sequence: this.#holdSequence };
+    return { session, sequence: this.#holdSequence };
   }
 
   /** Appends the coordinator's record of a barrier that held; `heldAt` is the monotonic clock at its instant, from which its age counts. */
   barrier(barrier: Omit<BarrierEvent, "kind" | "sequence">, heldAt: number): Position | undefined {
-    const appended = this.#appendedSinceMarker;
-    if (!this.journaling || !this.#event((sequence) => ({ kind: "barrier", sequence, ...barrier }))) return undefined;
+    const stream = this.#session?.stream;
+    const still = stream?.appendedSinceMarker === false;
+    if (!this.#event((sequence) => ({ kind: "barrier", sequence, ...barrier }))) return undefined;
     // It changes nothing on the disks: what stood still goes on standing still.
-    this.#appendedSinceMarker = appended;
+    if (still) stream.marked();
     this.cut(heldAt);
     return this.lastPosition;
   }
 
   /** Seals the open segment and hands it on. */
-  cut(lastAt = this.#clock.monotonic()): void {
-    const segment = this.#open;
-    const session = this.#session;
-    if (segment === undefined || session === undefined) return;
-    this.#open = undefined;
-    const { sealed, kept } = segment.seal(this.#clock.now(), lastAt);
-    session.backlog.sealed(sealed, segment.firstAt, kept);
-    session.sink.push(sealed);
+  cut(lastAt?: number): void {
+    this.#session?.stream.cut(lastAt);
   }
 
   /**
@@ -275,7 +256,7 @@ export class SessionLog implements Tap {
    */
   close(): boolean {
     const { whole } = this;
-    const marked = whole && (!this.#marks || !this.#appendedSinceMarker || this.#mark(""));
+    const marked = whole && (!this.#marks || !this.#session?.stream.appendedSinceMarker || this.#mark(""));
     const closed = marked && this.#event((sequence) => ({ kind: "close", sequence }));
     this.cut();
     this.#closed = true;
@@ -316,13 +297,13 @@ export class SessionLog implements Tap {
   // --- what the shipper tells ---
 
   encoded(batch: number, storedBytes: number, buffers: SegmentBuffers, hash: Uint8Array): void {
-    this.#session?.backlog.encoded(batch, storedBytes, buffers);
+    this.backlog?.encoded(batch, storedBytes, buffers);
     this.#head = { batch, hash };
     this.#roomCame();
   }
 
   acknowledged(batch: number): void {
-    this.#session?.backlog.acknowledged(batch);
+    this.backlog?.acknowledged(batch);
     this.#roomCame();
   }
 
@@ -330,7 +311,7 @@ export class SessionLog implements Tap {
 
   /** False while a sync should leave the buffer and the encoder to the guests. */
   get syncMayProceed(): boolean {
-    const backlog = this.#session?.backlog;
+    const { backlog } = this;
     return (
       this.journaling &&
       backlog !== undefined &&
@@ -408,71 +389,49 @@ export class SessionLog implements Tap {
   }
 
   #write(track: VolumeTrack, offset: number, bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; done += writeBytesMax) {
-      const length = Math.min(writeBytesMax, bytes.length - done);
-      const segment = this.#room(length);
-      if (segment === undefined) {
-        track.suspect(offset + done, bytes.length - done);
-        return;
-      }
-      const piece = length === bytes.length ? bytes : bytes.subarray(done, done + length);
-      segment.write(this.#next(), track.journalVolume, offset + done, piece);
-    }
+    const done = this.#stream?.write(track.journalVolume, offset, bytes) ?? 0;
+    if (done < bytes.length) this.#leftOut(track, offset + done, bytes.length - done);
   }
 
   #zero(track: VolumeTrack, offset: number, length: number): void {
-    for (let done = 0; done < length; done += zeroBytesMax) {
-      const segment = this.#room(0);
-      if (segment === undefined) {
-        track.suspect(offset + done, length - done);
-        return;
-      }
-      segment.zero(this.#next(), track.journalVolume, offset + done, Math.min(zeroBytesMax, length - done));
-    }
+    const done = this.#stream?.zero(track.journalVolume, offset, length) ?? 0;
+    if (done < length) this.#leftOut(track, offset + done, length - done);
   }
 
   /** False when there was no room, and so no journaling any more. */
   #event(make: (sequence: number) => BatchEvent): boolean {
-    if (this.#open?.hasRoomForEvent() === false) this.cut();
-    const segment = this.#open ?? this.#room(0);
-    if (segment === undefined) return false;
-    segment.event(make(this.#next()));
-    return true;
+    const appended = this.#stream?.event(make) ?? false;
+    if (!appended) this.#overflow();
+    return appended;
+  }
+
+  #leftOut(track: VolumeTrack, offset: number, length: number): void {
+    this.#overflow();
+    track.suspect(offset, length);
+  }
+
+  /** The session's records while anything may be journaled. */
+  get #stream(): SegmentStream | undefined {
+    return this.journaling ? this.#session?.stream : undefined;
+  }
+
+  /** Something found no room: passing the bound is where journaling ends until there is some again. */
+  #overflow(): void {
+    if (!this.journaling) return;
+    this.#overflowed = true;
+    this.changes.fire();
   }
 
   #mark(tag: string): boolean {
     const time = this.#clock.now();
     if (!this.#event((sequence) => ({ kind: "marker", sequence, time, tag }))) return false;
-    this.#appendedSinceMarker = false;
+    this.#session?.stream.marked();
     this.cut();
     return true;
   }
 
-  #next(): number {
-    this.#appendedSinceMarker = true;
-    this.#lastSequence += 1;
-    return this.#lastSequence;
-  }
-
-  /** A segment with room for a record, or undefined when nothing may be journaled; passing the bound is where that begins. */
-  #room(payloadBytes: number): OpenSegment | undefined {
-    if (!this.journaling) return undefined;
-    if (this.#open?.hasRoom(payloadBytes) === true) return this.#open;
-    this.cut();
-    const buffers = this.#session?.backlog.take();
-    if (buffers === undefined) {
-      this.#overflowed = true;
-      this.changes.fire();
-      return undefined;
-    }
-    const [time, at] = [this.#clock.now(), this.#clock.monotonic()];
-    this.#open = new OpenSegment(this.#batches, this.#lastSequence + 1, buffers, time, at);
-    this.#batches += 1;
-    return this.#open;
-  }
-
   #roomCame(): void {
-    if (this.#overflowed && (this.#session?.backlog.unacknowledgedBytes ?? 0) <= this.#bufferBytes * lowWaterShare) {
+    if (this.#overflowed && (this.backlog?.unacknowledgedBytes ?? 0) <= this.#bufferBytes * lowWaterShare) {
       this.#overflowed = false;
       this.#beginSyncs();
     }
