@@ -1,6 +1,13 @@
 import { type OperationView, operationViewSchema } from "#core/api/site-api.ts";
 import { assertNever } from "#core/errors.ts";
-import { endedPhases, type LostTail, policyOf, type Retarget } from "#core/protection/operation.ts";
+import {
+  endedPhases,
+  isLive,
+  type LostTail,
+  policyOf,
+  type Retarget,
+  syncedLines,
+} from "#core/protection/operation.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
 import { exitCodes } from "./exit.ts";
 import { cliLimits } from "./limits.ts";
@@ -29,17 +36,24 @@ function retargetText({ checkpointId, checkpointTime, by, rtoMs, error }: Retarg
 const recoveryRows = (operation: OperationView): readonly (readonly [string, string])[] => [
   ["RTO", operation.rtoMs === null ? "-" : formatDuration(operation.rtoMs)],
   ["Lost tail", lostTailText(operation.lostTail)],
-  ["Decision", operation.decision === null ? "-" : `${operation.decision.decision} by ${operation.decision.by}`],
 ];
 
-function syncRows({ syncFigures }: OperationView): readonly (readonly [string, string])[] {
+const decisionRow = ({ decision }: OperationView): readonly [string, string] => [
+  "Decision",
+  decision === null ? "-" : `${decision.decision} by ${decision.by}`,
+];
+
+/** What an operation's syncs read, found and sent. */
+export const syncedRows = (of: Parameters<typeof syncedLines>[0]): readonly (readonly [string, string])[] =>
+  syncedLines(of).map(([name, { hashedBytes, differingBytes, shippedBytes }]) => [
+    name,
+    `${formatBytes(hashedBytes)} hashed, ${formatBytes(differingBytes)} differing, ${formatBytes(shippedBytes)} shipped`,
+  ]);
+
+function pageRows({ syncFigures }: OperationView): readonly (readonly [string, string])[] {
   if (syncFigures === null) return [];
-  const { hashedBytes, differingBytes, shippedBytes, pages, pagesAlone } = syncFigures;
-  const alone = pagesAlone === 0 ? "" : `, ${pagesAlone} by the gateway alone`;
-  return [
-    ["Hashed", `${formatBytes(hashedBytes)} in ${pages} pages${alone}`],
-    ["Differing / shipped", `${formatBytes(differingBytes)} / ${formatBytes(shippedBytes)}`],
-  ];
+  const { pages, pagesAlone } = syncFigures;
+  return [["Pages compared", `${pages}, ${pagesAlone} by gateways alone`]];
 }
 
 export function printOperation(output: Output, operation: OperationView): void {
@@ -52,7 +66,10 @@ export function printOperation(output: Output, operation: OperationView): void {
       operation.checkpointId === null ? "-" : `${operation.checkpointId} ${timeText(operation.checkpointTime)}`,
     ],
     ...operation.retargets.map((one): readonly [string, string] => [`Try ${one.number}`, retargetText(one)]),
-    ...(operation.kind === "delta-sync" ? syncRows(operation) : recoveryRows(operation)),
+    ...(isLive(operation) || operation.kind === "failover-test" ? recoveryRows(operation) : []),
+    ...(operation.kind === "delta-sync" ? [] : [decisionRow(operation)]),
+    ...syncedRows(operation),
+    ...pageRows(operation),
     ["Error", operation.error === null ? "-" : `${operation.error.name}: ${operation.error.message}`],
   ]);
   for (const [volume, uri] of Object.entries(operation.exports)) output.line(`Volume ${volume}: ${uri}`);

@@ -4,9 +4,10 @@ import { InvalidInput } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
 import { parseInput } from "#core/json.ts";
 import { type Report, readReport, readReportHtml, reportSchema, vpgOfReport } from "#core/recovery/report.ts";
-import { formatBytes, formatDuration } from "#core/units.ts";
+import { formatDuration } from "#core/units.ts";
 import { type Context, contextOf } from "../context.ts";
 import { openBucket } from "../offline.ts";
+import { syncedRows } from "../operation-view.ts";
 import { columns, fields, type Output, result, timeText } from "../output.ts";
 
 function print(output: Output, report: Report): void {
@@ -24,7 +25,7 @@ function print(output: Output, report: Report): void {
     ["Tags", report.checkpointTags === null ? "-" : report.checkpointTags.join(", ") || "-"],
     ["RTO", report.rtoMs === null ? "-" : formatDuration(report.rtoMs)],
     ["Lost tail", report.lostTailText === "" ? "-" : report.lostTailText],
-    ["Sync", syncText(report)],
+    ...syncedRows(report),
     ["Decision", report.decision === null ? "-" : `${report.decision.decision} by ${report.decision.by}`],
     ["Notes", report.decision?.notes === undefined || report.decision.notes === "" ? "-" : report.decision.notes],
     ["Error", report.error === null ? "-" : `${report.error.name}: ${report.error.message}`],
@@ -48,12 +49,6 @@ function print(output: Output, report: Report): void {
 function approvalText({ incident }: Report): string {
   const approval = incident?.approval ?? null;
   return approval === null ? "-" : `by ${approval.by} at ${timeText(approval.at)}`;
-}
-
-function syncText({ syncFigures }: Report): string {
-  if (syncFigures === null) return "-";
-  const { hashedBytes, differingBytes, shippedBytes } = syncFigures;
-  return `${formatBytes(hashedBytes)} hashed, ${formatBytes(differingBytes)} differing, ${formatBytes(shippedBytes)} shipped`;
 }
 
 interface ShowFlags {

@@ -4,10 +4,9 @@ import { z } from "zod";
 import { operationViewSchema, type StartOperation, vpgViewSchema } from "#core/api/site-api.ts";
 import { NotBeforeCommit } from "#core/errors.ts";
 import { decisionSchema } from "#core/protection/operation.ts";
-import { formatBytes } from "#core/units.ts";
 import { confirmByName } from "../confirm.ts";
 import { contextOf } from "../context.ts";
-import { fetchOperation, operationExitCode, printOperation, watchOperation } from "../operation-view.ts";
+import { operationExitCode, printOperation, watchOperation } from "../operation-view.ts";
 import { fields, result } from "../output.ts";
 
 interface StartFlags {
@@ -73,20 +72,18 @@ export function registerReverseProtection(program: Command): void {
     .action(async (vpg: string, _options: unknown, command: Command) => {
       const { output, client } = contextOf(command);
       const view = await client().get(vpgPath(vpg), vpgViewSchema);
-      const open = view.operationId === null ? undefined : await fetchOperation(client(), view.operationId);
-      const operation = open?.kind === "reverse-protection" ? open : undefined;
-      result(output, { vpg: view, operation: operation ?? null }, () => {
-        const figures = operation?.reverseFigures;
-        const text = (part: { readonly differingBytes: number; readonly shippedBytes: number } | null | undefined) =>
-          part == null ? "-" : `${formatBytes(part.differingBytes)} differ, ${formatBytes(part.shippedBytes)} shipped`;
+      const { operations } = await client().get(
+        `/v1/operations?vpg=${view.vpgId}`,
+        z.object({ operations: z.array(operationViewSchema) }),
+      );
+      const newest = operations.find(({ kind }) => kind === "reverse-protection");
+      result(output, { vpg: view, operation: newest ?? null }, () => {
         fields(output, [
           ["VPG", `${view.name}: ${view.status}, ${view.substatus}`],
           ["Here", `${view.role} in term ${view.term}`],
           ["Peer", view.protectedSite],
-          ["Its old disks", text(figures?.seed)],
-          ["The running disks", text(figures?.sync)],
         ]);
-        if (operation !== undefined) printOperation(output, operation);
+        if (newest !== undefined) printOperation(output, newest);
       });
     });
 

@@ -171,6 +171,7 @@ export const syncedBytesSchema = z.strictObject({
   differingBytes: z.int().min(0),
   shippedBytes: z.int().min(0),
 });
+export type SyncedBytes = z.infer<typeof syncedBytesSchema>;
 
 /** What reverse protection read and sent: the peer's old disks into its journal, then the running disks on top. Null: not known. */
 export const reverseFiguresSchema = z.strictObject({
@@ -178,6 +179,22 @@ export const reverseFiguresSchema = z.strictObject({
   sync: syncedBytesSchema.nullable(),
 });
 export type ReverseFigures = z.infer<typeof reverseFiguresSchema>;
+
+/** What syncs of an operation read, found and sent, a line for each under its name; none before the first has. */
+export function syncedLines({
+  syncFigures,
+  reverseFigures,
+}: {
+  readonly syncFigures: SyncFigures | null;
+  readonly reverseFigures: ReverseFigures | null;
+}): readonly (readonly [name: string, bytes: SyncedBytes])[] {
+  const lines = [
+    ["Sync", syncFigures],
+    ["Old disks", reverseFigures?.seed ?? null],
+    ["Running disks", reverseFigures?.sync ?? null],
+  ] as const;
+  return lines.flatMap(([name, bytes]) => (bytes === null ? [] : [[name, bytes]]));
+}
 
 /** The incident that started an operation. */
 export const operationIncidentSchema = z.strictObject({

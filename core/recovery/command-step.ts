@@ -259,6 +259,7 @@ function finalsOf(commands: ReadonlyMap<string, CommandRecord>): Record<string, 
 const attachResult = z.looseObject({ exports: z.record(z.string(), z.string()) });
 const bootResult = z.looseObject({ booted: z.array(z.string()), withoutHook: z.array(z.string()) });
 const removeResult = z.looseObject({ removed: z.array(z.string()), withoutHook: z.array(z.string()) });
+const powerOnResult = z.object({ poweredOn: z.array(z.string()) });
 const promoteResult = z.looseObject({ bytes: z.int() });
 
 function settleDone(operation: Operation, step: string, result: unknown): Settled {
@@ -310,7 +311,10 @@ function settleDone(operation: Operation, step: string, result: unknown): Settle
     case stepNames.detachVolumes:
     case stepNames.retargetDetachVolumes:
       return done("The exports are closed.");
-    default:
-      return done("The source's VMs are powered on.");
+    default: {
+      const parsed = powerOnResult.safeParse(result);
+      const none = parsed.success && parsed.data.poweredOn.length === 0;
+      return done(none ? "No VM of the source had been shut down." : "The source's VMs are powered on.");
+    }
   }
 }

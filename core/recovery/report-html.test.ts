@@ -102,6 +102,15 @@ describe("what the page says", () => {
     expect(words(liveReport)).not.toMatch(/Verdicts|Hashed/);
   });
 
+  it("is what both syncs of a reverse protection did", () => {
+    const seed = { hashedBytes: 4_194_304, differingBytes: 65_536, shippedBytes: 70_000 };
+    const sync = { hashedBytes: 8_388_608, differingBytes: 131_072, shippedBytes: 140_000 };
+    const said = words({ ...liveReport, kind: "reverse-protection", reverseFigures: { seed, sync } });
+    expect(said).toMatch(/Sync: old disks[\s|]+Hashed\|4194304 bytes/);
+    expect(said).toMatch(/Sync: running disks[\s|]+Hashed\|8388608 bytes/);
+    expect(said).toContain("Shipped|140000 bytes");
+  });
+
   it("is unknown where the source didn't say its last write", () => {
     const lostTail = { certainty: "exact", ms: 3100, writes: 472, bytes: 1_572_864 } as const;
     expect(row(liveReport, "RPO")).toBe("unknown, at least 3.1 s");

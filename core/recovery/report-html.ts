@@ -1,4 +1,4 @@
-import { isLive, type SyncFigures } from "#core/protection/operation.ts";
+import { isLive, type SyncFigures, syncedLines } from "#core/protection/operation.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
 import { deciders } from "./decide.ts";
 import { recoveryLimits as limits } from "./limits.ts";
@@ -69,7 +69,7 @@ function sectionsOf(report: Report, cut: Cut): readonly Markup[] {
     section("Checkpoint", factTable(checkpointRows(report, cut))),
     ...(report.retargets.length === 0 ? [] : [section("Tries", tryTable(report, cut))]),
     section("What was reached", factTable(reachedRows(report, cut))),
-    ...(report.syncFigures === null ? [] : [section("Sync", factTable(syncRows(report.syncFigures)))]),
+    ...syncSections(report),
     ...(report.verdicts.length === 0 ? [] : [section("Verdicts", verdictTable(report, cut))]),
     ...(error === null ? [] : [section("Error", factTable(errorRows(error, cut)))]),
     section("Decision", decision === null ? markup`<p>None was recorded.</p>` : factTable(decisionRows(decision, cut))),
@@ -180,15 +180,26 @@ function reachedRows({ rtoMs, kind, lostTail, lostTailText }: Report, cut: Cut):
   ];
 }
 
-function syncRows({ hashedBytes, differingBytes, shippedBytes, pages, pagesAlone }: SyncFigures): readonly Row[] {
+/** A section for each sync of the operation. */
+function syncSections(report: Report): readonly Markup[] {
   const bytes = (count: number): string => `${count} bytes (${formatBytes(count)})`;
-  return [
-    ["Hashed", bytes(hashedBytes)],
-    ["Differing", bytes(differingBytes)],
-    ["Shipped", bytes(shippedBytes)],
-    ["Pages compared", `${pages} by the site, ${pagesAlone} by gateways alone`],
-  ];
+  return syncedLines(report).map(([name, { hashedBytes, differingBytes, shippedBytes }]) =>
+    section(
+      name === "Sync" ? name : `Sync: ${name.toLowerCase()}`,
+      factTable([
+        ["Hashed", bytes(hashedBytes)],
+        ["Differing", bytes(differingBytes)],
+        ["Shipped", bytes(shippedBytes)],
+        ...(name === "Sync" && report.syncFigures !== null ? [pagesRow(report.syncFigures)] : []),
+      ]),
+    ),
+  );
 }
+
+const pagesRow = ({ pages, pagesAlone }: SyncFigures): Row => [
+  "Pages compared",
+  `${pages} by the site, ${pagesAlone} by gateways alone`,
+];
 
 const verdictTable = ({ verdicts }: Report, cut: Cut): Markup =>
   table(
