@@ -24,7 +24,11 @@ export async function checkImages(
   const instant = protection.source.clock.instantOf(time);
   if (instant === undefined)
     throw new Violation("exact", `checkpoint ${id} has a time that no clock of its source showed`);
-  const wrong = judge(protection.log, await imagesAt(source, position), instant);
+  const images = await imagesAt(source, position).catch((error: unknown) => {
+    const why = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    throw new Violation("durable before listed", `checkpoint ${id} of ${protection.name} is unreadable ${by}: ${why}`);
+  });
+  const wrong = judge(protection.log, images, instant);
   if (wrong.length === 0) return;
   const some = wrong.slice(0, 4).join("; ");
   throw new Violation("exact", `checkpoint ${id} of ${protection.name}, read ${by}: ${some} (${wrong.length} sectors)`);

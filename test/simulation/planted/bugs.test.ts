@@ -5,8 +5,8 @@ import { run, stepsBy } from "../run.ts";
 import { shrink } from "../shrink.ts";
 import { type Bug, bugs } from "./bugs.ts";
 
-/** Worlds within which each of them must be found. */
-const seedsMax = 8;
+/** Worlds within which each of them must be found, by what it is to be found by; mostly the first does. */
+const seedsMax = 12;
 const stepsEach = 100;
 
 const stepsFor = (bug: Bug, seed: number) =>
@@ -26,17 +26,20 @@ async function whilePlanted<T>(bug: Bug, work: () => Promise<T>): Promise<T> {
 }
 
 async function search(bug: Bug) {
-  for (let seed = 1; seed <= seedsMax; seed += 1) {
+  const { seed: first = 1 } = bug;
+  const others: string[] = [];
+  for (let seed = first; seed < first + seedsMax; seed += 1) {
     const result = await run({ seed, steps: stepsFor(bug, seed), planted: bug });
-    if (result.violation !== undefined) return result;
+    const { violation } = result;
+    if (violation !== undefined && bug.foundBy.includes(violation.invariant)) return result;
+    if (violation !== undefined) others.push(`seed ${seed}: ${violation.message}`);
   }
-  throw new Error(`not found within ${seedsMax} worlds: ${bug.name}`);
+  throw new Error([`not found within ${seedsMax} worlds: ${bug.name}`, ...others].join("\n"));
 }
 
 describe("simulation: bugs put in on purpose are found", () => {
   it.each(bugs.map((bug) => [bug.name, bug] as const))("%s", async (_, bug) => {
-    const { violation } = await whilePlanted(bug, () => search(bug));
-    expect(bug.foundBy, violation?.message).toContain(violation?.invariant);
+    await whilePlanted(bug, () => search(bug));
   });
 
   it("and the way to one is made shorter, and told with its seed", async () => {

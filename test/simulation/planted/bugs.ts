@@ -14,6 +14,8 @@ import type { Planted } from "../world.ts";
 export interface Bug extends Planted {
   readonly name: string;
   readonly foundBy: readonly Invariant[];
+  /** The world that is tried first (1); further ones follow it. */
+  readonly seed?: number;
   /** Only these of the actors: what a rare bug needs comes more often then. */
   readonly actors?: readonly string[];
   /** Puts it into the program; answers what takes it out again. */
