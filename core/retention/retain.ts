@@ -59,7 +59,8 @@ export async function retainJournal(site: Site, vpg: VpgRecord): Promise<Retaine
 }
 
 async function waiting(site: Site, vpgId: Id, waits: WaitReason): Promise<Retained> {
-  site.log.warn("retention-waits", { vpgId, reason: waits });
+  // What a commit left is kept for a day, as is meant; the other reasons are somebody's to mend.
+  site.log[waits === "lost-tail-kept" ? "info" : "warn"]("retention-waits", { vpgId, reason: waits });
   await noteStanding(site, vpgId, { waits });
   return { waits, unlisted: 0, packed: null, lost: false };
 }

@@ -255,7 +255,7 @@ class SourceShutdown {
     });
     if (missing.length > 0) {
       throw new SourceShutdownFailed(
-        `VM ${missing.join(", ")} has no shutdown and status hooks in the gateway's configuration: add them, or use --shutdown force or none`,
+        `VM ${missing.join(", ")} has no shutdown and status hooks in the gateway's configuration: add them, or fail over with --shutdown force or none`,
         { vms: missing.join(",") },
       );
     }
@@ -287,7 +287,7 @@ class SourceShutdown {
     }
     if (this.#body.policy === "graceful") {
       throw new SourceShutdownFailed(
-        `VM ${vmName} did not stop within ${Math.round(this.#body.graceMs / 1000)} s: ${trouble}; use --shutdown force or none, or a longer --grace`,
+        `VM ${vmName} did not stop within ${Math.round(this.#body.graceMs / 1000)} s: ${trouble}; fail over with --shutdown force or none, or with a longer --grace`,
         { vmName },
       );
     }
