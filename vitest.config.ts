@@ -23,7 +23,7 @@ export default defineConfig({
           name: "whole",
           sequence: { groupOrder: 1 },
           include: [
-            "test/{cycle,exactness,fencing,simulation,workflows,triggers,badinput,runbook,readme,package}/**/*.test.ts",
+            "test/{cycle,preseed,exactness,fencing,simulation,workflows,triggers,badinput,runbook,readme,package}/**/*.test.ts",
           ],
           testTimeout: 300_000,
           hookTimeout: 120_000,

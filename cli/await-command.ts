@@ -1,16 +1,23 @@
+import type { z } from "zod";
 import { commandViewSchema } from "#core/api/site-api.ts";
 import { CommandFailed, errorFromWire } from "#core/errors.ts";
 import { formatDuration } from "#core/units.ts";
 import { cliLimits } from "./limits.ts";
 import type { SiteClient } from "./site-client.ts";
 
-/** The result of a command once its gateway has done it. Throws what the gateway said, `CommandExpired`, or `CommandFailed` naming what it didn't do in time. */
+type Progress = NonNullable<z.infer<typeof commandViewSchema>["progress"]>;
+
+/**
+ * The result of a command once its gateway has done it. With `told` it is followed for as long as it lives. Throws what the gateway
+ * said, `CommandExpired`, or `CommandFailed` naming what it didn't do in time.
+ */
 export async function awaitCommand(
   client: SiteClient,
   commandId: string,
   what: string,
+  told?: (progress: Progress) => void,
 ): Promise<Readonly<Record<string, unknown>>> {
-  const deadline = Date.now() + cliLimits.commandWaitMs;
+  const deadline = told === undefined ? Date.now() + cliLimits.commandWaitMs : Number.POSITIVE_INFINITY;
   while (Date.now() < deadline) {
     const command = await client.get(`/v1/commands/${commandId}`, commandViewSchema);
     if (command.state === "failed" || command.state === "expired") {
@@ -20,6 +27,7 @@ export async function awaitCommand(
       );
     }
     if (command.state === "done") return command.result ?? {};
+    if (command.progress !== null) told?.(command.progress);
     await new Promise((resolve) => setTimeout(resolve, cliLimits.pollMs));
   }
   throw new CommandFailed(

@@ -113,6 +113,7 @@ state = "recovery-state"
 
 [recovery]
 directory = "recovered"             # sockets, scratch, and the local disks that a commit fills
+# preseed = "/mnt/shipped"          # copies of disks, for "farshore vpg preseed"; nothing outside of this folder is read
 
 # [source]                          # after a failover: captures the promoted disks and replicates them to the other site
 # site = "http://127.0.0.1:7701"    # [recovery] may name its own site in the same way, at the gateway that is the source now

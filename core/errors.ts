@@ -133,6 +133,11 @@ export class VolumesDiffer extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;
 }
+/** The source gateways have begun to protect the VPG: preseeds come before. */
+export class ProtectionBegan extends FarshoreError {
+  readonly kind = "conflict";
+  readonly status = 409;
+}
 export class NoCheckpoint extends FarshoreError {
   readonly kind = "operator";
   readonly status = 409;
@@ -230,6 +235,7 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   OfferRefused,
   RunGrantRefused,
   VolumesDiffer,
+  ProtectionBegan,
   NoCheckpoint,
   AmbiguousCheckpoint,
   SourceShutdownFailed,

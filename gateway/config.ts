@@ -87,6 +87,8 @@ export interface RecoveryConfig {
   readonly site: SiteAddress;
   /** Absolute: scratch and local disks. */
   readonly directory: string;
+  /** Absolute: where copies of disks lie that a VPG may be preseeded with; undefined where none may. */
+  readonly preseedDirectory: string | undefined;
 }
 
 /** Argument vectors, run without a shell. A missing one is a hook that the VM does not have. */
@@ -205,7 +207,9 @@ const fileSchema = z.strictObject({
         .optional(),
     })
     .optional(),
-  recovery: z.strictObject({ site: siteUrl.optional(), ...siteKeys, directory: text }).optional(),
+  recovery: z
+    .strictObject({ site: siteUrl.optional(), ...siteKeys, directory: text, preseed: text.optional() })
+    .optional(),
   hooks: z
     .record(
       nameSchema,
@@ -259,7 +263,11 @@ export function parseGatewayConfig(
     recovery:
       file.recovery === undefined
         ? undefined
-        : { site: ownSite(file.recovery, "recovery"), directory: absolute(file.recovery.directory) },
+        : {
+            site: ownSite(file.recovery, "recovery"),
+            directory: absolute(file.recovery.directory),
+            preseedDirectory: file.recovery.preseed === undefined ? undefined : absolute(file.recovery.preseed),
+          },
     hooks: new Map(
       Object.entries(file.hooks ?? {}).map(([vm, { timeout, ...hooks }]) => [
         vm,

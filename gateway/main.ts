@@ -2,8 +2,8 @@ import { SystemClock } from "#adapters/embedded/clock.ts";
 import { createLog } from "#adapters/embedded/log.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { InvalidInput } from "#core/errors.ts";
-import { type Id, newId } from "#core/ids.ts";
-import type { Clock, Log } from "#core/ports.ts";
+import { newId } from "#core/ids.ts";
+import type { Log } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
 import { version } from "#core/version.ts";
 import type { WrapPeerChannel } from "./barrier/source-barrier.ts";
@@ -14,6 +14,7 @@ import { HttpJournal } from "./export/http-journal.ts";
 import { openRecoveryHalf } from "./export/recovery-half.ts";
 import type { CapturedOperation, RecoveryHalf } from "./recovery-half.ts";
 import { SiteLink } from "./site-link.ts";
+import { preseedHandlers } from "./source/preseed.ts";
 import type { OpenDisk } from "./source/source-host.ts";
 import type { SourceStatus } from "./source/source-options.ts";
 import { Sources } from "./source/sources.ts";
@@ -133,7 +134,7 @@ class Gateway implements RunningGateway {
         await resumeCapture(operation, sources, recovery, log);
       }
       const gateway = new Gateway(parts, sources, recovery);
-      await gateway.#serveLinks(common.clock, newId(common.clock, common.random));
+      await gateway.#serveLinks(common);
       sources?.start();
       for (const link of links) link.start();
       return gateway;
@@ -145,20 +146,23 @@ class Gateway implements RunningGateway {
   }
 
   /** Each site hears of, and commands, the halves that are its own. */
-  async #serveLinks(clock: Clock, processId: Id): Promise<void> {
+  async #serveLinks({ clock, random }: Pick<Site, "clock" | "random">): Promise<void> {
     const { config, log, state, links } = this.#parts;
+    const processId = newId(clock, random);
     for (const link of links) {
       const sources = link.isTo(config.source?.site) ? this.#sources : undefined;
       const recovery = link.isTo(config.recovery?.site) ? this.#recovery : undefined;
       const own = recovery && { recovery, link };
       const captures = this.#sources?.handlersFor({ journals: sources !== undefined, own });
+      const preseeds =
+        recovery && preseedHandlers({ directory: config.recovery?.preseedDirectory, link, state, clock, random, log });
       const means = new Means(config.hooks, recovery && config.recovery?.directory);
       void means.refresh();
       await link.load({
         clock,
         log,
         state,
-        handlers: { ...captures, ...recovery?.handlers },
+        handlers: { ...captures, ...recovery?.handlers, ...preseeds },
         sample: () => ({
           version,
           sampledAt: clock.now(),

@@ -8,6 +8,7 @@ import { columns, fields, type Output, result, timeText } from "../output.ts";
 import { readVpgFile } from "../vpg-file.ts";
 import { rpoText } from "./status.ts";
 import { registerVpgEdit } from "./vpg-edit.ts";
+import { registerVpgPreseed } from "./vpg-preseed.ts";
 
 const listSchema = z.object({ vpgs: z.array(vpgViewSchema) });
 
@@ -192,6 +193,7 @@ export function registerVpg(program: Command): void {
   }
 
   registerVpgEdit(vpg);
+  registerVpgPreseed(vpg);
 
   vpg
     .command("delete")

@@ -127,7 +127,8 @@ export type HeartbeatReply = z.infer<typeof heartbeatReplySchema>;
 export const openSessionSchema = z.strictObject({
   vpgId: idSchema,
   /**
-   * "seed": the gateway's old disks come into its own site's journal (R16). All volumes of the session are unsynced to its end, and
+   * "seed": the gateway's old disks (R16), or copies of disks before the first session of a source gateway (a preseed), come into
+   * its own site's journal. All volumes of the session are unsynced to its end, and
    * it makes no checkpoint; its ordinals are remembered apart from those of captures. Absent: a source captures what guests write.
    */
   purpose: z.enum(["capture", "seed"]).exactOptional(),

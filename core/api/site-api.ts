@@ -36,6 +36,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /vpgs/REF/move-check                        [viewer] failoverCheckSchema
  *   POST   /vpgs/REF/operations                        [operator] startOperationSchema → operationViewSchema
  *   POST   /vpgs/REF/sync                              [operator] startSyncSchema → operationViewSchema
+ *   POST   /vpgs/REF/preseed                           [operator] preseedSchema → {commandId}, 202
  *   GET    /operations?vpg=&open=                      [viewer] {operations: operationViewSchema[]}
  *   GET    /operations/ID                              [viewer] operationViewSchema
  *   POST   /operations/ID/decision                     [operator] decideSchema → {decision: decisionSchema}
@@ -312,9 +313,27 @@ export type RetargetAsk = z.infer<typeof retargetAskSchema>;
 
 export const throttleSchema = z.strictObject({ bytesPerSecond: z.int().min(limits.throttleRateMin).nullable() });
 
+/** Copies of disks at the recovery gateway's machine, before the first session; the same request again is the same preseed. */
+export const preseedSchema = z.strictObject({
+  requestId: idSchema,
+  volumes: z
+    .array(
+      z.strictObject({
+        vmName: nameSchema,
+        name: nameSchema,
+        /** Inside the folder that the gateway's configuration names for them. */
+        path: z.string().min(1).max(limits.preseedPathCharactersMax),
+      }),
+    )
+    .min(1)
+    .max(limits.volumesMax),
+});
+export type PreseedAsk = z.infer<typeof preseedSchema>;
+
 export const commandViewSchema = z.object({
   commandId: z.string(),
   state: z.enum(["pending", "running", "done", "failed", "expired"]),
+  progress: z.object({ done: z.int(), total: z.int(), unit: z.string() }).nullable(),
   result: z.record(z.string(), z.unknown()).nullable(),
   error: z.object({ name: z.string(), message: z.string() }).nullable(),
 });

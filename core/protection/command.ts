@@ -65,6 +65,20 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
     volumes: z.array(namedVolume).min(1).max(limits.volumesMax),
   }),
   /**
+   * Recovery side, before the VPG's first session: brings copies of its disks, files by path, by the hash sync into the site's journal,
+   * in a session of `term` that never makes a checkpoint. Throws `ProtectionBegan` once a source gateway has one. Result as of seed-volumes.
+   */
+  z.strictObject({
+    kind: z.literal("preseed-volumes"),
+    vpgId: idSchema,
+    vpgName: z.string(),
+    term: z.int().min(1),
+    volumes: z
+      .array(namedVolume.extend({ path: z.string().min(1).max(limits.preseedPathCharactersMax) }))
+      .min(1)
+      .max(limits.volumesMax),
+  }),
+  /**
    * Reverse protection, at the gateway with the promoted disks of operation `promotedBy`: begins to capture them, while guests use
    * them, in a session of `term` at the site that its [source] section names. Done when that session is open; its sync goes on.
    * Result: {session}.

@@ -85,6 +85,8 @@ export const protectionLimits = {
   reverseAgainMs: 60_000,
   /** Times that a gateway is asked for its old disks; without them the sync sends everything. */
   seedAttemptsMax: 3,
+  /** Of a preseed's file: all volumes' together stand in one command's item. */
+  preseedPathCharactersMax: 500,
   /** Other sites that one site knows; `status` carries them all. */
   peersMax: 100,
   /** A function URL has about 70; a name of one's own in front may be longer. */

@@ -26,6 +26,7 @@ import {
 import { storeDefinition } from "./edit-vpg.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
+import { assertMayPreseed } from "./preseed.ts";
 import { isCaptured } from "./reverse-journal.ts";
 import { runGrant } from "./run-grant.ts";
 import { type Following, sealSession } from "./seal.ts";
@@ -59,7 +60,7 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
   }
   if (vpg.deleted || !takesSessions(vpg)) throw over(vpg);
   await assertTableCurrent(site, vpg);
-  if (seeds && (vpg.role === "Journal" || (await isCaptured(site, vpg)))) throw over(vpg);
+  if (seeds) await assertMaySeed(site, vpg);
   const grant = await runGrant(site, vpg);
   const current = await recordUnfinished(site, vpg);
   const lastSession = lastSessionOf(current, gatewayId);
@@ -73,7 +74,7 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
   const following = { term: current.term, session: Math.max(current.lastSession, ask.lastSession) + 1 };
   const before = last && (await sealSession(site, current, last.term, last.session, "session-opened", following));
   if (last !== undefined && before !== undefined) checkRegression(current, ask, lastSession, before);
-  if (vpg.role === "Preparing" && !seeds) await sealSeeds(site, current, gatewayId, following);
+  if (!seeds && seedsMayBe(current, gatewayId)) await sealSeeds(site, current, gatewayId, following);
   const claim: SessionClaim = {
     formatVersion: 1,
     vpgId: vpg.vpgId,
@@ -85,7 +86,7 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
     configRevision: captureRevisionOf(vpg.definition),
     continues: !adopted && last?.term === following.term && continues(ask, last, before, volumes),
     volumes: volumes.map(({ volume, sizeBytes, sectorBytes }) => ({ volume, sizeBytes, sectorBytes })),
-    ...sharedFields(vpg, lastSession),
+    ...(seeds ? {} : sharedFields(vpg, lastSession)),
   };
   // An edit that was cut off has the table only: a session names nothing that the bucket lacks.
   if (claim.configRevision > 1 && claim.configRevision === vpg.definition.revision) {
@@ -103,16 +104,28 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
   return replyFor(site, recorded, claim);
 }
 
-/** The gateway has old disks of the VPG that a term which has just begun may come from (R16). */
-function isSeedGateway({ reverse }: VpgRecord, gatewayId: Id): boolean {
+/** The gateway has old disks of the VPG that a term which has just begun may come from (R16), or copies before there was any term before. */
+function isSeedGateway({ reverse, role, definition }: VpgRecord, gatewayId: Id): boolean {
+  if (role === "Journal") return gatewayId === definition.recoveryGatewayId;
   return reverse?.gateways.includes(gatewayId) === true;
 }
 
+/** Nothing comes in behind the running disks: seeds are of the time before. Throws `ProtectionBegan`, `Fenced`. */
+async function assertMaySeed(site: Site, vpg: VpgRecord): Promise<void> {
+  if (vpg.role === "Journal") assertMayPreseed(vpg);
+  else if (await isCaptured(site, vpg)) throw over(vpg);
+}
+
+/** There may be sessions of seeds that this session of a source gateway follows. */
+const seedsMayBe = (vpg: VpgRecord, source: Id): boolean =>
+  vpg.role === "Preparing" || (vpg.lastSession > 0 && lastSessionOf(vpg, source) === 0);
+
 /** What seeds have brought stays as it is once the running disks are compared with it. */
 async function sealSeeds(site: Site, vpg: VpgRecord, source: Id, following: Following): Promise<void> {
+  const sources = new Set<string>([source, ...sourceGatewaysOf(vpg.definition).map(({ gatewayId }) => gatewayId)]);
   for (const { state } of await progressOfSessions(site, vpg.vpgId)) {
     const { term, session, gatewayId } = state.claim;
-    if (term !== vpg.term || gatewayId === source) continue;
+    if (term !== vpg.term || sources.has(gatewayId)) continue;
     await sealSession(site, vpg, term, session, "session-opened", following);
   }
 }
@@ -130,7 +143,7 @@ function seedVolumes(vpg: VpgRecord, ask: OpenSession): readonly VmVolume[] {
   );
   const known = volumes.filter((volume) => volume !== undefined);
   if (known.length === volumes.length && new Set(known).size === known.length) return known;
-  throw new InvalidInput(`the old disks are not all volumes of ${vpg.definition.name} with their sizes`, {
+  throw new InvalidInput(`the seeds are not all volumes of ${vpg.definition.name} with their sizes`, {
     field: "volumes",
   });
 }
@@ -163,7 +176,7 @@ async function recordUnfinished(site: Site, vpg: VpgRecord): Promise<VpgRecord> 
   return claim === undefined ? vpg : record(site, vpg, claim, []);
 }
 
-/** What the object of a session says when the VPG has several source gateways. */
+/** What the object of a source's session says when the VPG has several source gateways. */
 function sharedFields(
   { definition }: VpgRecord,
   previous: number,

@@ -90,6 +90,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
   const authority = await authorityOf(site, vpgId, terms, { closed: 0, listed, busy: false });
   const { role } = authority.standing;
   const taken = authority.offers.some(({ term: { minter } }) => minter !== site.siteId);
+  const seeded = Object.keys(gatewaySessions).some((gatewayId) => gatewayId !== definition.sourceGatewayId);
   const begun = role === "Preparing" ? storedOffer(authority, term.n, term.minter) : undefined;
   const fields: VpgFields = {
     definition,
@@ -100,7 +101,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     openTests: [],
     powerOnDue: [],
     lastSession,
-    ...(sourceGatewaysOf(definition).length > 1 || taken ? { gatewaySessions } : {}),
+    ...(sourceGatewaysOf(definition).length > 1 || taken || seeded ? { gatewaySessions } : {}),
     opening: [],
     paused: false,
     journalFull: false,

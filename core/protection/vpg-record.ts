@@ -66,11 +66,13 @@ export function lastSessionOf(vpg: Pick<VpgFields, "lastSession" | "gatewaySessi
 
 /** The fields that change when the gateway's session has been opened. */
 export function sessionFields(
-  { gatewaySessions }: Pick<VpgFields, "gatewaySessions">,
+  { definition, lastSession, gatewaySessions }: Pick<VpgFields, "definition" | "lastSession" | "gatewaySessions">,
   { session, gatewayId }: { readonly session: number; readonly gatewayId: string },
 ): Pick<VpgFields, "lastSession"> & Partial<Pick<VpgFields, "gatewaySessions">> {
-  if (gatewaySessions === undefined) return { lastSession: session };
-  return { lastSession: session, gatewaySessions: { ...gatewaySessions, [gatewayId]: session } };
+  const source = definition.sourceGatewayId;
+  if (gatewaySessions === undefined && gatewayId === source) return { lastSession: session };
+  const before = gatewaySessions ?? (lastSession === 0 ? {} : { [source]: lastSession });
+  return { lastSession: session, gatewaySessions: { ...before, [gatewayId]: session } };
 }
 
 export function recordOf(item: TableItem): VpgRecord {

@@ -88,6 +88,6 @@ export async function postCheckpoint({ site, event, param, caller }: Call): Prom
 }
 
 export async function getCommandState({ site, param }: Call): Promise<HttpResult> {
-  const { command, state, result, error } = await getCommand(site, param("command"));
-  return json({ commandId: command.commandId, state, result, error });
+  const { command, state, progress, result, error } = await getCommand(site, param("command"));
+  return json({ commandId: command.commandId, state, progress, result, error });
 }

@@ -1,4 +1,10 @@
-import { createTokenSchema, createVpgSchema, editVpgSchema, throttleSchema } from "#core/api/site-api.ts";
+import {
+  createTokenSchema,
+  createVpgSchema,
+  editVpgSchema,
+  preseedSchema,
+  throttleSchema,
+} from "#core/api/site-api.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import { parseInput } from "#core/json.ts";
@@ -11,6 +17,7 @@ import { failoverCheck } from "#core/protection/failover-check.ts";
 import { listGateways } from "#core/protection/gateway-store.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { moveCheck } from "#core/protection/move-check.ts";
+import { startPreseed } from "#core/protection/preseed.ts";
 import { registerPrincipal } from "#core/protection/principals.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { getVpg, listVpgs, pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
@@ -72,6 +79,7 @@ const routes: readonly Route[] = [
   { method: "POST", path: "/vpgs/{ref}/checkpoints", role: "operator", run: postCheckpoint },
   { method: "GET", path: "/commands/{command}", role: "viewer", run: getCommandState },
   { method: "POST", path: "/vpgs/{ref}/operations", role: "operator", run: postOperation },
+  { method: "POST", path: "/vpgs/{ref}/preseed", role: "operator", run: postPreseed },
   { method: "POST", path: "/vpgs/{ref}/sync", role: "operator", run: postSync },
   { method: "GET", path: "/operations", role: "viewer", run: getOperations },
   { method: "GET", path: "/operations/{operation}", role: "viewer", run: getOperation },
@@ -113,6 +121,12 @@ async function postThrottle({ site, caller, param, event }: Call): Promise<HttpR
   const ask = { commandId, body, expiresInMs: limits.tagExpiryMs, initiatedBy: callerText(caller) };
   await issueCommand(site, await gatewayNamed(site, param("gateway")), ask);
   return json({ commandId }, 202);
+}
+
+/** Orders the recovery gateway to bring copies of disks into the journal; the caller looks at the command until it is done. */
+async function postPreseed({ site, caller, param, event }: Call): Promise<HttpResult> {
+  const ask = parseInput(preseedSchema, bodyJson(event, httpLimits.jsonBytesMax));
+  return json(await startPreseed(site, caller, param("ref"), ask), 202);
 }
 
 async function getVpgs({ site }: Call): Promise<HttpResult> {

@@ -202,6 +202,8 @@ export class CommandRunner {
         return (handlers["power-on-source"] ?? missing)(body, context);
       case "seed-volumes":
         return (handlers["seed-volumes"] ?? missing)(body, context);
+      case "preseed-volumes":
+        return (handlers["preseed-volumes"] ?? missing)(body, context);
       case "protect-volumes":
         return (handlers["protect-volumes"] ?? missing)(body, context);
       case "hash-volumes":

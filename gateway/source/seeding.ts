@@ -1,17 +1,18 @@
 import type { OpenSessionReply } from "#core/api/gateway-api.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { Fenced, Transient } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
-import type { CommandBody, NamedVolume } from "#core/protection/command.ts";
+import type { NamedVolume } from "#core/protection/command.ts";
 import type { SyncProgress } from "#core/sync/progress.ts";
 import type { CaptureSettings } from "../config.ts";
 import type { CommandContext } from "../control/handlers.ts";
 import type { SiteAddress, SiteClient } from "../control/site-client.ts";
-import type { TappedDevice } from "../disk/tapped-device.ts";
 import { busyHeartbeatMs, openRetryMsMin } from "../limits.ts";
 import { SourceState } from "../state/source-state.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
+import type { SyncSource } from "../sync/volume-sync.ts";
 import { SessionLog } from "../tap/session-log.ts";
 import { SessionOpener } from "./session-opener.ts";
 import type { SourceDisks } from "./source-disks.ts";
@@ -19,12 +20,23 @@ import type { SourceHost } from "./source-host.ts";
 import { SourceSession } from "./source-session.ts";
 import { targetHashes } from "./target-hashes.ts";
 
-export type SeedBody = Extract<CommandBody, { kind: "seed-volumes" }>;
+/** Whose seeds they are. */
+export interface SeededVpg {
+  readonly vpgId: Id;
+  readonly vpgName: string;
+  /** Their session's. */
+  readonly term: number;
+}
+
+/** A disk that nobody writes to as long as the seeding takes. */
+export interface SeedDisk {
+  readonly volume: NamedVolume;
+  readonly source: SyncSource;
+}
 
 export interface SeedingOptions {
-  /** Closed to guests as long as the seeding takes. */
-  readonly disks: SourceDisks;
-  readonly capture: CaptureSettings;
+  readonly disks: readonly SeedDisk[];
+  readonly capture: Pick<CaptureSettings, "bufferBytes" | "syncBytesPerSecond">;
   /** The gateway's own: whose journal gets the seeds. */
   readonly address: SiteAddress;
   readonly site: SiteClient;
@@ -35,43 +47,41 @@ export interface SeedingOptions {
   readonly host: SourceHost;
 }
 
-interface SeedDisk {
-  readonly volume: NamedVolume;
-  readonly tapped: TappedDevice;
+/** Those of a gateway's disks that are volumes of this name and size. */
+export function seedDisksOf({ offered, tapped }: SourceDisks, volumes: readonly NamedVolume[]): readonly SeedDisk[] {
+  return volumes.flatMap((volume) => {
+    const index = offered.findIndex(
+      (disk) =>
+        disk.vmName === volume.vmName &&
+        disk.name === volume.name &&
+        disk.sizeBytes === volume.sizeBytes &&
+        disk.sectorBytes === volume.sectorBytes,
+    );
+    const source = tapped[index];
+    return source === undefined ? [] : [{ volume, source }];
+  });
 }
 
 /**
- * Brings a VPG's old disks into this gateway's own site's journal by the sync that every other difference goes by (R16): each chunk is
- * read, hashed and compared with what the journal holds, and that again is what the peer's sync is compared with. So nothing is
- * taken to be equal, and what is equal doesn't cross between the sites. Killed, it begins again and ships only what is missing.
+ * Brings a VPG's old disks (R16), or copies of its disks (a preseed), into this gateway's own site's journal by the sync that every
+ * other difference goes by: each chunk is read, hashed and compared with what the journal holds, and that again is what the source's
+ * sync is compared with. So nothing is taken to be equal, and what is equal doesn't cross between the sites. Killed, it begins again
+ * and ships only what is missing.
  */
 export class Seeding {
   readonly #options: SeedingOptions;
-  readonly #disks: readonly SeedDisk[];
-  readonly #body: SeedBody;
+  readonly #vpg: SeededVpg;
 
-  constructor(options: SeedingOptions, body: SeedBody) {
+  constructor(options: SeedingOptions, vpg: SeededVpg) {
     this.#options = options;
-    this.#body = body;
-    const { offered, tapped } = options.disks;
-    this.#disks = body.volumes.flatMap((volume) => {
-      const index = offered.findIndex(
-        (disk) =>
-          disk.vmName === volume.vmName &&
-          disk.name === volume.name &&
-          disk.sizeBytes === volume.sizeBytes &&
-          disk.sectorBytes === volume.sectorBytes,
-      );
-      const disk = tapped[index];
-      return disk === undefined ? [] : [{ volume, tapped: disk }];
-    });
+    this.#vpg = vpg;
   }
 
   /** Resolves when all of it is at the site. Throws what the site refuses with, `Fenced` when another term has begun, and the signal's reason. */
   async run({ signal, progress }: CommandContext): Promise<Record<string, unknown>> {
-    const { log, state, clock } = this.#options;
-    const { vpgId, vpgName } = this.#body;
-    if (this.#disks.length === 0) return figuresOf(null);
+    const { log, state, clock, disks } = this.#options;
+    const { vpgId, vpgName } = this.#vpg;
+    if (disks.length === 0) return figuresOf(null);
     const memory = await SourceState.load(state, vpgName, "seed");
     if (memory.facts.vpgId !== vpgId) await memory.forget();
     for (;;) {
@@ -96,13 +106,13 @@ export class Seeding {
 
   /** The disks as the site is asked about them. They vouch for nothing, so nobody asks whether they were touched. */
   #offer(): ConstructorParameters<typeof SessionOpener>[0]["disks"] {
-    const offered = this.#disks.map(({ volume: { vmName, name, sizeBytes, sectorBytes } }) => ({
+    const offered = this.#options.disks.map(({ volume: { vmName, name, sizeBytes, sectorBytes } }) => ({
       vmName,
       name,
       sizeBytes,
       sectorBytes,
     }));
-    return { vpgName: this.#body.vpgName, offered, identify: () => Promise.resolve([]) };
+    return { vpgName: this.#vpg.vpgName, offered, identify: () => Promise.resolve([]) };
   }
 
   /** One session; undefined when it was lost before everything was there. */
@@ -111,11 +121,11 @@ export class Seeding {
     state: SourceState,
     { signal, progress }: Pick<CommandContext, "signal" | "progress">,
   ): Promise<SyncProgress | undefined> {
-    const { address, clock, log: events, host, site, capture } = this.#options;
-    const { vpgId, term } = this.#body;
+    const { disks, address, clock, log: events, host, site, capture } = this.#options;
+    const { vpgId, term } = this.#vpg;
     if (reply.term !== term) throw new Fenced(`the seeds are of term ${term}, the session of term ${reply.term}`);
-    const journalVolumes = this.#disks.map(({ volume }) => volume.volume);
-    const sizes = this.#disks.map(({ volume }) => volume.sizeBytes);
+    const journalVolumes = disks.map(({ volume }) => volume.volume);
+    const sizes = disks.map(({ volume }) => volume.sizeBytes);
     const log = new SessionLog({ sizes, bufferBytes: capture.bufferBytes, clock });
     const session = new SourceSession({
       ...{ address, vpgId, reply, journalVolumes, log, state, clock, events, host },
@@ -126,7 +136,7 @@ export class Seeding {
     });
     const sync = new SyncRunner({
       log,
-      sources: this.#disks.map(({ tapped }) => tapped),
+      sources: disks.map(({ source }) => source),
       hashes: targetHashes(site, () => vpgId),
       clock,
       events,

@@ -8,7 +8,7 @@ import type { CapturedOperation, RecoveryHalf } from "../recovery-half.ts";
 import type { SiteLink } from "../site-link.ts";
 import { SourceState } from "../state/source-state.ts";
 import { Turns } from "../turns.ts";
-import { Seeding } from "./seeding.ts";
+import { Seeding, seedDisksOf } from "./seeding.ts";
 import { ShippingRate } from "./shipping-rate.ts";
 import { SourceDisks } from "./source-disks.ts";
 import { SourceHalf } from "./source-half.ts";
@@ -176,7 +176,8 @@ export class Sources {
           }
           const { config: capture, host, state, clock, random, log } = this.#options;
           const site = { address: link.address, site: link.client };
-          return await new Seeding({ ...site, disks, capture, host, state, clock, random, log }, body).run(context);
+          const seeds = { disks: seedDisksOf(disks, body.volumes), capture, host };
+          return await new Seeding({ ...site, ...seeds, state, clock, random, log }, body).run(context);
         }),
     };
   }

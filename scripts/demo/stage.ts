@@ -19,6 +19,10 @@ export interface Plan {
   readonly checkpointInterval: string;
   /** More lines of the source gateway's `[source]` table. */
   readonly source?: string;
+  /** More lines of the recovery gateway's `[recovery]` table. */
+  readonly recovery?: string;
+  /** What is done while only the recovery gateway runs, before protection begins. */
+  readonly beforeSource?: (stage: Stage, processes: Processes) => Promise<void>;
   /** Lines of the VPG's `[trigger]` table. */
   readonly trigger?: string;
   /** Each site is the other's peer and each gateway known at both, as going back to the protected site needs it. */
@@ -124,7 +128,7 @@ export async function setStage(processes: Processes, directory: string, plan: Pl
   );
   writeFileSync(
     `${directory}/berlin-gw.toml`,
-    `site = "${env["FARSHORE_SITE"]}"\nstate = "berlin-state"\n[recovery]\ndirectory = "recovered"\n${back.berlin}${hooksOf(directory, "", plan.bothWays)}`,
+    `site = "${env["FARSHORE_SITE"]}"\nstate = "berlin-state"\n[recovery]\ndirectory = "recovered"\n${plan.recovery ?? ""}${back.berlin}${hooksOf(directory, "", plan.bothWays)}`,
   );
   const gateway = (name: string, token: string) => () =>
     void processes.startCli(`gateway-${name}`, ["gateway", "run", "--config", `${directory}/${name}-gw.toml`], {
@@ -136,11 +140,14 @@ export async function setStage(processes: Processes, directory: string, plan: Pl
     source: gateway("paris", paris),
     recovery: gateway("berlin", berlin),
   };
-  restart.recovery();
-  restart.source();
   const sourceUris = plan.volumes.map(({ name }) => formatNbdUri({ socketPath: socket }, `${vpg}/${vm}/${name}`));
   const tokens = { source: paris, recovery: berlin };
-  return { directory, env, homeEnv: home.env, tokens, restart, sourceUris, writesLog: `${directory}/writes.log` };
+  const writesLog = `${directory}/writes.log`;
+  const stage = { directory, env, homeEnv: home.env, tokens, restart, sourceUris, writesLog };
+  restart.recovery();
+  await plan.beforeSource?.(stage, processes);
+  restart.source();
+  return stage;
 }
 
 /** The hooks of the VM at one site; a move needs to know whether it runs. */

@@ -102,6 +102,7 @@ export class Machines {
         return {};
       case "set-throttle":
         return {};
+      case "preseed-volumes":
       case "seed-volumes":
         return { hashedBytes: 8192, differingBytes: 4096, shippedBytes: 4096 };
       case "protect-volumes":

@@ -1,0 +1,57 @@
+import type { Command } from "commander";
+import { ulid } from "ulid";
+import { z } from "zod";
+import type { PreseedAsk } from "#core/api/site-api.ts";
+import { InvalidInput } from "#core/errors.ts";
+import { syncedBytesSchema } from "#core/protection/operation.ts";
+import { formatBytes } from "#core/units.ts";
+import { awaitCommand } from "../await-command.ts";
+import { contextOf } from "../context.ts";
+import { progressLine, result } from "../output.ts";
+
+const askedSchema = z.object({ commandId: z.string() });
+const resultSchema = syncedBytesSchema.loose();
+
+export function registerVpgPreseed(vpg: Command): void {
+  vpg
+    .command("preseed")
+    .argument("<vpg>", "name or id")
+    .argument("<copies...>", "VM/VOLUME=PATH each: a copy of that disk at the recovery gateway's machine, byte by byte")
+    .option("--no-wait", "return at once; the recovery gateway goes on by itself")
+    .description("Bring copies of a VPG's disks into the journal before its protection begins.")
+    .addHelpText(
+      "after",
+      "\nPaths lie in the folder that preseed in [recovery] of the recovery gateway's configuration names. Start the source" +
+        "\ngateway afterwards: its first sync compares its disks with the journal and sends only what differs, however old or" +
+        "\nwrong the copies are. Once it has begun, preseeds are refused.\n" +
+        "\nExample:\n  farshore vpg preseed shop db/data=shop/data.img db/log=shop/log.img\n",
+    )
+    .action(async (name: string, copies: readonly string[], flags: { readonly wait: boolean }, command: Command) => {
+      const { output, client } = contextOf(command);
+      const site = client();
+      const ask = { requestId: ulid().toLowerCase(), volumes: copies.map(copyOf) };
+      const asked = await site.post(`/v1/vpgs/${encodeURIComponent(name)}/preseed`, askedSchema, ask);
+      if (!flags.wait) {
+        result(output, asked, () => output.line(`${name}: command ${asked.commandId}`));
+        return;
+      }
+      const progress = progressLine(output);
+      const done = await awaitCommand(site, asked.commandId, "preseed", ({ done: compared, total, unit }) =>
+        progress.update(`${compared} of ${total} ${unit} compared`),
+      ).finally(() => progress.end());
+      const figures = resultSchema.parse(done);
+      result(output, figures, () =>
+        output.line(
+          `${name}: ${formatBytes(figures.hashedBytes)} read, ${formatBytes(figures.shippedBytes)} new in the journal. ` +
+            "Start its source gateway now.",
+        ),
+      );
+    });
+}
+
+/** Reads `VM/VOLUME=PATH`. Throws `InvalidInput`. */
+function copyOf(text: string): PreseedAsk["volumes"][number] {
+  const [, vmName, name, path] = /^([^/=]+)\/([^/=]+)=(.+)$/.exec(text) ?? [];
+  if (vmName !== undefined && name !== undefined && path !== undefined) return { vmName, name, path };
+  throw new InvalidInput(`"${text}" is not VM/VOLUME=PATH, such as db/data=shop/data.img`);
+}

@@ -1,0 +1,113 @@
+import { describe, expect, it } from "vitest";
+import { SqliteTable } from "#adapters/embedded/table.ts";
+import { createVpgSchema } from "#core/api/site-api.ts";
+import { Fenced } from "#core/errors.ts";
+import { newId } from "#core/ids.ts";
+import { gatewayCallers, offered, severalGateways } from "../../test/kit/several-gateways.ts";
+import { makeSite, openAsk, operator, protect, twoVolumes } from "../../test/kit/site.ts";
+import { Stream } from "../../test/kit/stream.ts";
+import { listCheckpoints } from "./checkpoints.ts";
+import { pendingCommands } from "./commands.ts";
+import { createVpg } from "./create-vpg.ts";
+import { ingestBatch } from "./ingest.ts";
+import { openSession } from "./open-session.ts";
+import { startPreseed } from "./preseed.ts";
+import { rebuildTable } from "./rebuild.ts";
+
+const bytes = new Uint8Array(4096).fill(1);
+const copy = { vmName: "db", name: "data", path: "data.img" };
+
+async function made() {
+  const site = makeSite();
+  const world = await protect(site);
+  const { vpgId } = world.vpg;
+  const seedAsk = (lastSession = 0) => openAsk(site, vpgId, { purpose: "seed", lastSession });
+  const ask = (volumes = [copy]) => ({ requestId: newId(site.clock, site.random), volumes });
+  return { site, vpgId, ...world, seedAsk, ask };
+}
+
+describe("a preseed at its site", () => {
+  it("is a command to the recovery gateway, the same one for the same request", async () => {
+    const { site, recovery, vpgId, ask } = await made();
+    const request = ask();
+    const { commandId } = await startPreseed(site, operator, "shop", request);
+    expect(await startPreseed(site, operator, "shop", request)).toEqual({ commandId });
+    if (recovery.gatewayId === null) throw new Error("no gateway");
+    expect(await pendingCommands(site, recovery.gatewayId)).toMatchObject([
+      { commandId, body: { kind: "preseed-volumes", vpgId, term: 1, volumes: [{ volume: 1, path: "data.img" }] } },
+    ]);
+  });
+
+  it("is refused by name for what isn't there, twice the same, and where nobody could do it", async () => {
+    const { site, ask } = await made();
+    const refused = (volumes: (typeof copy)[], ref = "shop") => startPreseed(site, operator, ref, ask(volumes));
+    await expect(refused([{ ...copy, name: "other" }])).rejects.toMatchObject({ name: "NotFound" });
+    await expect(refused([copy, copy])).rejects.toMatchObject({ name: "InvalidInput" });
+    const alone = { ...twoVolumes, name: "alone", recoveryGateway: null, compute: "none" };
+    await createVpg(site, createVpgSchema.parse(alone), operator);
+    await expect(refused([copy], "alone")).rejects.toMatchObject({ name: "ComputeNotConfigured" });
+    const own = { ...twoVolumes, name: "own", recoveryGateway: "gw-berlin" };
+    await createVpg(site, createVpgSchema.parse(own), operator);
+    await expect(refused([copy], "own")).rejects.toMatchObject({ name: "InvalidInput" });
+  });
+
+  it("makes no checkpoint, and the source's first session seals it and is a delta", async () => {
+    const { site, vpgId, source, recovery, seedAsk, ask } = await made();
+    await expect(openSession(site, source, seedAsk())).rejects.toMatchObject({ name: "Forbidden" });
+    const seeds = await openSession(site, recovery, seedAsk());
+    expect(seeds).toMatchObject({ session: 1, sync: "initial" });
+    const stream = new Stream(vpgId, seeds);
+    await ingestBatch(site, recovery, stream.next([{ volume: 1, offset: 0, bytes }]));
+    // Killed, it asks again with what it remembers.
+    const again = new Stream(vpgId, await openSession(site, recovery, seedAsk(1)));
+    await ingestBatch(site, recovery, again.next([{ volume: 1, offset: 4096, bytes }]));
+
+    const first = await openSession(site, source, openAsk(site, vpgId));
+    expect(first).toMatchObject({ session: 3, continues: false, sync: "delta" });
+    expect(first.journalEnd).toEqual({ session: 2, sequence: 1 });
+    const late = again.next([{ volume: 1, offset: 8192, bytes }]);
+    await expect(ingestBatch(site, recovery, late)).rejects.toBeInstanceOf(Fenced);
+    await expect(openSession(site, recovery, seedAsk(2))).rejects.toMatchObject({ name: "ProtectionBegan" });
+    await expect(startPreseed(site, operator, "shop", ask())).rejects.toMatchObject({ name: "ProtectionBegan" });
+    expect((await listCheckpoints(site, vpgId, { limit: 10 })).checkpoints).toEqual([]);
+
+    const synced = new Stream(vpgId, first);
+    await ingestBatch(site, source, synced.synced());
+    await ingestBatch(site, source, synced.checkpoint(site.clock.now()));
+    expect((await listCheckpoints(site, vpgId, { limit: 10 })).checkpoints).toHaveLength(1);
+  });
+
+  it("is known of the bucket alone: after a rebuild the source still comes first, and seeds still not behind it", async () => {
+    const { site, vpgId, source, recovery, seedAsk } = await made();
+    await openSession(site, recovery, seedAsk());
+    const rebuilt = { ...site, table: new SqliteTable(":memory:") };
+    await rebuildTable(rebuilt);
+    const second = await openSession(rebuilt, recovery, seedAsk(1));
+    expect(second.session).toBe(2);
+    const first = await openSession(rebuilt, source, openAsk(site, vpgId));
+    expect(first.session).toBe(3);
+    const after = { ...site, table: new SqliteTable(":memory:") };
+    await rebuildTable(after);
+    await expect(openSession(after, recovery, seedAsk(2))).rejects.toMatchObject({ name: "ProtectionBegan" });
+    expect((await openSession(after, source, openAsk(site, vpgId, { lastSession: 3 }))).session).toBe(4);
+  });
+
+  it("leaves the sessions of a VPG's other source gateways alone", async () => {
+    const site = makeSite();
+    const names = ["gw-a", "gw-b"];
+    const [a, b, recovery] = await gatewayCallers(site, names);
+    if (a === undefined || b === undefined || recovery === undefined) throw new Error("no gateways");
+    const { vpgId } = await createVpg(site, severalGateways(names), operator);
+    const volumes = [...offered(0), ...offered(1)];
+    const seeds = await openSession(site, recovery, openAsk(site, vpgId, { purpose: "seed", volumes }));
+    const stream = new Stream(vpgId, seeds);
+    await ingestBatch(site, recovery, stream.next([{ volume: 1, offset: 0, bytes }]));
+    const first = await openSession(site, a, openAsk(site, vpgId, { volumes: offered(0) }));
+    const second = await openSession(site, b, openAsk(site, vpgId, { volumes: offered(1) }));
+    expect([first.sync, second.sync]).toEqual(["delta", "delta"]);
+    const late = stream.next([{ volume: 1, offset: 0, bytes }]);
+    await expect(ingestBatch(site, recovery, late)).rejects.toBeInstanceOf(Fenced);
+    await ingestBatch(site, a, new Stream(vpgId, first).next([{ volume: 1, offset: 0, bytes }]));
+    await ingestBatch(site, b, new Stream(vpgId, second).next([{ volume: 2, offset: 0, bytes }]));
+  });
+});
