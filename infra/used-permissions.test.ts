@@ -6,6 +6,7 @@ import { compactJournal, compactJournals } from "#core/compaction/compact.ts";
 import { idSchema, newId } from "#core/ids.ts";
 import { manifestKey } from "#core/journal/keys.ts";
 import type { Objects, Workflows } from "#core/ports.ts";
+import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { imageHashes } from "#core/protection/image-hashes.ts";
 import { ingestBatch as ingest } from "#core/protection/ingest.ts";
 import { items } from "#core/protection/items.ts";
@@ -14,6 +15,8 @@ import { openSession } from "#core/protection/open-session.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { siteStatus } from "#core/recovery/site-status.ts";
 import { collectJournals } from "#core/retention/collect.ts";
+import { retentionLimits } from "#core/retention/limits.ts";
+import { purgeDeletedVpgs } from "#core/retention/purge-deleted.ts";
 import { retainJournals } from "#core/retention/retain.ts";
 import type { Site } from "#core/site.ts";
 import { receiveEvent } from "#core/trigger/receive-event.ts";
@@ -257,6 +260,11 @@ describe("permissions are enough", { timeout: slowMs }, () => {
     expect([...recorder.seen]).toContain("collect-journal|s3:DeleteObjectVersion|journal/x|");
     const reader = recorder.as("gateway-api", site);
     await expectInstants(reader, vpg, { instants: writer.instants.slice(-1) });
+    await deleteVpg(recorder.as("site-api", site), operator, vpg.vpgId);
+    for (let done = false; !done; await clock.advance(retentionLimits.deletedLookMsMax)) {
+      done = (await purgeDeletedVpgs(collector, Number.POSITIVE_INFINITY))[vpg.vpgId]?.done === true;
+    }
+    expect([...recorder.seen]).toContain("collect-journal|s3:PutObject|digests/x|if-none-match");
     expect(refused(recorder)).toEqual([]);
   });
 

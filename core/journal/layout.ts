@@ -92,6 +92,7 @@ export const componentBytes = 12;
 
 /** Text of a seal: site id (16 bytes), reason u32, following term u32, following session u32, reserved u32. */
 export const sealTextBytes = 32;
+
 export const sealTextAt = { siteId: 0, reason: 16, followingTerm: 20, followingSession: 24, reserved: 28 } as const;
 
 /** Text is padded with zeros so that the CRC32 behind it stands at a multiple of four. */
@@ -108,3 +109,6 @@ export function headerBytesOf(
 ): number {
   return fixedLength + recordCount * recordBytes + frameCount * frameEntryBytes + paddedText(textLength) + crcBytes;
 }
+
+/** A whole SEAL object. */
+export const sealBytes = headerBytesOf(fixedHeaderBytes, 0, 0, sealTextBytes) + hashBytes;

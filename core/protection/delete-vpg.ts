@@ -9,7 +9,7 @@ import { tryAgain } from "./try-again.ts";
 import { findByRef, noVpg, updateVpg, type VpgRecord } from "./vpg-store.ts";
 
 /**
- * Ends protection: hides the VPG, seals every session, frees the name. Its objects stay. Cut off anywhere, asking again
+ * Ends protection: hides the VPG, seals every session, frees the name. Its journal goes a week later (core/retention). Cut off anywhere, asking again
  * finishes it. Throws `OperationInProgress` while a failover or a test is open.
  */
 export async function deleteVpg(site: Site, caller: Caller, ref: string): Promise<void> {

@@ -52,7 +52,7 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
   }
   checkMarkers(state, header);
   await checkPlace(site, state, sent);
-  await assertRoom(site, vpgId);
+  await assertTaken(site, sent);
   const row = rowOf(header, batchHash(body));
   if (batch < state.progress.batches - limits.gapWindow) return sentBefore(site, sent, row);
   const problem = state.guard.enter(row, state.progress);
@@ -63,20 +63,32 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
   return { batch, sha256: row.sha256, duplicate: created === "exists" };
 }
 
-/** Per site, when a VPG's limit was last looked at: a read in a while, and none a batch. */
-const looked = new WeakMap<Site, Map<Id, { readonly at: number; readonly full: boolean }>>();
+/** What was seen of a VPG. */
+interface Look {
+  readonly at: number;
+  readonly full: boolean;
+  readonly deleted: boolean;
+}
 
-/** Throws `JournalFull`. Its gateway goes on serving its guests, and notes what is dirty (R6). */
-async function assertRoom(site: Site, vpgId: Id): Promise<void> {
-  const known = looked.get(site) ?? new Map<Id, { readonly at: number; readonly full: boolean }>();
+/** Per site, when a VPG was last looked at: a read in a while, and none a batch. */
+const looked = new WeakMap<Site, Map<Id, Look>>();
+
+/**
+ * Throws `JournalFull`: its gateway goes on serving its guests, and notes what is dirty (R6). Throws `Fenced` for a VPG that was
+ * deleted, whose batches retention may have taken: put again, nobody would delete them any more.
+ */
+async function assertTaken(site: Site, sent: SentBatch): Promise<void> {
+  const { vpgId } = sent;
+  const known = looked.get(site) ?? new Map<Id, Look>();
   looked.set(site, known);
   const at = site.clock.monotonic();
   let last = known.get(vpgId);
   if (last === undefined || at - last.at > limits.journalFullLookMs) {
     const item = await site.table.get(items.vpg(vpgId));
-    last = { at, full: item?.fields["journalFull"] === true };
+    last = { at, full: item?.fields["journalFull"] === true, deleted: item?.fields["deleted"] === true };
     known.set(vpgId, last);
   }
+  if (last.deleted) throw fenced(sent, "its VPG was deleted");
   if (last.full)
     throw new JournalFull(`the journal of VPG ${vpgId} has reached its limit, and its policy is to pause`, { vpgId });
 }

@@ -31,6 +31,8 @@ export const items = {
   leases: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "leases" }),
   /** What the runs of retention told. */
   retention: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "retention" }),
+  /** How long a deleted VPG has been seen to be so, and when its journal went. */
+  purge: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "purge" }),
   /** sync-begin, sync-end, close: few, read whole to apply R12. */
   event: (vpgId: Id, session: number, sequence: number): TableKey => ({
     pk: `vpg#${vpgId}#event`,

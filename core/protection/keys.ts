@@ -4,7 +4,8 @@ import type { Id } from "#core/ids.ts";
 export const bucketKeys = {
   /** Every definition of every VPG. */
   definitions: "vpgs/",
-  /** One for every VPG that was deleted; its journal stays until retention takes it. */
+  /** One for every VPG that was deleted; its journal stays a while (core/retention/purge-deleted.ts). */
+  deletedVpgs: "deleted-vpgs/",
   deletedVpg: (vpgId: Id): string => `deleted-vpgs/${vpgId}.json`,
   /** Token hashes and IAM roles with their names, so that gateways and people are still known after a rebuild. */
   tokens: "tokens/",

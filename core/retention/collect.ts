@@ -21,13 +21,13 @@ import { CheckpointScan } from "#core/protection/checkpoint-scan.ts";
 import { commitManifest, latestManifest } from "#core/protection/manifests.ts";
 import type { VpgRecord } from "#core/protection/vpg-record.ts";
 import { listVpgs } from "#core/protection/vpg-store.ts";
-import { concurrently } from "#core/recovery/concurrently.ts";
 import type { Site } from "#core/site.ts";
 import { waitReason } from "./clock-guard.ts";
 import type { Standing } from "./commit-digest.ts";
 import { dropRows } from "./drop-rows.ts";
 import { retentionLimits as limits } from "./limits.ts";
 import { packAt } from "./pack-at.ts";
+import { purgeInChunks } from "./purge-in-chunks.ts";
 import { noteStanding, retentionStanding } from "./standing.ts";
 
 /** What one run found and did for a VPG, in bytes. */
@@ -81,10 +81,7 @@ export async function collectJournal(site: Site, vpg: VpgRecord): Promise<Collec
   if (found.gone.length > 0) {
     if (!(await commitAgain(site, vpgId, manifest))) return undefined;
     await dropRows(site, vpgId, scan);
-    const chunks = Array.from({ length: Math.ceil(found.gone.length / 1000) }, (_, at) =>
-      found.gone.slice(at * 1000, at * 1000 + 1000),
-    );
-    await concurrently(chunks, limits.deletesAtOnce, (keys) => site.objects.purge(keys));
+    await purgeInChunks(site, found.gone);
   }
   const { gone, ...collected } = found;
   await noteStanding(site, vpgId, { collectedAt: site.clock.now(), ...collected });
@@ -159,5 +156,5 @@ async function classify(
   );
   const deletedBytes = bytes.gone + bytes["gone-leak"];
   const leakedBytes = bytes.leaked + bytes["gone-leak"];
-  return { liveBytes: bytes.live, deadBytes: bytes.dead, leakedBytes, deletedBytes, gone: gone.sort() };
+  return { liveBytes: bytes.live, deadBytes: bytes.dead, leakedBytes, deletedBytes, gone };
 }

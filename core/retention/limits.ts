@@ -58,6 +58,10 @@ export const retentionLimits = {
   /** Objects deleted by one run for one VPG, and at the same time. */
   deletedMax: 100_000,
   deletesAtOnce: 16,
+  /** How long the journal of a deleted VPG stays, for whoever deleted it by mistake: the offline reader still has it. */
+  deletedKeptMs: 7 * 86_400_000,
+  /** What two looks at a deleted VPG prove at most: a clock that jumped by years is an hour further. */
+  deletedLookMsMax: 3_600_000,
   /** A run begins nothing after this. */
   runMs: 240_000,
   /** A lease of a view, and how often it is renewed: a site may be away for most of an hour. */
