@@ -84,6 +84,12 @@ export const alertFacts = {
     seen: ["status"],
     runbook: "An edit is not taken up",
   },
+  "source-closed": {
+    means:
+      "A source gateway keeps a VPG's disks closed for a move that the site does not know, or for a VPG that was deleted.",
+    seen: ["status"],
+    runbook: "A source stays closed",
+  },
   "not-protected": {
     means: "A VPG was failed over and runs here, and nobody journals it.",
     seen: ["status"],

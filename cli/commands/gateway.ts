@@ -3,10 +3,38 @@ import { z } from "zod";
 import { InvalidInput } from "#core/errors.ts";
 import { formatRate, parseRate } from "#core/units.ts";
 import { awaitCommand } from "../await-command.ts";
+import { confirmByName } from "../confirm.ts";
 import { contextOf } from "../context.ts";
 import { result } from "../output.ts";
 import { fewerCollections, steadyMemory } from "../steady-memory.ts";
 import { untilStopped } from "../until-stopped.ts";
+
+async function openVolumes(vpg: string, { config }: { readonly config: string }, command: Command): Promise<void> {
+  const context = contextOf(command);
+  const [{ loadGatewayConfig }, { StateDirectory }, { closedDisks, openDisks }] = await Promise.all([
+    import("../../gateway/config.ts"),
+    import("../../gateway/state/state-directory.ts"),
+    import("../../gateway/source/closed-disks.ts"),
+  ]);
+  // Nothing is said to a site, so any token does.
+  const state = await StateDirectory.open(loadGatewayConfig(config, "none").stateDirectory);
+  try {
+    const { closed } = await closedDisks(state, vpg);
+    const by = closed === null ? "a forced shutdown" : `operation ${closed.operationId}`;
+    const consequences = [
+      `The disks of ${vpg} were closed by ${by}; its VMs may have been brought up elsewhere since.`,
+      "If they run there, two copies of them will write. Stop those first, and see that no operation of this VPG is open.",
+    ];
+    await confirmByName(context, consequences, vpg);
+    await openDisks(state, vpg);
+    const opened = { vpg, operation: closed?.operationId ?? null };
+    result(context.output, opened, () =>
+      context.output.line(`${vpg}: start the gateway, and power the VMs on when it serves their disks`),
+    );
+  } finally {
+    await state.close();
+  }
+}
 
 const askedSchema = z.object({ commandId: z.string() });
 
@@ -40,6 +68,19 @@ export function registerGateway(program: Command): void {
         output.line(bytesPerSecond === null ? `${name}: no limit` : `${name}: at most ${formatRate(bytesPerSecond)}`),
       );
     });
+
+  gateway
+    .command("open-volumes")
+    .argument("<vpg>", "the VPG's name in the gateway's configuration")
+    .requiredOption("--config <file>", "the gateway's configuration; the gateway must be stopped")
+    .description(
+      "Let a VPG's disks take writes again that a move, a reverse protection or a forced shutdown closed for good.",
+    )
+    .addHelpText(
+      "after",
+      "\nFor disks of a VPG that was deleted, or whose site is lost for good. No site is asked: you are the one who knows that nothing else runs the VMs.\n\nExample:\n  farshore gateway open-volumes shop --config source-gateway.toml\n",
+    )
+    .action(openVolumes);
 
   gateway
     .command("run")

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { operationViewSchema } from "#core/api/site-api.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
 import { type MoveOptions, removesSeeds, removesSeedsText } from "#core/protection/operation.ts";
@@ -17,6 +18,8 @@ import {
   startOperation,
   undoConsequences,
 } from "../live-operation.ts";
+import { operationExitCode, printOperation, watchOperation } from "../operation-view.ts";
+import { result } from "../output.ts";
 
 interface MoveFlags extends CommitFlags, ReverseFlag {
   readonly grace: string;
@@ -86,6 +89,27 @@ function registerStart(move: Command): void {
     });
 }
 
+function registerResume(move: Command): void {
+  move
+    .command("resume")
+    .argument(...vpgArgument)
+    .option("--wait", "follow the move until it waits for a decision or has ended")
+    .description(
+      "Go on with a move that closed the source and that the site has forgotten, since its table was made again.",
+    )
+    .addHelpText(
+      "after",
+      "\nIt does again what is missing, and then waits: commit it or roll it back.\n\nExample:\n  farshore move resume shop --wait\n",
+    )
+    .action(async (vpg: string, flags: { readonly wait?: true }, command: Command) => {
+      const { output, client } = contextOf(command);
+      const resumed = await client().post(`/v1/vpgs/${encodeURIComponent(vpg)}/move-resume`, operationViewSchema);
+      const shown = flags.wait === true ? await watchOperation(output, client(), resumed.operationId) : resumed;
+      result(output, shown, () => printOperation(output, shown));
+      if (flags.wait === true) process.exitCode = operationExitCode(shown, "Completed");
+    });
+}
+
 export function registerMove(program: Command): void {
   const move = program
     .command("move")
@@ -99,6 +123,7 @@ export function registerMove(program: Command): void {
     .action((vpg: string, _options: unknown, command: Command) => printCheck(contextOf(command), vpg, "move"));
 
   registerStart(move);
+  registerResume(move);
 
   move
     .command("commit")

@@ -25,6 +25,9 @@ function peerText({ peer, reverseProblem }: VpgView): string {
   return [...known, ...problem].join("; ");
 }
 
+const closedText = ({ sourceGateway }: VpgView): string =>
+  `The disks at ${sourceGateway} were closed by an operation and stay closed; farshore gateway open-volumes opens them there.`;
+
 const leftOffText = (operations: readonly string[]): string =>
   `the source's VMs, which ${operations.join(" ")} shut down; they are powered on when their gateway is heard again`;
 
@@ -76,6 +79,7 @@ function printVpg(output: Output, vpg: VpgView): void {
     ],
     ...(vpg.barrierProblem === undefined ? [] : [["No new checkpoint", vpg.barrierProblem] as const]),
     ...(vpg.configurationProblem === undefined ? [] : [["Edit not taken up", vpg.configurationProblem] as const]),
+    ...(vpg.sourceClosed === undefined ? [] : [["Source closed", vpg.sourceClosed] as const]),
     ["Replication", `${vpg.mode}, backlog ${formatBytes(vpg.backlogBytes)}, lag ${formatDuration(vpg.lagMs)}`],
     ...(vpg.throttleBytesPerSecond === undefined
       ? []
@@ -208,7 +212,10 @@ export function registerVpg(program: Command): void {
       const view = await client.get(`/v1/vpgs/${encodeURIComponent(name)}`, vpgViewSchema);
       await confirmByName(
         context,
-        [`This ends the protection of ${view.name} and gives up its ${view.checkpoints} checkpoints.`],
+        [
+          `This ends the protection of ${view.name} and gives up its ${view.checkpoints} checkpoints.`,
+          ...(view.mode === "closed" ? [closedText(view)] : []),
+        ],
         view.name,
       );
       await client.delete(`/v1/vpgs/${encodeURIComponent(name)}`, z.object({}));

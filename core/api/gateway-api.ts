@@ -71,6 +71,8 @@ export const streamStateSchema = z.strictObject({
   throttleBytesPerSecond: z.int().min(1).exactOptional(),
   /** What is in the way of the edited definition that the site told of, and what to do about it. */
   configurationProblem: z.string().max(500).exactOptional(),
+  /** The operation that closed the volumes; absent while they are open. */
+  closedBy: idSchema.exactOptional(),
 });
 export type StreamState = z.infer<typeof streamStateSchema>;
 

@@ -35,6 +35,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /vpgs/REF/failover-check                    [viewer] failoverCheckSchema
  *   GET    /vpgs/REF/move-check                        [viewer] failoverCheckSchema
  *   POST   /vpgs/REF/operations                        [operator] startOperationSchema → operationViewSchema
+ *   POST   /vpgs/REF/move-resume                       [operator] → operationViewSchema
  *   POST   /vpgs/REF/sync                              [operator] startSyncSchema → operationViewSchema
  *   POST   /vpgs/REF/preseed                           [operator] preseedSchema → {commandId}, 202
  *   GET    /operations?vpg=&open=                      [viewer] {operations: operationViewSchema[]}
@@ -253,6 +254,8 @@ export const vpgViewSchema = z.object({
   barrierProblem: z.string().exactOptional(),
   /** What the source gateways need before they work by the edited definition; until then new checkpoints have the volumes of before. */
   configurationProblem: z.string().exactOptional(),
+  /** Source gateways keep its disks closed for what this site doesn't know, or no more; and what to do. */
+  sourceClosed: z.string().exactOptional(),
   /** What a source gateway may ship at most now, bytes a second: the least, where there are several. */
   throttleBytesPerSecond: z.int().exactOptional(),
   /** Of its definition; absent from older sites. */

@@ -18,6 +18,7 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   if (vpg.role === "Runs" && substatus === "NeedsConfiguration")
     add("not-protected", "it runs here and nobody journals it");
   if (vpg.role !== "Journal" || vpg.operationId !== null) return alerts;
+  if (vpg.sourceClosed !== undefined) add("source-closed", vpg.sourceClosed);
   if (substatus === "Error") add("journal-broken", `mode ${vpg.mode}; no new checkpoint is listed`);
   const paused = substatus === "ReplicationPausedUserInitiated";
   if (rpoMs !== null && rpoMs > vpg.targetRpoMs && !paused) add("rpo-missed", rpoText(vpg, rpoMs));

@@ -6,6 +6,7 @@ import type { Site } from "#core/site.ts";
 import { suspicionOf } from "#core/trigger/suspicion.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import { CheckpointScan } from "./checkpoint-scan.ts";
+import { closedSources, closedText } from "./closed-source.ts";
 import { captureRevisionOf, type SourceGateway, sourceGatewaysOf } from "./definition.ts";
 import { findGateway, isConnected, streamOf } from "./gateway-store.ts";
 import { latestManifest } from "./manifests.ts";
@@ -36,6 +37,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
   const rpoMs = newest ? Math.max(0, now - newest.validThrough) : null;
   const historyHeldMs = newest && oldest ? newest.time - oldest.time : 0;
   const outdated = outdatedOf(scan, vpg, sources);
+  const closed = await closedSources(site, vpg, sources);
   const { status, substatus } = statusOf({
     role: vpg.role,
     deleted: vpg.deleted,
@@ -91,6 +93,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     ...(await retentionFields(site, vpg, scan)),
     ...(sources.length > 1 ? groupFields(sources) : {}),
     ...(outdated.length > 0 ? { configurationProblem: outdated.join("; ") } : {}),
+    ...(closed.length > 0 ? { sourceClosed: closed.map((source) => closedText(vpg, source)).join("; ") } : {}),
     ...throttleOf(streams),
     revision: definition.revision,
     vms: definition.vms.map((vm) => ({
@@ -138,12 +141,20 @@ interface SourceStanding {
   readonly connected: boolean;
   readonly mode: StreamState["mode"];
   readonly stream: StreamState | undefined;
+  /** All that it captures. */
+  readonly streams: readonly StreamState[];
 }
 
 async function sourceOf(site: Site, { vpgId }: VpgRecord, gateway: SourceGateway): Promise<SourceStanding> {
   const fields = await findGateway(site, gateway.gatewayId);
   const stream = streamOf(fields, vpgId);
-  return { ...gateway, connected: isConnected(fields, site.clock.now()), mode: stream?.mode ?? "no-session", stream };
+  return {
+    ...gateway,
+    connected: isConnected(fields, site.clock.now()),
+    mode: stream?.mode ?? "no-session",
+    stream,
+    streams: fields?.streams ?? [],
+  };
 }
 
 const newestOf = (scan: CheckpointScan, gatewayId: Id): KnownSession | undefined =>
@@ -168,6 +179,7 @@ function outdatedOf(scan: CheckpointScan, vpg: VpgRecord, sources: readonly Sour
 /** What of the gateways stands between the VPG and its next checkpoint: the worst of their modes, since it needs them all. */
 const fromWorst: readonly StreamState["mode"][] = [
   "fenced",
+  "closed",
   "no-session",
   "initial-sync",
   "delta-sync",

@@ -29,7 +29,8 @@ export async function getOperation(site: Site, operationId: Id): Promise<Operati
 
 export const hasEnded = (operation: Operation): boolean => endedPhases.includes(operation.phase);
 
-export const executionName = (operation: Operation): string => `${operation.operationId}.${operation.attempt}`;
+export const executionName = ({ operationId, attempt }: Pick<Operation, "operationId" | "attempt">): string =>
+  `${operationId}.${attempt}`;
 
 /** The operation's fields as the table holds them. */
 export function operationFields(operation: Operation | OperationRecord): TableFields {

@@ -81,6 +81,7 @@ function operationOf(report: Report): Operation {
     exports: Object.fromEntries(report.exports.map(({ number, uri }) => [String(number), uri])),
     bootGroupsDone: 0,
     sourceLeftOff: false,
+    resumed: false,
     sourceWasShutDown: steps[stepNames.shutdownSource]?.state === "done",
   };
 }

@@ -27,6 +27,9 @@ export interface Trigger {
   readonly actions: readonly TableAction[];
 }
 
+/** What is known of an operation that this site had forgotten (resume-move.ts). */
+export type Found = Pick<Operation, "attempt" | "resumed" | "sourceWasShutDown">;
+
 /**
  * Starts a failover, a test or a move. The request's id becomes the operation's, so the same request again answers with the same
  * operation, whatever became of it. Refused at once: `ComputeNotConfigured`, `OperationInProgress` (a live one or a move runs),
@@ -39,9 +42,10 @@ export async function startOperation(
   vpg: VpgRecord,
   ask: StartOperation,
   trigger?: Trigger,
+  found?: Found,
 ): Promise<Operation> {
   const known = await findOperation(site, ask.requestId);
-  const operation = known ?? (await createAsked(site, caller, vpg, ask, trigger));
+  const operation = known ?? (await createAsked(site, caller, vpg, ask, trigger, found));
   if (operation.vpgId !== vpg.vpgId || operation.kind !== ask.kind) {
     throw new InvalidInput(`request ${ask.requestId} was for another operation; use a new id`, {
       requestId: ask.requestId,
@@ -61,10 +65,10 @@ export async function startExecution(site: Site, operation: Operation): Promise<
   }
 }
 
-const createAsked: typeof startOperation = (site, caller, vpg, ask, trigger) =>
+const createAsked: typeof startOperation = (site, caller, vpg, ask, trigger, found) =>
   ask.kind === "reverse-protection"
     ? createReverse(site, caller, vpg, ask)
-    : createOperation(site, caller, vpg, ask, trigger);
+    : createOperation(site, caller, vpg, ask, trigger, found);
 
 type FailoverAsk = Exclude<StartOperation, { kind: "reverse-protection" }>;
 
@@ -74,6 +78,7 @@ async function createOperation(
   vpg: VpgRecord,
   ask: FailoverAsk,
   trigger?: Trigger,
+  found?: Found,
 ): Promise<Operation> {
   for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
     const record = await getVpg(site, vpg.vpgId);
@@ -81,7 +86,7 @@ async function createOperation(
     await assertTableCurrent(site, record);
     const checkpoint = await resolveCheckpoint(site, record.vpgId, selectorOf(ask));
     const made = newOperation(site, caller, record, ask, { id: checkpoint.id, time: checkpoint.time });
-    const operation = { ...made, incident: trigger?.incident ?? null };
+    const operation = { ...made, incident: trigger?.incident ?? null, ...found };
     const { operationId, vpgId, kind } = operation;
     const own: readonly TableAction[] = [
       { put: items.operation(operationId), fields: operationFields(operation), if: { absent: true } },
@@ -208,5 +213,6 @@ export function blankOperation(
     rtoMs: null,
     sourceWasShutDown: false,
     sourceLeftOff: false,
+    resumed: false,
   };
 }

@@ -8,6 +8,7 @@ import * as store from "#core/recovery/operation-store.ts";
 import { listOperations, operationView } from "#core/recovery/operation-view.ts";
 import { readReport, readReportHtml } from "#core/recovery/report.ts";
 import { reportPolicy } from "#core/recovery/report-html.ts";
+import { resumeMove } from "#core/recovery/resume-move.ts";
 import { retarget } from "#core/recovery/retarget.ts";
 import { retryOperation } from "#core/recovery/retry-operation.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
@@ -52,6 +53,11 @@ export async function postRetarget(call: Call): Promise<HttpResult> {
   const ask = parseInput(retargetAskSchema, bodyJson(call.event, httpLimits.jsonBytesMax));
   const retargeted = await retarget(call.site, call.caller, operationId(call), ask);
   return json(await operationView(call.site, retargeted.operationId));
+}
+
+export async function postMoveResume({ site, caller, param }: Call): Promise<HttpResult> {
+  const resumed = await resumeMove(site, caller, param("ref"));
+  return json(await operationView(site, resumed.operationId), 201);
 }
 
 export async function postRetry(call: Call): Promise<HttpResult> {

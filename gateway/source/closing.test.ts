@@ -17,13 +17,19 @@ import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import type { Position } from "#core/journal/position.ts";
 import { type CommandBody, closedResultSchema, type Final } from "#core/protection/command.ts";
 import { type CommandRecord, getCommand, issueCommand } from "#core/protection/commands.ts";
+import { createVpg } from "#core/protection/create-vpg.ts";
+import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { progressOfSessions } from "#core/protection/session-list.ts";
+import { vpgView } from "#core/protection/vpg-view.ts";
 import { GatewaySite } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
+import { operator } from "../../test/kit/site.ts";
 import { parseGatewayConfig } from "../config.ts";
 import { type RunningGateway, runGateway } from "../main.ts";
 import { NbdClient } from "../nbd/client.ts";
+import { StateDirectory } from "../state/state-directory.ts";
+import { closedDisks, openDisks } from "./closed-disks.ts";
 
 const MiB = 2 ** 20;
 const sizeBytes = 8 * MiB;
@@ -39,11 +45,13 @@ describe("closing volumes", () => {
   let folder = "";
   let site: GatewaySite;
   let gateway: RunningGateway;
+  let vpgName = "shop";
 
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), "farshore-closing-"));
     mkdirSync(join(folder, "run"));
     writeFileSync(join(folder, "data.img"), Buffer.alloc(sizeBytes));
+    vpgName = "shop";
     site = await GatewaySite.start(definition);
     await start();
     await until(() => stream()?.mode === "replicating", "replicating");
@@ -62,7 +70,7 @@ state = "state"
 status = ["sh", "-c", "test -e running || exit 3"]
 remove = ["touch", "removed"]
 [source]
-vpg = "shop"
+vpg = "${vpgName}"
 socket = "run/shop.sock"
 start_without_grant = "always"
 [[source.volume]]
@@ -249,6 +257,31 @@ path = "data.img"
     rmSync(join(folder, "running"));
     expect(await remove()).toMatchObject({ state: "done", result: { removed: ["db"], withoutHook: ["web"] } });
     expect(removed()).toBe(true);
+  });
+
+  it("keeps the disks closed when another VPG names them, until a person opens them at the gateway", async () => {
+    await close();
+    await gateway.close();
+    await deleteVpg(site.site, operator, "shop");
+    vpgName = "till";
+    const till = await createVpg(site.site, { ...definition, name: vpgName }, operator);
+    await start();
+    expect(gateway.status().source?.exports).toBe("read-only");
+    const told = async () => (await vpgView(site.site, till)).sourceClosed;
+    await until(async () => (await told()) !== undefined, "told");
+    expect(await told()).toContain("farshore gateway open-volumes");
+    await gateway.close();
+    const state = await StateDirectory.open(join(folder, "state"));
+    expect(await closedDisks(state, vpgName)).toMatchObject({ closed: { operationId: move }, held: false });
+    await openDisks(state, vpgName);
+    await expect(closedDisks(state, "shop")).rejects.toMatchObject({ name: "InvalidInput" });
+    await state.close();
+    await start();
+    await until(() => stream()?.mode === "replicating", "replicating");
+    await gateway.close();
+    await start();
+    expect(gateway.status().source?.exports).toBe("read-write");
+    expect(await told()).toBeUndefined();
   });
 
   it("stays closed by a term, which no operation's undo opens", async () => {

@@ -19,6 +19,7 @@ export interface ClosingParts {
   readonly sessionLog: SessionLog;
   readonly clock: Clock;
   readonly flushDisks: () => Promise<void>;
+  readonly paths: () => readonly string[];
   readonly identifyDisks: () => Promise<DiskIdentity[]>;
   /** Takes write access from the exports, as the closed mark says; their clients are dropped and their writes have ended. */
   readonly dropClients: () => Promise<void>;
@@ -54,13 +55,14 @@ export class Closing {
     }
     const known = closed?.operationId === operationId ? closed.final : null;
     const term = body.term ?? closed?.term ?? null;
-    await state.save({ closed: { operationId, term, final: known } });
+    const mark = { operationId, term, paths: [...this.#parts.paths()] };
+    await state.save({ closed: { ...mark, final: known } });
     await dropClients();
     if (!body.final) return { final: null };
     if (known !== null) return { final: known };
     const final = await this.#final(body, context.signal);
     const disks = await this.#parts.identifyDisks();
-    await state.save({ closed: { operationId, term, final }, clean: true, acknowledgedBatch: final.batch, disks });
+    await state.save({ closed: { ...mark, final }, clean: true, acknowledgedBatch: final.batch, disks });
     return { final };
   }
 

@@ -159,6 +159,10 @@ export class SourceDisks {
     return this.#each(({ device }) => device.sizeBytes);
   }
 
+  get paths(): readonly string[] {
+    return this.#each(({ path }) => path);
+  }
+
   get vmNames(): readonly string[] {
     return [...new Set(this.#each(({ vmName }) => vmName))];
   }

@@ -10,6 +10,7 @@ import { SyncRunner } from "../sync/sync-runner.ts";
 import { ChangeSignal } from "../tap/change-signal.ts";
 import { SessionLog } from "../tap/session-log.ts";
 import { endCleanly } from "./clean-end.ts";
+import { stayClosed } from "./closed-disks.ts";
 import { Closing } from "./closing.ts";
 import { EditedVolumes, recallDisks } from "./edited-volumes.ts";
 import { type OpenOutcome, SessionOpener } from "./session-opener.ts";
@@ -110,6 +111,7 @@ export class SourceHalf {
         sessionLog: this.#log,
         clock,
         flushDisks: () => disks.flush(),
+        paths: () => disks.paths,
         identifyDisks: () => disks.identify(),
         dropClients: () => (disks.exported === "absent" ? Promise.resolve() : this.#serve()),
         serveAgain: (signal) => this.#serveAgain(signal),
@@ -129,6 +131,7 @@ export class SourceHalf {
       if (vpgId !== null) await forgetShutdowns(options.state, vpgId);
       await state.followedBy(disks.promotedBy);
     }
+    if (disks.promotedBy === undefined) await stayClosed(options, state);
     const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
     const barrier = await SourceBarrier.open({ config: options.barrier, clock, events: log, wrapChannel });
     return new SourceHalf(options, state, barrier, heldVpgId);
@@ -176,7 +179,7 @@ export class SourceHalf {
     if (vpgId === null) return [];
     const stream = streamState({
       ...{ vpgId, term, log: this.#log, sync: this.#sync },
-      closed: this.#closed,
+      closedBy: this.#state.facts.closed?.operationId,
       barrierProblem: this.#barrier.problem,
       throttle: this.#options.rate(),
       configurationProblem: this.#edited.problem,

@@ -7,7 +7,8 @@ import type { SessionLog } from "../tap/session-log.ts";
 export function streamState(stream: {
   readonly vpgId: Id;
   readonly term: number;
-  readonly closed: boolean;
+  /** The operation that closed the volumes, if they are. */
+  readonly closedBy: Id | undefined;
   readonly log: SessionLog;
   readonly sync: SyncRunner;
   readonly barrierProblem: StreamState["barrierProblem"] | undefined;
@@ -15,7 +16,7 @@ export function streamState(stream: {
   readonly throttle: number | undefined;
   readonly configurationProblem: string | null;
 }): StreamState {
-  const { vpgId, term, closed, log, sync, barrierProblem, throttle, configurationProblem } = stream;
+  const { vpgId, term, closedBy, log, sync, barrierProblem, throttle, configurationProblem } = stream;
   const { writes, writtenBytes, lagMs } = log.statistics;
   return {
     vpgId,
@@ -23,7 +24,7 @@ export function streamState(stream: {
     session: log.session?.session ?? 0,
     lastSequence: log.lastPosition?.sequence ?? 0,
     acknowledgedSequence: log.backlog?.acknowledgedSequence ?? 0,
-    mode: closed && log.mode !== "fenced" ? "closed" : log.mode,
+    mode: closedBy !== undefined && log.mode !== "fenced" ? "closed" : log.mode,
     idle: log.idle,
     backlogBytes: log.backlog?.unacknowledgedBytes ?? 0,
     lagMs,
@@ -35,5 +36,6 @@ export function streamState(stream: {
     ...(barrierProblem === undefined ? {} : { barrierProblem }),
     ...(throttle === undefined ? {} : { throttleBytesPerSecond: throttle }),
     ...(configurationProblem === null ? {} : { configurationProblem }),
+    ...(closedBy === undefined ? {} : { closedBy }),
   };
 }

@@ -36,6 +36,8 @@ const schema = z.strictObject({
       operationId: idSchema,
       /** Of a reverse protection: closed for good, until a later term. */
       term: z.int().nullable(),
+      /** The disks, which stay closed under another VPG's name too. */
+      paths: z.array(z.string()).default([]),
       /** Once the site has all of the session. */
       final: finalSchema.nullable(),
     })
@@ -53,6 +55,8 @@ const schema = z.strictObject({
   end: positionSchema.nullable().default(null),
 });
 export type SourceFacts = z.infer<typeof schema>;
+
+export type ClosedMark = NonNullable<SourceFacts["closed"]>;
 
 const none: SourceFacts = {
   formatVersion: 1,
@@ -81,6 +85,11 @@ export class SourceState {
     this.#directory = directory;
     this.#name = name;
     this.#facts = facts;
+  }
+
+  /** The names of the VPGs that this gateway has captured, or captures. */
+  static async names(directory: StateStore): Promise<readonly string[]> {
+    return (await directory.list("source-")).map((name) => name.slice("source-".length));
   }
 
   static async load(directory: StateStore, vpgName: string, what: "source" | "seed" = "source"): Promise<SourceState> {

@@ -16,6 +16,7 @@ import { show, until, vpg } from "../../scripts/demo/stage.ts";
 import { NbdGuest } from "../kit/nbd-guest.ts";
 import { SeededRandom } from "../kit/seeded-random.ts";
 import { cleanUpStages, type WholeStage, wholeStage } from "../kit/whole-stage.ts";
+import { readDisks, urisOf } from "./read-disks.ts";
 
 const MiB = 2 ** 20;
 const subChunkBytes = 64 * 1024;
@@ -47,20 +48,6 @@ async function guestsOn(uris: readonly string[], images: readonly Buffer[], seed
     }),
   );
 }
-
-async function readAll(uri: string, bytes: number): Promise<Buffer> {
-  const { address, exportName } = parseNbdUri(uri);
-  const client = await NbdClient.connect(address, exportName);
-  const image = Buffer.alloc(bytes);
-  for (let at = 0; at < bytes; at += MiB) await client.readInto(at, image.subarray(at, Math.min(at + MiB, bytes)));
-  await client.disconnect();
-  return image;
-}
-
-const urisOf = ({ exports }: OperationView): string[] =>
-  Object.entries(exports)
-    .sort(([left], [right]) => Number(left) - Number(right))
-    .map(([, uri]) => uri);
 
 /** In whole pieces of 64 KiB, the grain of what a sync ships. */
 function differingBytes(left: Buffer, right: Buffer): number {
@@ -114,7 +101,7 @@ describe("the cycle", () => {
     expect(committed.phase).toBe("Completed");
 
     const uris = urisOf(live);
-    const recovered = await Promise.all(uris.map((uri, index) => readAll(uri, volumes[index]?.bytes ?? 0)));
+    const recovered = await readDisks(live, volumes);
     for (const [index, guest] of production.entries()) {
       expect(guest.prefixOf(recovered[index] ?? Buffer.alloc(0)), `volume ${index + 1} is an instant`).toBeDefined();
     }
@@ -161,9 +148,8 @@ describe("the cycle", () => {
     );
     expect(move.phase).toBe("Completed");
     for (const guest of guests) await guest.stop().catch(() => undefined);
-    for (const [index, guest] of guests.entries()) {
-      const home = await readAll(urisOf(move)[index] ?? "", volumes[index]?.bytes ?? 0);
-      expect(guest.isImage(home), `volume ${index + 1} at home`).toBe(true);
+    for (const [index, home] of (await readDisks(move, volumes)).entries()) {
+      expect(guests[index]?.isImage(home), `volume ${index + 1} at home`).toBe(true);
     }
     await expectNoWrite(uris[0] ?? "");
     await stage.processes.stop("gateway-berlin", "SIGKILL");

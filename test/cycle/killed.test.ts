@@ -9,8 +9,6 @@ import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { checkpointSchema, type OperationView, operationViewSchema } from "#core/api/site-api.ts";
 import { endedPhases, type Phase } from "#core/protection/operation.ts";
-import { NbdClient } from "../../gateway/nbd/client.ts";
-import { parseNbdUri } from "../../gateway/nbd/uri.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
 import { show, until, vm, vpg } from "../../scripts/demo/stage.ts";
 import { SeededRandom } from "../kit/seeded-random.ts";
@@ -18,6 +16,7 @@ import { StampGuest } from "../kit/stamp-guest.ts";
 import { cleanUpStages, type WholeStage, wholeStage } from "../kit/whole-stage.ts";
 import { Intruder } from "./intruder.ts";
 import { Killer } from "./killer.ts";
+import { readDisks, urisOf } from "./read-disks.ts";
 
 const MiB = 2 ** 20;
 const asked = process.env["FARSHORE_SEED"];
@@ -102,25 +101,6 @@ const retried = (env: Env, operationId: string): Promise<boolean> =>
     ),
   );
 
-/** Reads whole disks, also when their gateway was killed a moment ago. */
-const readAll = (uri: string, bytes: number): Promise<Buffer> =>
-  until("the disk", 60_000, async () => {
-    const { address, exportName } = parseNbdUri(uri);
-    const client = await NbdClient.connect(address, exportName);
-    const image = Buffer.alloc(bytes);
-    for (let at = 0; at < bytes; at += MiB) await client.readInto(at, image.subarray(at, at + MiB));
-    await client.disconnect();
-    return image;
-  });
-
-const readDisks = (operation: OperationView): Promise<Buffer[]> =>
-  Promise.all(urisOf(operation).map((uri, index) => readAll(uri, volumes[index]?.bytes ?? 0)));
-
-const urisOf = ({ exports }: OperationView): string[] =>
-  Object.entries(exports)
-    .sort(([left], [right]) => Number(left) - Number(right))
-    .map(([, uri]) => uri);
-
 /** What of a site's listed checkpoints, looked at offline, is no instant of the guests' writing. */
 async function brokenCheckpoints(
   { directory, homeEnv }: WholeStage,
@@ -199,7 +179,7 @@ describe("the cycle with processes killed at random", () => {
         live = await failover();
       }
       const uris = urisOf(live);
-      const base = await readDisks(live);
+      const base = await readDisks(live, volumes);
       for (const [index, guest] of before.entries()) {
         expect(guest.wrongBlocksOfInstant(base[index] ?? Buffer.alloc(0), untouched[index] ?? Buffer.alloc(0))).toEqual(
           [],
@@ -222,7 +202,7 @@ describe("the cycle with processes killed at random", () => {
       await tries("delta sync", "Completed", () => started(homeEnv, "delta-sync", ["sync", vpg, "--no-wait"]));
       const start = ["move", "start", vpg];
       const undoable = await tries("move", "BeforeCommit", () => started(homeEnv, "move", start, ["BeforeCommit"]));
-      for (const [index, home] of (await readDisks(undoable)).entries()) {
+      for (const [index, home] of (await readDisks(undoable, volumes)).entries()) {
         expect(guests[index]?.wrongBlocks(home, base[index]), `volume ${index + 1} before the commit`).toEqual([]);
       }
       const undone = await killer.during("move's rollback", () =>
@@ -239,7 +219,7 @@ describe("the cycle with processes killed at random", () => {
       expect(old.accepted, "writes that the old source took").toBe(0);
 
       const late = new Intruder(uris[1] ?? "");
-      const home = await readDisks(move);
+      const home = await readDisks(move, volumes);
       for (const [index, guest] of guests.entries()) {
         await guest.stop();
         expect(guest.wrongBlocks(home[index] ?? Buffer.alloc(0), base[index]), `volume ${index + 1} at home`).toEqual(

@@ -1,0 +1,86 @@
+import { describe, expect, it } from "vitest";
+import type { StreamState } from "#core/api/gateway-api.ts";
+import { type Id, idSchema } from "#core/ids.ts";
+import type { Workflows } from "#core/ports.ts";
+import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
+import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
+import { ingestBatch } from "#core/protection/ingest.ts";
+import { openSession } from "#core/protection/open-session.ts";
+import { moveOptionsSchema } from "#core/protection/operation.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
+import { vpgView } from "#core/protection/vpg-view.ts";
+import { makeSite, noWorkflows, openAsk, operator, protect } from "../../test/kit/site.ts";
+import { Stream } from "../../test/kit/stream.ts";
+import { checkStep, issueStep } from "./command-step.ts";
+import { settleDecision } from "./decide.ts";
+import { resumeMove } from "./resume-move.ts";
+import { enterDecided } from "./route.ts";
+import { startOperation } from "./start-operation.ts";
+import { undoStepsOf } from "./steps.ts";
+
+const noon = Date.UTC(2030, 0, 1, 12);
+
+/** A protected VPG whose source gateway says that an operation closed it; executions that are known, by name. */
+async function closedSite(operationId: Id, known: readonly string[] = []) {
+  const executions = new Set(known);
+  const workflows: Workflows = {
+    ...noWorkflows,
+    start: async (_machine, name) => void executions.add(name),
+    describe: async (_machine, name) =>
+      executions.has(name) ? { name, status: "TIMED_OUT", startedAt: noon } : undefined,
+  };
+  const site = makeSite({ workflows });
+  const { vpg, source, recovery } = await protect(site);
+  const stream = new Stream(vpg.vpgId, await openSession(site, source, openAsk(site, vpg.vpgId)));
+  for (const sent of [stream.synced(), stream.checkpoint(noon)]) await ingestBatch(site, source, sent);
+  const counts = { backlogBytes: 0, lagMs: 0, writes: 0, writtenBytes: 0, shippedBytes: 0 };
+  const heard: StreamState = {
+    ...{ vpgId: vpg.vpgId, term: 1, session: 0, lastSequence: 0, acknowledgedSequence: 0, sync: null, idle: false },
+    ...{ mode: "closed", closedBy: operationId, ...counts },
+  };
+  const beat = { version: "1", sampledAt: site.clock.now(), processId: operationId, attachedOperations: [] };
+  await acceptHeartbeat(site, source, { ...beat, streams: [heard] });
+  return { site, vpg, source, recovery, executions };
+}
+
+describe("a move that a rebuilt site has forgotten", () => {
+  const operationId = idSchema.parse("01k3f0rg0t0000000000000001");
+
+  it("goes on under its own id in an execution of its own, and is told of only until then", async () => {
+    const { site, vpg, executions } = await closedSite(operationId, [`${operationId}.1`, `${operationId}.2`]);
+    expect((await vpgView(site, vpg)).sourceClosed).toContain(`farshore move resume ${vpg.definition.name}`);
+    const resumed = await resumeMove(site, operator, vpg.vpgId);
+    expect(resumed).toMatchObject({ operationId, attempt: 3, kind: "move", move: { source: "keep" } });
+    expect(executions).toContain(`${operationId}.3`);
+    expect((await vpgView(site, await getVpg(site, vpg.vpgId))).sourceClosed).toBeUndefined();
+    await expect(resumeMove(site, operator, vpg.vpgId)).rejects.toMatchObject({ name: "InvalidInput" });
+  });
+
+  it("is undone with its recovered VMs stopped first, though none of its own steps tells of them", async () => {
+    const { site, vpg, source, recovery } = await closedSite(operationId);
+    const resumed = await resumeMove(site, operator, vpg.vpgId);
+    const rollback = { decision: "rollback", by: "ann", success: null, notes: "" } as const;
+    await enterDecided(site, operationId, await settleDecision(site, resumed, rollback));
+    const asked: string[] = [];
+    for (const step of undoStepsOf(resumed)) {
+      await issueStep(site, operationId, step);
+      for (const gateway of [recovery, source]) {
+        for (const { commandId, body } of await pendingCommands(site, gateway.gatewayId ?? operationId)) {
+          asked.push(body.kind);
+          await reportCommand(site, gateway, commandId, { state: "done", result: {} });
+        }
+      }
+      await checkStep(site, operationId, step);
+    }
+    expect(asked).toEqual(["stop-vms", "detach-volumes", "open-volumes", "power-on-source"]);
+  });
+
+  it("is not what closed a source of an operation that is known here", async () => {
+    const { site, vpg } = await closedSite(operationId);
+    const options = moveOptionsSchema.parse({
+      ...{ graceMs: 1000, commitPolicy: { action: "none" }, source: "keep", verify: false },
+    });
+    await startOperation(site, operator, vpg, { kind: "move", requestId: operationId, options });
+    await expect(resumeMove(site, operator, vpg.vpgId)).rejects.toMatchObject({ name: "InvalidInput" });
+  });
+});
