@@ -4,7 +4,7 @@ import type { Objects } from "#core/ports.ts";
 import { type BatchHeader, endsSession } from "./batch.ts";
 import type { Pack } from "./digest.ts";
 import { bytesEqual } from "./hash.ts";
-import { parseBatchKey, parseSessionClaimKey, sessionClaimPrefix, sessionPrefix } from "./keys.ts";
+import { batchKey, parseBatchKey, parseSessionClaimKey, sessionClaimPrefix, sessionPrefix } from "./keys.ts";
 import { decodeSessionClaim, type SessionClaim } from "./session-claim.ts";
 
 /**
@@ -17,13 +17,19 @@ export async function* sessionClaims(
 ): AsyncGenerator<SessionClaim> {
   let term = 0;
   for await (const { key } of listAll(objects, sessionClaimPrefix(vpgId))) {
-    const session = parseSessionClaimKey(key)?.session;
-    const claim = claimOf(key, await objects.get(key));
-    if (claim.vpgId !== vpgId || claim.session !== session) throw new Corrupt(`${key} is another session's`, { key });
+    const claim = storedClaim(key, await objects.get(key));
     if (claim.term < term) throw new Corrupt(`${key} has an older term than before`, { key });
     term = claim.term;
     yield claim;
   }
+}
+
+/** The session object of that name. Throws `Corrupt` when it is not what the name says. */
+export function storedClaim(key: string, bytes: Uint8Array): SessionClaim {
+  const named = parseSessionClaimKey(key);
+  const claim = claimOf(key, bytes);
+  if (claim.vpgId === named?.vpgId && claim.session === named.session) return claim;
+  throw new Corrupt(`${key} is another session's`, { key });
 }
 
 function claimOf(key: string, bytes: Uint8Array): SessionClaim {
@@ -48,15 +54,17 @@ export interface StoredObject {
 /**
  * The objects 0, 1, 2 … of a session up to the first that is absent, by their names alone: the last may be a SEAL, and then what
  * follows it is void. Packs of the newest digest stand for their batches, which may be there still and are passed over (R8).
+ * `from`: what lies before that batch is known to be unbroken; one inside a pack begins with the whole pack.
  */
 export async function* unbrokenRun(
   objects: Pick<Objects, "list">,
   claim: Pick<SessionClaim, "vpgId" | "term" | "session">,
   packs: readonly Pack[] = [],
+  from = 0,
 ): AsyncGenerator<StoredObject> {
   const { term, session } = claim;
-  let expected = 0;
-  let next = 0;
+  let next = packs.filter(({ to }) => to <= from).length;
+  let expected = Math.min(from, packs[next]?.from ?? from);
   function* packsHere(): Generator<StoredObject> {
     for (let packed = packs[next]; packed?.from === expected; packed = packs[next]) {
       yield { term, session, batch: packed.from, size: packed.bytes, pack: packed.packId, packed };
@@ -64,7 +72,8 @@ export async function* unbrokenRun(
       next += 1;
     }
   }
-  for await (const { key, size } of listAll(objects, sessionPrefix(claim.vpgId, claim.term, claim.session))) {
+  const after = expected > 0 ? { after: batchKey({ ...claim, batch: expected - 1 }) } : {};
+  for await (const { key, size } of listAll(objects, sessionPrefix(claim.vpgId, term, session), after)) {
     const place = parseBatchKey(key);
     if (place === undefined) continue;
     yield* packsHere();
@@ -94,12 +103,31 @@ export async function* loadedAhead<T, R>(
   yield* underWay;
 }
 
+/** How far a chain is: what the next batch has to go on from. */
+export interface ChainEnd {
+  /** Last sequence so far; 0 before the first batch, -1 where it is not known. */
+  readonly sequence: number;
+  readonly hash: Uint8Array | undefined;
+  /** Nothing may follow. */
+  readonly closed: boolean;
+}
+
 /** Checks that each batch of a session goes on where the one before it ended. */
 export class SessionChain {
   /** Last sequence so far; 0 before the first batch. */
-  sequence = 0;
+  sequence: number;
   #hash: Uint8Array | undefined;
-  #closed = false;
+  #closed: boolean;
+
+  constructor(end: ChainEnd = { sequence: 0, hash: undefined, closed: false }) {
+    this.sequence = end.sequence;
+    this.#hash = end.hash;
+    this.#closed = end.closed;
+  }
+
+  get end(): ChainEnd {
+    return { sequence: this.sequence, hash: this.#hash, closed: this.#closed };
+  }
 
   /** What is wrong with this batch as the next one, or undefined. After a gap in what could be read, `hash` of the one before is unknown. */
   next(header: BatchHeader, hash: Uint8Array): string | undefined {

@@ -2,18 +2,15 @@ import { Corrupt, FarshoreError } from "#core/errors.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
 import { listCheckpoints, type SessionFacts, sharedOf } from "#core/protection/checkpoint.ts";
-import { StoredBatches, storedAs } from "#core/recovery/stored-batches.ts";
-import type { BatchHeader } from "./batch.ts";
-import { decodePrefix, decodeSeal } from "./decode.ts";
-import { type Digest, hexOf } from "./digest.ts";
-import { batchHash } from "./hash.ts";
+import { StoredBatches } from "#core/recovery/stored-batches.ts";
+import type { Digest } from "./digest.ts";
 import { JournalFacts } from "./journal-facts.ts";
 import { journalPrefix, manifestPrefix, parseBatchKey, sessionClaimPrefix } from "./keys.ts";
-import { problemsMax, verifyConcurrency } from "./limits.ts";
+import { problemsMax } from "./limits.ts";
 import { digestOf, newestManifestInBucket } from "./manifest.ts";
 import type { SessionClaim } from "./session-claim.ts";
-import { loadedAhead, SessionChain, sessionClaims, unbrokenRun } from "./session-walk.ts";
-import { type BatchBounds, type VolumeBounds, verifyBatch } from "./verify-batch.ts";
+import { sessionClaims, unbrokenRun } from "./session-walk.ts";
+import { verifySession } from "./verify-session.ts";
 
 export interface JournalProblem {
   readonly key: string;
@@ -131,69 +128,25 @@ class Verifier {
   }
 
   async #session(claim: SessionClaim): Promise<void> {
-    const chain = new SessionChain();
-    const volumes = new Map<number, VolumeBounds>(claim.volumes.map((entry) => [entry.volume, entry]));
     const places = unbrokenRun(this.#objects, claim, this.#digest?.packsOf(claim.session));
     let prefixSequence = 0;
-    for await (const { item, loaded } of loadedAhead(places, verifyConcurrency, (place) => this.#stored.whole(place))) {
-      const key = this.#stored.keyOf(item);
-      const bytes = await loaded;
-      const header = this.#check(key, bytes, { ...item, vpgId: this.#vpgId, volumes });
-      if (header === "seal") {
-        this.#sealed += 1;
-        break;
-      }
-      const { packed } = item;
-      if (packed !== undefined && hexOf(batchHash(bytes)) !== packed.sha256) {
-        this.#damage(key, new Corrupt(`${key} is not the pack that the digest names`, { key }));
-      }
-      const hash = packed === undefined ? batchHash(bytes) : Buffer.from(packed.lastHash, "hex");
-      const problem = header && chain.next(header, hash);
-      if (problem !== undefined) {
-        this.#problem(key, "Diverged", `${problem}; the session's journal ends before it`);
-        break;
-      }
+    for await (const object of verifySession(this.#stored, claim, places)) {
+      const { key, kind, bytes, header } = object;
+      for (const error of object.damage) this.#damage(key, error);
+      if (kind === "seal") this.#sealed += 1;
+      if (kind === "broken") this.#problem(key, "Diverged", `${object.problem}; the session's journal ends before it`);
+      if (kind === "seal" || kind === "broken") break;
       this.#batches += 1;
-      if (packed !== undefined) this.#packs += 1;
-      this.#bytes += bytes.length;
+      if (kind === "pack") this.#packs += 1;
+      this.#bytes += bytes;
       this.#onProgress({ batches: this.#batches, bytes: this.#bytes });
-      if (header === undefined) {
-        chain.skip();
-        continue;
-      }
+      if (header === undefined) continue;
       if (this.#whole) prefixSequence = header.lastSequence;
-      this.#gather(header, volumes);
+      this.#facts.add(header.session, header.events);
     }
     const { session, term, continues } = claim;
     const numbers = claim.volumes.map((entry) => entry.volume);
     this.#sessions.push({ session, term, continues, volumes: numbers, prefixSequence, shared: sharedOf(claim) });
-  }
-
-  /** The header, "seal", or undefined when the object is damaged; which is noted. */
-  #check(key: string, bytes: Uint8Array, bounds: BatchBounds): BatchHeader | "seal" | undefined {
-    try {
-      return storedAs(key, () => {
-        if (decodePrefix(bytes).kind === "batch") return verifyBatch(bytes, bounds);
-        const seal = decodeSeal(bytes);
-        for (const field of ["vpgId", "term", "session", "batch"] as const) {
-          if (seal[field] !== bounds[field]) throw new Corrupt(`${key} is a seal of another ${field}`, { key, field });
-        }
-        return "seal";
-      });
-    } catch (error) {
-      this.#damage(key, error);
-    }
-    return undefined;
-  }
-
-  #gather(header: BatchHeader, volumes: Map<number, VolumeBounds>): void {
-    this.#facts.add(header.session, header.events);
-    for (const event of header.events) {
-      const bounds = event.kind === "resize" ? volumes.get(event.volume) : undefined;
-      if (event.kind === "resize" && bounds !== undefined) {
-        volumes.set(event.volume, { sectorBytes: bounds.sectorBytes, sizeBytes: event.sizeBytes });
-      }
-    }
   }
 
   #damage(key: string, error: unknown): void {

@@ -9,7 +9,7 @@ import type { BatchHeader } from "./batch.ts";
 import { BucketJournal } from "./bucket-journal.ts";
 import { decodeLayerPart } from "./decode-layer.ts";
 import { layerPartKey, manifestKey, manifestPrefix, parseManifestKey } from "./keys.ts";
-import type { LayerSection, LayerSource } from "./layer.ts";
+import type { LayerPartPlace, LayerSection, LayerSource } from "./layer.ts";
 import { problemsMax } from "./limits.ts";
 import { type Manifest, type ManifestLayer, readManifest } from "./manifest.ts";
 import type { JournalProblem } from "./verify-journal.ts";
@@ -52,6 +52,20 @@ export async function verifyLayers(objects: Pick<Objects, "get" | "list">, vpgId
   return { manifest: newest, layers: manifest?.layers.length ?? 0, batches, problems };
 }
 
+/** Reads a part whole, and checks its length, SHA-256 and place. Throws `Corrupt`, `NotFound`. */
+export async function wholePart(
+  objects: Pick<Objects, "get">,
+  place: LayerPartPlace,
+  size: number,
+): Promise<readonly LayerSection[]> {
+  const key = layerPartKey(place);
+  const bytes = await objects.get(key);
+  if (bytes.length !== size) throw new Corrupt(`${key} has ${bytes.length} bytes, not ${size}`, { key });
+  const { header, sections } = storedAs(key, () => decodeLayerPart(bytes));
+  assertPlace(key, header, place);
+  return sections;
+}
+
 class LayersAgainstBatches {
   readonly #objects: Pick<Objects, "get">;
   readonly #journal: BucketJournal;
@@ -72,10 +86,7 @@ class LayersAgainstBatches {
     for (const [part, { bytes: size }] of parts.entries()) {
       const place = { vpgId, layerId, part };
       const key = layerPartKey(place);
-      const bytes = await this.#objects.get(key);
-      if (bytes.length !== size) throw new Corrupt(`${key} has ${bytes.length} bytes, not ${size}`, { key });
-      const { header, sections } = storedAs(key, () => decodeLayerPart(bytes));
-      assertPlace(key, header, place);
+      const sections = await wholePart(this.#objects, place, size);
       for (const section of sections) {
         await this.#checkSection(key, layer, section);
         extents += section.extents.count;
