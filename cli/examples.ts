@@ -41,6 +41,9 @@ tagged = "30d"                      # tagged checkpoints are not thinned
 # journal_limit = "500GiB"
 # at_limit = "thin"                 # or "shorten" the history, or "pause": nothing more is journaled, guests go on
 
+# [scrub]
+# journal_rate = "1MB/s"            # at which the journal is read back and checked; left out: all of it in 30 days, "0": never
+
 [trigger]                           # what happens when the source is silent (docs/triggers.md)
 policy = "notify"                   # off, notify, approve (an approver says yes), automatic
 minimum_duration = "5m"             # silence that this site itself saw, without a break

@@ -14,6 +14,7 @@ import { registerOperation } from "./commands/operation.ts";
 import { registerReport } from "./commands/report.ts";
 import { registerReverseProtection } from "./commands/reverse-protection.ts";
 import { registerScratch } from "./commands/scratch.ts";
+import { registerScrub } from "./commands/scrub.ts";
 import { registerSite } from "./commands/site.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerSync } from "./commands/sync.ts";
@@ -83,6 +84,7 @@ export function makeProgram(): Command {
     registerView,
     registerScratch,
     registerJournal,
+    registerScrub,
     registerCost,
   ]) {
     register(program);

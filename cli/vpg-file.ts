@@ -3,7 +3,7 @@ import type { CreateVpg } from "#core/api/site-api.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
-import { parseBytes, parseDuration } from "#core/units.ts";
+import { parseBytes, parseDuration, parseRate } from "#core/units.ts";
 import { readToml } from "./read-toml.ts";
 import { parseSelector } from "./selector.ts";
 
@@ -19,6 +19,7 @@ const parsedBy = (parse: (text: string) => number) =>
   });
 const duration = parsedBy(parseDuration);
 const bytes = parsedBy(parseBytes);
+const rate = parsedBy(parseRate);
 
 const triggerSchema = z.strictObject({
   policy: z.string().optional(),
@@ -57,6 +58,9 @@ function retentionOf({ tiers, tagged, ...read }: z.infer<typeof retentionFileSch
   };
 }
 
+/** The table `[scrub]`. */
+const scrubOf = (rate: number | undefined): unknown => (rate === undefined ? {} : { journalBytesPerSecond: rate });
+
 const fileSchema = z.strictObject({
   name: nameSchema,
   protected_site: nameSchema,
@@ -83,6 +87,7 @@ const fileSchema = z.strictObject({
   boot_group: z.array(z.strictObject({ number: z.int(), delay: duration })).default([]),
   trigger: triggerSchema.optional(),
   retention: retentionFileSchema.optional(),
+  scrub: z.strictObject({ journal_rate: z.union([z.literal("0").transform(() => 0), rate]).optional() }).optional(),
 });
 
 /** The table `[trigger]`; what it leaves out is the site's to fill in. */
@@ -128,6 +133,7 @@ export function readVpgFile(file: string): CreateVpg {
     })),
     trigger: read.trigger && triggerOf(read.trigger),
     ...(read.retention === undefined ? {} : { retention: retentionOf(read.retention) }),
+    ...(read.scrub === undefined ? {} : { scrub: scrubOf(read.scrub.journal_rate) }),
     bootDelays: read.boot_group.map((group) => ({ bootGroup: group.number, delayMs: group.delay })),
   });
   if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`);

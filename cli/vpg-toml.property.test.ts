@@ -88,6 +88,10 @@ const definition: fc.Arbitrary<CreateVpg> = fc
         policy: fc.constantFrom("thin", "pause"),
       }),
     }),
+    scrub: fc.record(
+      { journalBytesPerSecond: fc.integer({ min: 0, max: 500_000 }).map((rate) => rate * 1000) },
+      { requiredKeys: [] },
+    ),
   })
   .map((made) => createVpgSchema.parse(made));
 

@@ -26,7 +26,7 @@ const size = (bytes: number): string => exactly(bytes, byteUnits);
 
 /** The file of `farshore vpg create` and `edit` that says this definition whole: every setting, also where it is the default. */
 export function vpgToml(definition: CreateVpg): string {
-  const { name, protectedSite, sourceGateway, recoveryGateway, compute, vms, bootDelays, trigger, retention } =
+  const { name, protectedSite, sourceGateway, recoveryGateway, compute, vms, bootDelays, trigger, retention, scrub } =
     definition;
   const { targetRpoMs, checkpointIntervalMs, historyMs } = definition;
   return stringify({
@@ -51,7 +51,14 @@ export function vpgToml(definition: CreateVpg): string {
     boot_group: bootDelays.map(({ bootGroup, delayMs }) => ({ number: bootGroup, delay: duration(delayMs) })),
     trigger: triggerToml(trigger),
     ...(retention === undefined ? {} : { retention: retentionToml(retention) }),
+    ...(scrub === undefined ? {} : { scrub: scrubToml(scrub) }),
   });
+}
+
+/** Rates have no unit below 1 kB/s: an odd one is said to the next above. */
+function scrubToml({ journalBytesPerSecond }: NonNullable<CreateVpg["scrub"]>): Record<string, unknown> {
+  if (journalBytesPerSecond === undefined) return {};
+  return { journal_rate: journalBytesPerSecond === 0 ? "0" : `${Math.ceil(journalBytesPerSecond / 1000)}kB/s` };
 }
 
 function retentionToml({

@@ -74,6 +74,12 @@ export const alertFacts = {
     seen: ["status"],
     runbook: sla,
   },
+  "journal-damaged": {
+    means:
+      "The scrub read an object of the journal that is not as it was stored, or is gone; it stands until the object is good again.",
+    seen: ["status"],
+    runbook: "The journal is damaged",
+  },
   "no-barrier": {
     means: "The newest barrier of several source gateways made no checkpoint.",
     seen: ["status"],

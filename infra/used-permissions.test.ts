@@ -18,6 +18,7 @@ import { collectJournals } from "#core/retention/collect.ts";
 import { retentionLimits } from "#core/retention/limits.ts";
 import { purgeDeletedVpgs } from "#core/retention/purge-deleted.ts";
 import { retainJournals } from "#core/retention/retain.ts";
+import { scrubJournals } from "#core/scrub/scrub-journals.ts";
 import type { Site } from "#core/site.ts";
 import { receiveEvent } from "#core/trigger/receive-event.ts";
 import { lambdaContext } from "../cli/site/lambda-context.ts";
@@ -229,7 +230,7 @@ describe("permissions are enough", { timeout: slowMs }, () => {
     expect(refused(recorder)).toEqual([]);
   });
 
-  it("for retention and the collector", async () => {
+  it("for retention, the collector and the scrub", async () => {
     const recorder = new Recorder();
     const site = makeSite();
     const { clock } = site;
@@ -245,19 +246,24 @@ describe("permissions are enough", { timeout: slowMs }, () => {
     });
     await writer.open();
     await writer.write(400);
-    const [compactor, collector] = (["compact-journal", "collect-journal"] as const).map((who, index) =>
-      recorder.as(who, { ...makeSite({ objects: site.objects, table: site.table, seed: 7 + index }), clock }),
+    const [compactor, collector, scrubber] = (["compact-journal", "collect-journal", "scrub-journal"] as const).map(
+      (who, index) =>
+        recorder.as(who, { ...makeSite({ objects: site.objects, table: site.table, seed: 7 + index }), clock }),
     );
-    if (compactor === undefined || collector === undefined) throw new Error("no sites");
+    if (compactor === undefined || collector === undefined || scrubber === undefined) throw new Error("no sites");
     for (let hour = 0; hour < 4; hour += 1) {
       await compactJournals(compactor);
       await retainJournals(compactor);
       await collectJournals(collector);
+      await scrubJournals(scrubber);
       await clock.advance(3_590_000);
       await writer.write(8);
     }
     expect([...recorder.seen]).toContain("compact-journal|s3:PutObject|packs/x|if-none-match");
     expect([...recorder.seen]).toContain("collect-journal|s3:DeleteObjectVersion|journal/x|");
+    for (const area of ["journal", "packs", "layers", "manifests", "digests", "sessions"]) {
+      expect([...recorder.seen]).toContain(`scrub-journal|s3:GetObject|${area}/x|`);
+    }
     const reader = recorder.as("gateway-api", site);
     await expectInstants(reader, vpg, { instants: writer.instants.slice(-1) });
     await deleteVpg(recorder.as("site-api", site), operator, vpg.vpgId);

@@ -6,6 +6,7 @@ import { confirmByName } from "../confirm.ts";
 import { contextOf } from "../context.ts";
 import { columns, fields, type Output, result, timeText } from "../output.ts";
 import { readVpgFile } from "../vpg-file.ts";
+import { scrubRows } from "./scrub.ts";
 import { rpoText } from "./status.ts";
 import { registerVpgEdit } from "./vpg-edit.ts";
 import { registerVpgPreseed } from "./vpg-preseed.ts";
@@ -95,6 +96,7 @@ function printVpg(output: Output, vpg: VpgView): void {
       [vpg.writtenBytes, vpg.shippedBytes, vpg.journalBytes].map(formatBytes).join(" / "),
     ],
     ...retentionRows(vpg),
+    ...scrubRows(vpg),
     ["Source", sourceText(vpg)],
     ["Trigger", `${vpg.suspicion.policy}, incident ${vpg.suspicion.incidentId ?? "-"}`],
     ["Operation", vpg.operationId ?? "-"],

@@ -32,6 +32,8 @@ export const siteLimits = {
   pagesAtOnce: 2,
   /** How often journals are looked at for what may be deleted, as on AWS. */
   collectEveryMs: 60_000,
+  /** How often journals are read back a bit further: in smaller bits than on AWS, on the thread that serves everybody. */
+  scrubEveryMs: 60_000,
   /** How often sources are looked after: once a heartbeat. */
   monitorEveryMs: 5000,
 } as const;

@@ -8,6 +8,7 @@ import { handler as compactJournals } from "../../functions/compact-journal/hand
 import { handler as gatewayApi } from "../../functions/gateway-api/handler.ts";
 import { handler as ingestBatch } from "../../functions/ingest-batch/handler.ts";
 import { handler as reconcile } from "../../functions/reconciler/handler.ts";
+import { handler as scrubJournals } from "../../functions/scrub-journal/handler.ts";
 import { httpLimits } from "../../functions/shared/limits.ts";
 import { runWithSite } from "../../functions/shared/site.ts";
 import type { TaskHandler } from "../../functions/shared/task-handler.ts";
@@ -67,11 +68,19 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
       const context = lambdaContext(name, newId(site.clock, site.random));
       return runWithSite(site, () => handler(input, context));
     };
-    const { reconcileEveryMs, monitorEveryMs: everyMs, compactEveryMs, collectEveryMs, sweepEveryMs } = siteLimits;
+    const {
+      reconcileEveryMs,
+      monitorEveryMs: everyMs,
+      compactEveryMs,
+      collectEveryMs,
+      sweepEveryMs,
+      scrubEveryMs,
+    } = siteLimits;
     const schedules = [
       schedule("reconcile", call("reconciler", reconcile, {}), reconcileEveryMs, log),
       schedule("compact", call("compact-journal", compactJournals, {}), compactEveryMs, log),
       schedule("collect", call("collect-journal", collectJournals, {}), collectEveryMs, log),
+      schedule("scrub", call("scrub-journal", scrubJournals, {}), scrubEveryMs, log),
       schedule("sweep-syncs", () => sweepSyncObjects(site), sweepEveryMs, log),
       schedule("monitor", call("site-monitor", watchSources, { everyMs }), everyMs, log),
     ];

@@ -13,6 +13,8 @@ import {
 import { peerSchema } from "#core/protection/peer.ts";
 import { positionSchema } from "#core/protection/term.ts";
 import { retentionSchema } from "#core/retention/policy.ts";
+import { scrubSchema } from "#core/scrub/policy.ts";
+import { journalScrubSchema } from "#core/scrub/view.ts";
 import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { syncProgressSchema } from "./gateway-api.ts";
 import { alertSchema, suspicionSchema } from "./trigger-api.ts";
@@ -40,6 +42,8 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   POST   /vpgs/REF/preseed                           [operator] preseedSchema → {commandId}, 202
  *   GET    /operations?vpg=&open=                      [viewer] {operations: operationViewSchema[]}
  *   GET    /operations/ID                              [viewer] operationViewSchema
+ *   GET    /vpgs/REF/scrub                             [viewer] scrubReportSchema (core/scrub/view.ts)
+ *   POST   /vpgs/REF/scrub                             [operator] → scrubReportSchema: a round begins now
  *   POST   /operations/ID/decision                     [operator] decideSchema → {decision: decisionSchema}
  *   POST   /operations/ID/retarget                     [operator] retargetAskSchema → operationViewSchema
  *   POST   /operations/ID/retry                        [operator] → operationViewSchema
@@ -113,6 +117,7 @@ export const createVpgSchema = z.strictObject({
   trigger: triggerPolicySchema.prefault({}),
   /** A new VPG without it gets the default; one that was made before the field existed keeps all checkpoints until it is edited. */
   retention: retentionSchema.exactOptional(),
+  scrub: scrubSchema.exactOptional(),
 });
 export type CreateVpg = z.infer<typeof createVpgSchema>;
 
@@ -236,6 +241,8 @@ export const vpgViewSchema = z.object({
       leakedBytes: z.int(),
     })
     .exactOptional(),
+  /** How far the journal was read back; absent from older sites. */
+  scrub: z.object({ journal: journalScrubSchema }).exactOptional(),
   /** There with several source gateways: each one's own standing, the coordinator first; a checkpoint needs all of them. */
   sources: z
     .array(

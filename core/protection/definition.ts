@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Id, idSchema, nameSchema } from "#core/ids.ts";
 import { retentionSchema } from "#core/retention/policy.ts";
+import { scrubSchema } from "#core/scrub/policy.ts";
 import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { protectionLimits as limits } from "./limits.ts";
 
@@ -57,6 +58,8 @@ export const definitionSchema = z.strictObject({
   lastVolume: z.int().min(1).max(limits.volumeNumberMax).exactOptional(),
   /** Which checkpoints stay. Absent in definitions that are older than the field: then all do, and nothing is deleted. */
   retention: retentionSchema.exactOptional(),
+  /** How fast the journal is read back; absent: as the site sees fit. */
+  scrub: scrubSchema.exactOptional(),
   /** Who asked for this revision. Absent in definitions that are older than the field. */
   initiatedBy: z.string().exactOptional(),
 });

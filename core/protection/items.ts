@@ -33,6 +33,8 @@ export const items = {
   retention: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "retention" }),
   /** How long a deleted VPG has been seen to be so, and when its journal went. */
   purge: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "purge" }),
+  /** How far the journal was read back, and what was found damaged. */
+  scrub: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "scrub" }),
   /** sync-begin, sync-end, close: few, read whole to apply R12. */
   event: (vpgId: Id, session: number, sequence: number): TableKey => ({
     pk: `vpg#${vpgId}#event`,

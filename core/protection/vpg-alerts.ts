@@ -1,6 +1,7 @@
 import { type AlertKind, alertFacts } from "#core/alerts.ts";
 import type { VpgView } from "#core/api/site-api.ts";
 import type { Alert } from "#core/api/trigger-api.ts";
+import type { JournalScrub } from "#core/scrub/view.ts";
 import { formatDuration, formatRate } from "#core/units.ts";
 
 /** An alert of a VPG; `alertId` is the same as long as its cause lasts. */
@@ -17,6 +18,8 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   };
   if (vpg.role === "Runs" && substatus === "NeedsConfiguration")
     add("not-protected", "it runs here and nobody journals it");
+  const damaged = vpg.scrub?.journal;
+  if (damaged !== undefined && damaged.findings > 0) add("journal-damaged", damageText(damaged));
   if (vpg.role !== "Journal" || vpg.operationId !== null) return alerts;
   if (vpg.sourceClosed !== undefined) add("source-closed", vpg.sourceClosed);
   if (substatus === "Error") add("journal-broken", `mode ${vpg.mode}; no new checkpoint is listed`);
@@ -29,6 +32,9 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   if (vpg.configurationProblem !== undefined) add("edit-not-taken-up", vpg.configurationProblem);
   return alerts;
 }
+
+const damageText = ({ findings, first }: JournalScrub): string =>
+  `${findings === 1 ? "an object" : `${findings} objects`} of the journal can't be read as stored: ${first}`;
 
 function rpoText({ targetRpoMs, throttleBytesPerSecond, mode, sync }: VpgView, rpoMs: number): string {
   const syncing = sync === null ? [] : [`${mode} runs`];

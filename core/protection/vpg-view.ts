@@ -2,6 +2,7 @@ import type { StreamState } from "#core/api/gateway-api.ts";
 import type { CheckpointView, VpgView } from "#core/api/site-api.ts";
 import type { Id } from "#core/ids.ts";
 import { retentionStanding } from "#core/retention/standing.ts";
+import { scrubView } from "#core/scrub/view.ts";
 import type { Site } from "#core/site.ts";
 import { suspicionOf } from "#core/trigger/suspicion.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
@@ -91,6 +92,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     shippedBytes: sum(({ shippedBytes }) => shippedBytes),
     journalBytes: summary.journalBytes,
     ...(await retentionFields(site, vpg, scan)),
+    scrub: await scrubView(site, vpgId, definition.scrub),
     ...(sources.length > 1 ? groupFields(sources) : {}),
     ...(outdated.length > 0 ? { configurationProblem: outdated.join("; ") } : {}),
     ...(closed.length > 0 ? { sourceClosed: closed.map((source) => closedText(vpg, source)).join("; ") } : {}),

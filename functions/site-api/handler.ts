@@ -46,6 +46,7 @@ import {
 } from "./operation-routes.ts";
 import { deletePeer, getOnePeer, getPeers, postPeer } from "./peer-routes.ts";
 import { deleteOffer, postStarted, putOffer } from "./reverse-routes.ts";
+import { getScrub, postScrub } from "./scrub-routes.ts";
 import {
   getIncidents,
   getOneIncident,
@@ -83,6 +84,8 @@ const routes: readonly Route[] = [
   { method: "POST", path: "/vpgs/{ref}/preseed", role: "operator", run: postPreseed },
   { method: "POST", path: "/vpgs/{ref}/move-resume", role: "operator", run: postMoveResume },
   { method: "POST", path: "/vpgs/{ref}/sync", role: "operator", run: postSync },
+  { method: "GET", path: "/vpgs/{ref}/scrub", role: "viewer", run: getScrub },
+  { method: "POST", path: "/vpgs/{ref}/scrub", role: "operator", run: postScrub },
   { method: "GET", path: "/operations", role: "viewer", run: getOperations },
   { method: "GET", path: "/operations/{operation}", role: "viewer", run: getOperation },
   { method: "POST", path: "/operations/{operation}/decision", role: "operator", run: postDecision },

@@ -51,7 +51,7 @@ const layers = ["layers", "packs"] as const;
 
 /**
  * Every function by its folder. Permissions are the least that a function's work needs: the table of this site is everybody's,
- * the bucket by area, state machines by use. Concurrency is set aside (424 of an account's 1000 by default, so that two sites
+ * the bucket by area, state machines by use. Concurrency is set aside (425 of an account's 1000 by default, so that two sites
  * fit one region) for what a flood of batches must not starve; the tasks of failovers share what is left.
  */
 export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
@@ -127,6 +127,16 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     machines: [],
     because: "one at a time; the only one that may delete from the journal, a hundred thousand objects a run",
   },
+  "scrub-journal": {
+    memoryMiB: 1024,
+    timeoutSeconds: 600,
+    reservedConcurrency: 1,
+    reads: [...journal, ...layers],
+    creates: [],
+    machines: [],
+    because:
+      "one at a time: a second one's reading would count for nothing; it begins nothing after four minutes; a layer's part of up to 64 MiB is held whole, as four batches are",
+  },
   "receive-event": { ...task, timeoutSeconds: 60, because: "notes an event on the VPGs that it concerns" },
   "ask-peer": {
     ...task,
@@ -190,6 +200,10 @@ export const schedules: Readonly<Record<string, { readonly everyMinutes: number;
   "collect-journal": {
     everyMinutes: 1,
     because: "looks whether a quarter of an hour is over since a VPG's last collection",
+  },
+  "scrub-journal": {
+    everyMinutes: 1,
+    because: "a round that a person asks for begins soon; any other is looked at less often",
   },
   "site-monitor": { everyMinutes: 1, because: "EventBridge's shortest rate: a lost source is seen no later" },
 };
