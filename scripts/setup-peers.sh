@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 # Program and the package that brings it.
 peers="nbdkit:nbdkit nbdinfo:libnbd-bin nbdcopy:libnbd-bin nbdfuse:libnbd-bin qemu-img:qemu-utils qemu-io:qemu-utils
-qemu-nbd:qemu-utils fio:fio mke2fs:e2fsprogs e2fsck:e2fsprogs restic:restic cmp:diffutils"
+qemu-nbd:qemu-utils fio:fio mke2fs:e2fsprogs e2fsck:e2fsprogs restic:restic rsync:rsync cmp:diffutils"
 
 yes=no
 only=""

@@ -14,7 +14,7 @@ import { positionSchema } from "#core/protection/term.ts";
  *   POST /sessions                                     openSessionSchema → openSessionReplySchema
  *   PUT  /batches/<vpg>/<term>/<session>/<k>           the batch object's bytes → batchReplySchema
  *                                                      header x-farshore-age-ms: ms from the batch's last record to this sending
- *   POST /hashes                                       hashesSchema → octets: 32 bytes of SHA-256 a chunk (or sub-chunk) in the order asked
+ *   POST /hashes                                       hashesSchema → octets: 32 bytes of SHA-256 a chunk, or 16 a block of 4 KiB, in the order asked
  *   PUT  /syncs/<operation>/<session>/<volume>/<page>  the hashes of a page (core/sync/page-object.ts) → {}
  *   GET  /syncs/<operation>/<session>/<volume>/<page>  → octets: the page's want-list; NotFound while there is none
  *   GET  /vpgs/<vpg>                                   → {definition: definitionSchema}
@@ -187,8 +187,8 @@ export const hashesSchema = z.strictObject({
   upTo: positionSchema,
   /** Of the volume in the asking session, which an edit may have left behind; absent: as it is defined today. */
   sizeBytes: z.int().min(512).max(limits.volumeBytesMax).optional(),
-  /** Chunk numbers inside the page whose sub-hashes are wanted; absent: all chunks' hashes. */
-  subChunksOf: z.array(z.int().min(0).max(2047)).min(1).max(64).optional(),
+  /** Chunk numbers inside the page whose blocks' hashes are wanted; absent: all chunks' hashes. */
+  blocksOf: z.array(z.int().min(0).max(2047)).min(1).max(64).optional(),
 });
 export type HashesRequest = z.infer<typeof hashesSchema>;
 

@@ -7,7 +7,7 @@ import { journalReader } from "./table-journal.ts";
 import type { VpgRecord } from "./vpg-record.ts";
 
 /**
- * Hashes of what this site holds of a page, for a sync to compare with (R14): 32 bytes a chunk or sub-chunk. `pause` is
+ * Hashes of what this site holds of a page, for a sync to compare with (R14): 32 bytes a chunk, or 16 a block. `pause` is
  * called between pieces of work, so that a whole page doesn't hold up everybody else. Throws `InvalidInput`.
  */
 export function imageHashes(
@@ -16,12 +16,12 @@ export function imageHashes(
   ask: HashesRequest,
   pause: () => Promise<void>,
 ): Promise<Uint8Array> {
-  const { volume, page, upTo, subChunksOf } = ask;
+  const { volume, page, upTo, blocksOf } = ask;
   const found = volumesOf(vpg.definition).find((entry) => entry.volume === volume);
   const sizeBytes = ask.sizeBytes ?? found?.sizeBytes;
   if (sizeBytes === undefined) {
     throw new InvalidInput(`${vpg.definition.name} has no volume ${volume}`, { field: "volume", volume });
   }
   const reader = journalReader(site, vpg.vpgId);
-  return chunkHashes(reader, { volume, sizeBytes, page, upTo, subChunksOf, pause });
+  return chunkHashes(reader, { volume, sizeBytes, page, upTo, blocksOf, pause });
 }

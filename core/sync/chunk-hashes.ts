@@ -5,8 +5,8 @@ import { sha256 } from "#core/journal/hash.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { JournalReader } from "#core/recovery/journal-reader.ts";
 import { View } from "#core/recovery/view.ts";
-import { hashBytes, hashWindowChunks, subChunkBytes } from "./limits.ts";
-import { chunkLength, chunksOfPage, subChunkCount } from "./pieces.ts";
+import { hashBytes, hashWindowChunks } from "./limits.ts";
+import { blockHashesOf, chunkLength, chunksOfPage } from "./pieces.ts";
 
 export interface ChunkHashesAsk {
   readonly volume: number;
@@ -16,8 +16,8 @@ export interface ChunkHashesAsk {
   readonly page: number;
   /** Everything at or before it is in the image. */
   readonly upTo: Position;
-  /** Chunk numbers inside the page whose sub-hashes are wanted instead, in the order wanted. */
-  readonly subChunksOf?: readonly number[] | undefined;
+  /** Chunk numbers inside the page whose blocks' hashes are wanted instead, in the order wanted. */
+  readonly blocksOf?: readonly number[] | undefined;
   /** Chunk numbers inside the page that matter, ascending, when not all do: the hashes of others are undefined. */
   readonly only?: readonly number[] | undefined;
   /** Called between the pieces of work (16 MiB): lets everybody else run who shares the thread. */
@@ -25,8 +25,8 @@ export interface ChunkHashesAsk {
 }
 
 /**
- * SHA-256 of what an image holds, 32 bytes after 32 bytes: of every chunk (512 KiB) of a page, or of every sub-chunk (64 KiB) of the
- * chunks asked for. The last one of a volume may be short. What reads as zeros by the index alone costs nothing.
+ * SHA-256 of what an image holds: 32 bytes of every chunk (512 KiB) of a page, or 16 of every block (4 KiB) of the chunks asked for, in
+ * their order. The last one of a volume may be short. What reads as zeros by the index alone costs nothing.
  * Throws `InvalidInput` outside the volume, and what the journal's reader throws.
  */
 export async function chunkHashes(reader: JournalReader, ask: ChunkHashesAsk): Promise<Uint8Array> {
@@ -36,9 +36,9 @@ export async function chunkHashes(reader: JournalReader, ask: ChunkHashesAsk): P
   }
   const view = new View({ reader, volume, sizeBytes, upTo });
   const pause = ask.pause ?? (async () => undefined);
-  return ask.subChunksOf === undefined
+  return ask.blocksOf === undefined
     ? hashesOfPage(view, page, ask.only, pause)
-    : subHashesOfChunks(view, page, ask.subChunksOf, pause);
+    : hashesOfBlocks(view, page, ask.blocksOf, pause);
 }
 
 async function hashesOfPage(
@@ -73,41 +73,44 @@ async function hashesOfPage(
   return hashes;
 }
 
-async function subHashesOfChunks(
+async function hashesOfBlocks(
   view: View,
   page: number,
   wanted: readonly number[],
   pause: () => Promise<void>,
 ): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
   const chunks = chunksOfPage(view.sizeBytes, page);
-  for (const inPage of wanted) {
-    if (!(inPage >= 0 && inPage < chunks)) throw new InvalidInput(`page ${page} has no chunk ${inPage}`, { inPage });
-    const chunk = page * chunksPerPage + inPage;
-    const content = Buffer.alloc(chunkLength(view.sizeBytes, chunk));
-    await view.read(chunk * chunkBytes, content);
+  const stray = wanted.find((chunk) => !(chunk >= 0 && chunk < chunks));
+  if (stray !== undefined) throw new InvalidInput(`page ${page} has no chunk ${stray}`, { chunk: stray });
+  const parts: Uint8Array[] = [];
+  // Neighbours are read together, since a frame of scattered writes shows in many of them.
+  for (let at = 0; at < wanted.length; ) {
+    const run = runLength(wanted, at);
+    const first = page * chunksPerPage + (wanted[at] ?? 0);
+    const last = first + run - 1;
+    const content = Buffer.allocUnsafe((run - 1) * chunkBytes + chunkLength(view.sizeBytes, last));
+    await view.read(first * chunkBytes, content);
     await pause();
-    const hashes = new Uint8Array(subChunkCount(content.length) * hashBytes);
-    for (let at = 0; at < content.length; at += subChunkBytes) {
-      hashes.set(hashOf(content.subarray(at, at + subChunkBytes)), (at / subChunkBytes) * hashBytes);
-    }
-    parts.push(hashes);
+    parts.push(blockHashesOf(content));
+    at += run;
   }
   return Buffer.concat(parts);
+}
+
+/** How many of the chunks from a place on follow each other, at most a window. */
+function runLength(chunks: readonly number[], from: number): number {
+  let length = 1;
+  while (length < hashWindowChunks && chunks[from + length] === (chunks[from] ?? 0) + length) length += 1;
+  return length;
 }
 
 function hashOf(content: Uint8Array): Uint8Array {
   return isZero(content) ? zeroHash(content.length) : sha256(content);
 }
 
-/** Hashes of zeros of the two common lengths. */
-const zeroHashes = new Map<number, Uint8Array>();
+const zeroChunkHash = sha256(new Uint8Array(chunkBytes));
 
 /** SHA-256 of so many zeros. */
 function zeroHash(length: number): Uint8Array {
-  const known = zeroHashes.get(length);
-  if (known !== undefined) return known;
-  const hash = sha256(new Uint8Array(length));
-  if (length === chunkBytes || length === subChunkBytes) zeroHashes.set(length, hash);
-  return hash;
+  return length === chunkBytes ? zeroChunkHash : sha256(new Uint8Array(length));
 }

@@ -1,11 +1,15 @@
 /** Bounds and grains of the sync (R14). */
 
-/** Grain of what a sync ships: chunks that differ are looked into in pieces of this size. */
-export const subChunkBytes = 64 * 1024;
-/** Chunks whose sub-hashes one request may ask for: the API's bound. */
-export const subHashChunksMax = 64;
-/** Up to so many suspects in a page, sub-hashes are asked for at once: the site then reads only these chunks, not the page. */
-export const directSubHashesMax = 256;
+/** Grain of what a sync ships: chunks that differ are looked into in blocks of this size, the smallest that file systems write. */
+export const blockBytes = 4096;
+/** Of a block's SHA-256: so long that no two blocks of all disks there are have the same one by chance. */
+export const blockHashBytes = 16;
+/** Chunks whose blocks' hashes one request may ask for, 2 KiB each: the API's bound. */
+export const blockHashChunksMax = 64;
+/** Up to so many suspects in a page, their blocks' hashes are asked for at once: the site then reads only these chunks, not the page. */
+export const directBlockHashesMax = 256;
+/** Where the target holds nothing, zeros of a chunk are left out in pieces of this size: smaller ones compress to nothing. */
+export const firstCopyPieceBytes = 64 * 1024;
 /** A chunk that guests keep writing to is read again so often, then under the range lock. */
 export const overlappedReadsMax = 3;
 /** Bytes of one SHA-256. */

@@ -1,7 +1,7 @@
 import { chunkBytes, chunkCount, chunksPerPage } from "#core/blocks/geometry.ts";
 import { isZero } from "#core/blocks/zeros.ts";
 import { sha256 } from "#core/journal/hash.ts";
-import { subChunkBytes } from "./limits.ts";
+import { blockBytes, blockHashBytes } from "./limits.ts";
 
 /** A run of a chunk that the target lacks. */
 export interface Piece {
@@ -21,29 +21,42 @@ export function chunksOfPage(sizeBytes: number, page: number): number {
   return Math.min(chunksPerPage, chunkCount(sizeBytes) - page * chunksPerPage);
 }
 
-/** How many sub-chunks a chunk of `length` bytes has; the last may be short. */
-export function subChunkCount(length: number): number {
-  return Math.ceil(length / subChunkBytes);
+/** How many blocks a chunk of `length` bytes has; the last may be short. */
+export function blockCount(length: number): number {
+  return Math.ceil(length / blockBytes);
 }
 
-/** SHA-256 of each sub-chunk, in order, together. */
-export function subHashesOf(chunk: Uint8Array): Uint8Array {
-  const hashes = new Uint8Array(subChunkCount(chunk.length) * 32);
-  for (let index = 0; index * subChunkBytes < chunk.length; index += 1) {
-    hashes.set(sha256(chunk.subarray(index * subChunkBytes, (index + 1) * subChunkBytes)), index * 32);
+const zeroBlockHash = sha256(new Uint8Array(blockBytes)).subarray(0, blockHashBytes);
+
+/** The hash of each block of a chunk, or of several, in order, together. */
+export function blockHashesOf(bytes: Uint8Array): Uint8Array {
+  const hashes = new Uint8Array(blockCount(bytes.length) * blockHashBytes);
+  for (let index = 0; index * blockBytes < bytes.length; index += 1) {
+    const block = bytes.subarray(index * blockBytes, (index + 1) * blockBytes);
+    const zero = block.length === blockBytes && isZero(block);
+    hashes.set(zero ? zeroBlockHash : sha256(block).subarray(0, blockHashBytes), index * blockHashBytes);
   }
   return hashes;
 }
 
+/** True when the block's hash is another one on the two sides. */
+export function blockDiffers(left: Uint8Array, right: Uint8Array, block: number): boolean {
+  for (let at = block * blockHashBytes; at < (block + 1) * blockHashBytes; at += 1) {
+    if (left[at] !== right[at]) return true;
+  }
+  return false;
+}
+
 /**
- * What of a chunk to ship: the sub-chunks that differ, zeros as zero records, neighbours of a kind joined.
- * `differs` says of a sub-chunk by number whether the target lacks it.
+ * What of a chunk to ship: the parts of `grain` bytes that differ, zeros as zero records, neighbours of a kind joined. What is equal
+ * between two runs is never shipped to join them: a record more is 24 bytes, the smallest gap is a block.
+ * `differs` says of a part by number whether the target lacks it.
  */
-export function piecesOf(chunk: Uint8Array, differs: (subChunk: number) => boolean): readonly Piece[] {
+export function piecesOf(chunk: Uint8Array, grain: number, differs: (part: number) => boolean): readonly Piece[] {
   const pieces: Piece[] = [];
-  for (let start = 0; start < chunk.length; start += subChunkBytes) {
-    if (!differs(start / subChunkBytes)) continue;
-    const end = Math.min(start + subChunkBytes, chunk.length);
+  for (let start = 0; start < chunk.length; start += grain) {
+    if (!differs(start / grain)) continue;
+    const end = Math.min(start + grain, chunk.length);
     const zero = isZero(chunk.subarray(start, end));
     const last = pieces.at(-1);
     if (last !== undefined && last.zero === zero && last.start + last.length === start) {

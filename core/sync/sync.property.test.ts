@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { chunkBytes, chunksPerPage } from "#core/blocks/geometry.ts";
 import { ChunkBitmap } from "./chunk-bitmap.ts";
-import { subChunkBytes } from "./limits.ts";
-import { chunkLength, chunksOfPage, piecesOf, subChunkCount, subHashesOf } from "./pieces.ts";
+import { blockBytes, blockHashBytes, firstCopyPieceBytes } from "./limits.ts";
+import { blockCount, blockDiffers, blockHashesOf, chunkLength, chunksOfPage, piecesOf } from "./pieces.ts";
 import { SyncCounter } from "./progress.ts";
 
 const chunks = 3 * chunksPerPage - 7;
@@ -55,31 +55,64 @@ describe("chunk bitmap", () => {
 });
 
 describe("pieces of a chunk", () => {
-  it("cover exactly the sub-chunks that differ and tell zeros from bytes", () => {
-    const subChunk = fc.record({ differs: fc.boolean(), zero: fc.boolean() });
+  it.each([blockBytes, firstCopyPieceBytes])(
+    "cover exactly the parts of %i bytes that differ and tell zeros from bytes",
+    (grain) => {
+      const part = fc.record({ differs: fc.boolean(), zero: fc.boolean() });
+      fc.assert(
+        fc.property(fc.array(part, { minLength: 1, maxLength: chunkBytes / grain }), fc.boolean(), (parts, short) => {
+          const length = parts.length * grain - (short ? 512 : 0);
+          const bytes = new Uint8Array(length);
+          for (const [index, { zero }] of parts.entries()) if (!zero) bytes[index * grain] = 1;
+          const pieces = piecesOf(bytes, grain, (index) => parts[index]?.differs === true);
+          const seen = parts.map((_, index) =>
+            pieces.find((piece) => piece.start <= index * grain && index * grain < piece.start + piece.length),
+          );
+          for (const [index, { differs, zero }] of parts.entries()) {
+            expect(seen[index] !== undefined).toBe(differs);
+            if (differs) expect(seen[index]?.zero).toBe(zero);
+          }
+          const end = pieces.at(-1);
+          expect((end?.start ?? 0) + (end?.length ?? 0)).toBeLessThanOrEqual(length);
+          for (const [index, piece] of pieces.slice(1).entries()) {
+            const before = pieces[index];
+            const touches = (before?.start ?? 0) + (before?.length ?? 0) === piece.start;
+            expect(touches && before?.zero === piece.zero).toBe(false);
+          }
+        }),
+      );
+    },
+  );
+
+  it("make of one chunk the other, by the hashes of their blocks, and carry what differs and no more", () => {
+    const change = fc.record({
+      at: fc.nat(chunkBytes / 512 - 1),
+      sectors: fc.integer({ min: 1, max: 40 }),
+      byte: fc.nat(255),
+    });
     fc.assert(
-      fc.property(fc.array(subChunk, { minLength: 1, maxLength: 8 }), fc.boolean(), (subChunks, short) => {
-        const length = subChunks.length * subChunkBytes - (short ? 512 : 0);
-        const bytes = new Uint8Array(length);
-        for (const [index, { zero }] of subChunks.entries()) if (!zero) bytes[index * subChunkBytes] = 1;
-        const pieces = piecesOf(bytes, (index) => subChunks[index]?.differs === true);
-        const seen = subChunks.map((_, index) =>
-          pieces.find(
-            (piece) => piece.start <= index * subChunkBytes && index * subChunkBytes < piece.start + piece.length,
-          ),
-        );
-        for (const [index, { differs, zero }] of subChunks.entries()) {
-          expect(seen[index] !== undefined).toBe(differs);
-          if (differs) expect(seen[index]?.zero).toBe(zero);
-        }
-        const end = pieces.at(-1);
-        expect((end?.start ?? 0) + (end?.length ?? 0)).toBeLessThanOrEqual(length);
-        for (const [index, piece] of pieces.slice(1).entries()) {
-          const before = pieces[index];
-          const touches = (before?.start ?? 0) + (before?.length ?? 0) === piece.start;
-          expect(touches && before?.zero === piece.zero).toBe(false);
-        }
-      }),
+      fc.property(
+        fc.array(change, { maxLength: 20 }),
+        fc.constantFrom(chunkBytes, 9 * 4096 + 512),
+        (changes, length) => {
+          const held = new Uint8Array(length).map((_, at) => at >>> 12);
+          const disk = Uint8Array.from(held);
+          for (const { at, sectors, byte } of changes) disk.fill(byte, at * 512, (at + sectors) * 512);
+          const [wanted, found] = [blockHashesOf(held), blockHashesOf(disk)];
+          const pieces = piecesOf(disk, blockBytes, (block) => blockDiffers(found, wanted, block));
+          const result = Uint8Array.from(held);
+          for (const { start, length: bytes, zero } of pieces) {
+            result.set(zero ? new Uint8Array(bytes) : disk.subarray(start, start + bytes), start);
+          }
+          expect(Buffer.compare(result, disk)).toBe(0);
+          let differing = 0;
+          for (let at = 0; at < length; at += blockBytes) {
+            const block = disk.subarray(at, at + blockBytes);
+            if (Buffer.compare(block, held.subarray(at, at + blockBytes)) !== 0) differing += block.length;
+          }
+          expect(pieces.reduce((sum, piece) => sum + piece.length, 0)).toBe(differing);
+        },
+      ),
     );
   });
 
@@ -88,9 +121,9 @@ describe("pieces of a chunk", () => {
     expect(chunkLength(sizeBytes, chunks - 1)).toBe(chunkBytes - 512);
     expect(chunksOfPage(sizeBytes, 0)).toBe(chunksPerPage);
     expect(chunksOfPage(sizeBytes, 2)).toBe(chunksPerPage - 7);
-    expect(subChunkCount(chunkBytes)).toBe(8);
-    expect(subChunkCount(subChunkBytes + 512)).toBe(2);
-    expect(subHashesOf(new Uint8Array(subChunkBytes + 512)).length).toBe(64);
+    expect(blockCount(chunkBytes)).toBe(128);
+    expect(blockCount(blockBytes + 512)).toBe(2);
+    expect(blockHashesOf(new Uint8Array(blockBytes + 512)).length).toBe(2 * blockHashBytes);
   });
 });
 

@@ -154,9 +154,7 @@ describe("an edited VPG", () => {
     await until(() => stream()?.idle === true, "idle");
     expect(written).toBeGreaterThan(blocks);
     // Of the volume that stayed only what was written during the change is looked at; of a new one nothing is asked.
-    expect(site.hashAsks.filter(({ volume, subChunksOf }) => volume === 3 || (volume === 1 && !subChunksOf))).toEqual(
-      [],
-    );
+    expect(site.hashAsks.filter(({ volume, blocksOf }) => volume === 3 || (volume === 1 && !blocksOf))).toEqual([]);
     for (const [volume, name, size] of [
       [1, "data", 8],
       [2, "log", 4],

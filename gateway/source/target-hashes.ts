@@ -5,8 +5,8 @@ import type { TargetHashes } from "../sync/volume-sync.ts";
 
 /** Hashes of what a site's journal holds of a VPG. */
 export function targetHashes(site: Pick<SiteClient, "hashes">, vpgId: () => Id): TargetHashes {
-  return async ({ journalVolume: volume, subChunksOf, ...ask }, signal) => {
-    const which = subChunksOf === undefined ? {} : { subChunksOf: [...subChunksOf] };
+  return async ({ journalVolume: volume, blocksOf, ...ask }, signal) => {
+    const which = blocksOf === undefined ? {} : { blocksOf: [...blocksOf] };
     return await site.hashes({ vpgId: vpgId(), volume, ...ask, ...which }, signal);
   };
 }

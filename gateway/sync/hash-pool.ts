@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 import { Transient } from "#core/errors.ts";
 import { workerUrl } from "../worker-url.ts";
 
-export type HashGrain = "chunk" | "sub-chunk";
+export type HashGrain = "chunk" | "block";
 
 /** Main thread to worker; the buffer is transferred. */
 export interface HashTask {
@@ -18,7 +18,7 @@ export interface HashTask {
 export interface HashAnswer {
   readonly id: number;
   readonly buffer: ArrayBuffer;
-  /** 32 bytes for the chunk, or for each sub-chunk. */
+  /** 32 bytes for the chunk, or 16 for each of its blocks. */
   readonly hashes: Uint8Array;
 }
 

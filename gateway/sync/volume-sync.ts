@@ -4,8 +4,16 @@ import { Transient } from "#core/errors.ts";
 import { bytesEqual, sha256 } from "#core/journal/hash.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { Clock, Log } from "#core/ports.ts";
-import { directSubHashesMax, hashBytes, overlappedReadsMax, subHashChunksMax } from "#core/sync/limits.ts";
-import { chunkLength, chunksOfPage, type Piece, piecesOf, subChunkCount } from "#core/sync/pieces.ts";
+import {
+  blockBytes,
+  blockHashBytes,
+  blockHashChunksMax,
+  directBlockHashesMax,
+  firstCopyPieceBytes,
+  hashBytes,
+  overlappedReadsMax,
+} from "#core/sync/limits.ts";
+import { blockCount, blockDiffers, chunkLength, chunksOfPage, type Piece, piecesOf } from "#core/sync/pieces.ts";
 import type { SyncCounter } from "#core/sync/progress.ts";
 import type { RangeWatch } from "../disk/tapped-device.ts";
 import { syncReadAhead, syncRetryMs } from "../limits.ts";
@@ -28,7 +36,7 @@ export interface SyncSource {
   ): Promise<Result>;
 }
 
-/** Hashes of the journal's image: all chunks of a page, or the sub-chunks of some (numbers inside the page). */
+/** Hashes of the journal's image: of all chunks of a page, or of the blocks of some (numbers inside the page). */
 export type TargetHashes = (
   ask: {
     readonly journalVolume: number;
@@ -36,7 +44,7 @@ export type TargetHashes = (
     readonly upTo: Position;
     /** Of the volume. */
     readonly sizeBytes: number;
-    readonly subChunksOf?: readonly number[];
+    readonly blocksOf?: readonly number[];
   },
   signal: AbortSignal,
 ) => Promise<Uint8Array>;
@@ -165,32 +173,52 @@ export class VolumeSync {
     }
     await this.#acknowledgedThrough(basis.upTo);
     let differing = chunks;
-    if (!differs && chunks.length > directSubHashesMax) {
+    if (!differs && chunks.length > directBlockHashesMax) {
       const hashes = await this.#pageHashes(page, basis);
       this.#readAhead(page, basis);
       const outcomes = await this.#each(chunks, (chunk) => this.#weedOut(page, chunk, revision, hashes));
       differing = chunks.filter((_, index) => outcomes[index] === "differs");
     }
-    for (let at = 0; at < differing.length && revision === this.#track.revision; at += subHashChunksMax) {
-      await this.#compareGroup(page, differing.slice(at, at + subHashChunksMax), revision, basis.upTo);
+    await this.#compareBlocks(page, differing, revision, basis.upTo);
+  }
+
+  /** Group by group: while one is compared the site reads the next. */
+  async #compareBlocks(page: number, chunks: readonly number[], revision: number, upTo: Position): Promise<void> {
+    const groupAt = (at: number): readonly number[] => chunks.slice(at, at + blockHashChunksMax);
+    const ask = (group: readonly number[]): Promise<Uint8Array> => {
+      const asked = this.#blockHashes(page, group, upTo);
+      // Whoever awaits it sees the failure; if nobody does, it is of no interest.
+      asked.catch(() => undefined);
+      return asked;
+    };
+    let next = chunks.length === 0 ? undefined : ask(groupAt(0));
+    for (let at = 0; next !== undefined && revision === this.#track.revision; at += blockHashChunksMax) {
+      const [group, following] = [groupAt(at), groupAt(at + blockHashChunksMax)];
+      const hashes: Uint8Array = await next;
+      next = following.length === 0 ? undefined : ask(following);
+      let place = 0;
+      const wanted = group.map((chunk) => {
+        const start = place;
+        place += this.#blockHashesLength(page, chunk);
+        return hashes.subarray(start, place);
+      });
+      await this.#each(group, (chunk, index) => this.#compareAll(page, chunk, revision, wanted[index]));
     }
   }
 
-  async #compareGroup(page: number, chunks: readonly number[], revision: number, upTo: Position): Promise<void> {
-    const lengths = chunks.map((chunk) => subChunkCount(this.#lengthOf(page, chunk)) * hashBytes);
+  async #blockHashes(page: number, chunks: readonly number[], upTo: Position): Promise<Uint8Array> {
     const { journalVolume } = this.#track;
-    const ask = { journalVolume, page, upTo, sizeBytes: this.#source.sizeBytes, subChunksOf: chunks };
+    const ask = { journalVolume, page, upTo, sizeBytes: this.#source.sizeBytes, blocksOf: chunks };
     const hashes = await this.#parts.hashes(ask, this.#signal);
     checkLength(
       hashes,
-      lengths.reduce((sum, length) => sum + length, 0),
+      chunks.reduce((sum, chunk) => sum + this.#blockHashesLength(page, chunk), 0),
     );
-    let place = 0;
-    const wanted = lengths.map((length) => {
-      place += length;
-      return hashes.subarray(place - length, place);
-    });
-    await this.#each(chunks, (chunk, index) => this.#compareAll(page, chunk, revision, wanted[index]));
+    return hashes;
+  }
+
+  #blockHashesLength(page: number, chunk: number): number {
+    return blockCount(this.#lengthOf(page, chunk)) * blockHashBytes;
   }
 
   /** Settles a chunk that equals the target's; says of another that it differs, without a look into it. */
@@ -202,20 +230,15 @@ export class VolumeSync {
     });
   }
 
-  /** Ships the sub-chunks that differ from the wanted hashes; without hashes the target reads as zeros. */
+  /** Ships the blocks that differ by the wanted hashes; without hashes the target reads as zeros. */
   #compareAll(page: number, chunk: number, revision: number, wanted: Uint8Array | undefined): Promise<Outcome> {
     return this.#withChunk(page, chunk, revision, async (bytes, hash, current) => {
       if (wanted === undefined) {
         if (isZero(bytes)) return [];
-        const whole = current();
-        return piecesOf(whole, () => true).filter((piece) => !piece.zero);
+        return piecesOf(current(), firstCopyPieceBytes, () => true).filter((piece) => !piece.zero);
       }
-      const found = await hash("sub-chunk");
-      const place = (index: number): [number, number] => [index * hashBytes, (index + 1) * hashBytes];
-      return piecesOf(
-        current(),
-        (index) => !bytesEqual(found.subarray(...place(index)), wanted.subarray(...place(index))),
-      );
+      const found = await hash("block");
+      return piecesOf(current(), blockBytes, (block) => blockDiffers(found, wanted, block));
     });
   }
 
@@ -229,7 +252,7 @@ export class VolumeSync {
     revision: number,
     compare: (
       bytes: Uint8Array,
-      hash: (grain: "chunk" | "sub-chunk") => Promise<Uint8Array>,
+      hash: (grain: "chunk" | "block") => Promise<Uint8Array>,
       current: () => Uint8Array,
     ) => Promise<readonly Piece[] | "differs">,
   ): Promise<Outcome> {
@@ -241,7 +264,7 @@ export class VolumeSync {
     await log.changes.until(() => log.syncMayProceed || revision !== this.#track.revision, this.#signal);
     let buffer = await buffers.take();
     const current = (): Uint8Array => new Uint8Array(buffer, 0, length);
-    const hash = async (grain: "chunk" | "sub-chunk"): Promise<Uint8Array> => {
+    const hash = async (grain: "chunk" | "block"): Promise<Uint8Array> => {
       const answer = await pool.hash(buffer, length, grain);
       buffer = answer.buffer;
       return answer.hashes;
@@ -287,7 +310,7 @@ export class VolumeSync {
     const next = this.#track.suspects.next((page + 1) * chunksPerPage);
     if (next < 0) return;
     const ahead = pageOf(next * chunkBytes);
-    if (this.#track.suspects.inPage(ahead).length <= directSubHashesMax) return;
+    if (this.#track.suspects.inPage(ahead).length <= directBlockHashesMax) return;
     const hashes = this.#askPage(ahead, basis);
     // Whoever uses it sees the failure; if nobody does, it is of no interest.
     hashes.catch(() => undefined);

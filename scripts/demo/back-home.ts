@@ -24,7 +24,7 @@ export interface Act {
   ) => Promise<{ equal: number[]; transactions: number; problems: string[] }>;
 }
 
-const subChunkBytes = 64 * 1024;
+const blockBytes = 4096;
 const damagedBytes = 512 * 1024;
 const damages = [3, 21, 40, 77] as const;
 
@@ -85,7 +85,7 @@ export async function goHome(act: Act): Promise<readonly (readonly [string, stri
   prove("the application is consistent at home", home.problems.length === 0, `${home.transactions} transactions`);
   say("moved home");
   return [
-    ["Differed at reverse protection", `${formatBytes(differing)} of ${formatBytes(bytes)}, in pieces of 64 KiB`],
+    ["Differed at reverse protection", `${formatBytes(differing)} of ${formatBytes(bytes)}, in blocks of 4 KiB`],
     ["Shipped for it", `${formatBytes(shipped)}, the application writing on`],
   ];
 }
@@ -104,12 +104,12 @@ export function damage(path: string, offset: number): void {
   closeSync(file);
 }
 
-/** Of two files, in whole pieces of 64 KiB, the grain of what a sync ships. */
+/** Of two files, in whole blocks of 4 KiB, the grain of what a sync ships. */
 export function differingBytes(left: string, right: string): number {
   const [a, b] = [readFileSync(left), readFileSync(right)];
   let bytes = 0;
-  for (let at = 0; at < a.length; at += subChunkBytes) {
-    if (!a.subarray(at, at + subChunkBytes).equals(b.subarray(at, at + subChunkBytes))) bytes += subChunkBytes;
+  for (let at = 0; at < a.length; at += blockBytes) {
+    if (!a.subarray(at, at + blockBytes).equals(b.subarray(at, at + blockBytes))) bytes += blockBytes;
   }
   return bytes;
 }

@@ -19,7 +19,7 @@ import { cleanUpStages, type WholeStage, wholeStage } from "../kit/whole-stage.t
 import { readDisks, urisOf } from "./read-disks.ts";
 
 const MiB = 2 ** 20;
-const subChunkBytes = 64 * 1024;
+const blockBytes = 4096;
 const volumes = [
   { name: "root", bytes: 12 * MiB + 4096 },
   { name: "data", bytes: 40 * MiB },
@@ -49,12 +49,12 @@ async function guestsOn(uris: readonly string[], images: readonly Buffer[], seed
   );
 }
 
-/** In whole pieces of 64 KiB, the grain of what a sync ships. */
+/** In whole blocks of 4 KiB, the grain of what a sync ships. */
 function differingBytes(left: Buffer, right: Buffer): number {
   let bytes = 0;
-  for (let at = 0; at < left.length; at += subChunkBytes) {
-    const piece = left.subarray(at, at + subChunkBytes);
-    if (!piece.equals(right.subarray(at, at + subChunkBytes))) bytes += piece.length;
+  for (let at = 0; at < left.length; at += blockBytes) {
+    const piece = left.subarray(at, at + blockBytes);
+    if (!piece.equals(right.subarray(at, at + blockBytes))) bytes += piece.length;
   }
   return bytes;
 }

@@ -43,7 +43,7 @@ export interface SiteFaults {
 }
 
 const chunk = 512 * 1024;
-const subChunk = 64 * 1024;
+const block = 4096;
 
 export class GatewaySite {
   readonly site: Site;
@@ -243,12 +243,14 @@ export class GatewaySite {
     const image = await this.image(ask.volume, ask.upTo, ask.sizeBytes);
     const page = image.subarray(ask.page * 2048 * chunk, (ask.page + 1) * 2048 * chunk);
     const hashes: Uint8Array[] = [];
-    if (ask.subChunksOf === undefined) {
+    if (ask.blocksOf === undefined) {
       for (let at = 0; at < page.length; at += chunk) hashes.push(sha256(page.subarray(at, at + chunk)));
     }
-    for (const number of ask.subChunksOf ?? []) {
+    for (const number of ask.blocksOf ?? []) {
       const bytes = page.subarray(number * chunk, (number + 1) * chunk);
-      for (let at = 0; at < bytes.length; at += subChunk) hashes.push(sha256(bytes.subarray(at, at + subChunk)));
+      for (let at = 0; at < bytes.length; at += block) {
+        hashes.push(sha256(bytes.subarray(at, at + block)).subarray(0, 16));
+      }
     }
     return Buffer.concat(hashes);
   }

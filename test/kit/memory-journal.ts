@@ -19,7 +19,7 @@ export interface LinkFaults {
 }
 
 const chunk = 512 * 1024;
-const subChunk = 64 * 1024;
+const block = 4096;
 
 export class MemoryJournal {
   readonly batches = new Map<number, Uint8Array>();
@@ -101,7 +101,9 @@ export class MemoryJournal {
     }
     for (const number of chunks ?? []) {
       const bytes = image.subarray(number * chunk, (number + 1) * chunk);
-      for (let at = 0; at < bytes.length; at += subChunk) hashes.push(sha256(bytes.subarray(at, at + subChunk)));
+      for (let at = 0; at < bytes.length; at += block) {
+        hashes.push(sha256(bytes.subarray(at, at + block)).subarray(0, 16));
+      }
     }
     return Buffer.concat(hashes);
   }

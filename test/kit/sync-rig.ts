@@ -68,8 +68,8 @@ export class SyncRig {
     this.runner = new SyncRunner({
       log: this.log,
       sources: this.tapped,
-      hashes: async ({ journalVolume, upTo, subChunksOf }) =>
-        this.journal.hashes(journalVolume, upTo.session === 0 ? 0 : upTo.sequence, subChunksOf),
+      hashes: async ({ journalVolume, upTo, blocksOf }) =>
+        this.journal.hashes(journalVolume, upTo.session === 0 ? 0 : upTo.sequence, blocksOf),
       clock: {
         now: () => clock.now(),
         monotonic: () => clock.monotonic(),

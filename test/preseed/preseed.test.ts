@@ -87,7 +87,7 @@ describe("a preseed", () => {
     spare.copy.fill(3, MiB, MiB + 4096);
     // And one that is the copy of something else altogether.
     random.bytes(boot.copy.length).copy(boot.copy);
-    const differing = 5 * 65_536 + boot.copy.length;
+    const differing = 5 * 4096 + 512 + 65_536 + boot.copy.length;
 
     let refusals: readonly string[] = [];
     const stage = await staged(made, async (own) => {
@@ -142,7 +142,7 @@ describe("a preseed", () => {
       });
     });
     const { shippedBytes } = await show(stage.env);
-    expect(shippedBytes).toBeLessThan(2 * 65_536);
+    expect(shippedBytes).toBeLessThan(4 * 4096);
   });
 });
 

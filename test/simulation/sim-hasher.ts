@@ -1,5 +1,5 @@
 import { sha256 } from "#core/journal/hash.ts";
-import { subHashesOf } from "#core/sync/pieces.ts";
+import { blockHashesOf } from "#core/sync/pieces.ts";
 import type { HashAnswer, HashGrain } from "../../gateway/sync/hash-pool.ts";
 import type { ChunkHasher } from "../../gateway/sync/volume-sync.ts";
 
@@ -9,7 +9,7 @@ export class SimHasher implements ChunkHasher {
     return new Promise((resolve) => {
       setImmediate(() => {
         const bytes = new Uint8Array(buffer, 0, length);
-        const hashes = Uint8Array.from(grain === "chunk" ? sha256(bytes) : subHashesOf(bytes));
+        const hashes = Uint8Array.from(grain === "chunk" ? sha256(bytes) : blockHashesOf(bytes));
         resolve({ id: 0, buffer, hashes });
       });
     });
