@@ -7,15 +7,16 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import type { OpenSessionReply } from "#core/api/gateway-api.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { newId } from "#core/ids.ts";
-import type { Workflows } from "#core/ports.ts";
+import type { Clock, Workflows } from "#core/ports.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { getVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
+import type { Retention } from "#core/retention/policy.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { batchesInFlightMax } from "../gateway/limits.ts";
-import { BatchMaker } from "./batch-maker.ts";
+import { BatchMaker, type BatchShape } from "./batch-maker.ts";
 
 /** A full batch of 4 KiB writes: 4 MiB. */
 export const writesPerBatch = 1024;
@@ -30,6 +31,12 @@ export interface BenchSite {
   close(): void;
 }
 
+export interface SiteOptions {
+  /** The machine's by default. */
+  readonly clock?: Clock;
+  readonly retention?: Retention;
+}
+
 const operator: Caller = { name: "bench", role: "operator", gatewayId: null };
 
 const noWorkflows: Workflows = {
@@ -41,9 +48,11 @@ const noWorkflows: Workflows = {
   heartbeat: async () => undefined,
 };
 
-/** A site on files and SQLite in `folder`, as `farshore site serve` has it, with a volume of `sizeBytes`. */
-export async function makeSite(folder: string, sizeBytes: number): Promise<BenchSite> {
-  const clock = new SystemClock();
+/** A site on files and SQLite in `folder`, as `farshore site serve` has it; several processes may have it open. */
+export async function openSite(
+  folder: string,
+  clock: Clock = new SystemClock(),
+): Promise<{ readonly site: Site; close(): void }> {
   const random = new SystemRandom();
   const table = new SqliteTable(join(folder, "table.sqlite"));
   const site: Site = {
@@ -58,6 +67,13 @@ export async function makeSite(folder: string, sizeBytes: number): Promise<Bench
     notify: { publish: async () => undefined },
     peers: { ask: () => Promise.reject(new Error("no peers in this measurement")) },
   };
+  return { site, close: () => table.close() };
+}
+
+/** The same with one VPG of one volume of `sizeBytes`, and a session of its gateway. */
+export async function makeSite(folder: string, sizeBytes: number, options: SiteOptions = {}): Promise<BenchSite> {
+  const { site, close } = await openSite(folder, options.clock);
+  const { clock, random } = site;
   const { gatewayId } = await createToken(site, { name: "source", role: "gateway" }, operator);
   const gateway: Caller = { name: "source", role: "gateway", gatewayId };
   const disk = { name: "disk", sizeBytes, sectorBytes: 512 as const };
@@ -68,6 +84,7 @@ export async function makeSite(folder: string, sizeBytes: number): Promise<Bench
     recoveryGateway: null,
     compute: "none",
     vms: [{ name: "vm", volumes: [disk] }],
+    ...(options.retention && { retention: options.retention }),
   });
   const { vpgId } = await createVpg(site, input, operator);
   const session = await openSession(site, gateway, {
@@ -80,34 +97,39 @@ export async function makeSite(folder: string, sizeBytes: number): Promise<Bench
     volumes: [{ vmName: "vm", ...disk }],
   });
   const volume = session.volumes[0]?.volume ?? 1;
-  return { site, vpg: await getVpg(site, vpgId), gateway, session, volume, close: () => table.close() };
+  return { site, vpg: await getVpg(site, vpgId), gateway, session, volume, close };
 }
 
-/** Ingests `batches` batches of random writes, `between` after each sixteen; resolves with the places of the first batch. */
+/** What a history is made of. */
+export interface HistoryShape extends BatchShape {
+  readonly volumeBytes: number;
+  readonly batches: number;
+}
+
+/** Random writes of 4 KiB in full batches, all of one byte: some MB of journal a million of them, since what counts are places. */
+export const fullBatches = { writes: writesPerBatch, writeBytes: 4096, payload: "equal" } as const;
+
+/** Ingests batches of random writes, sixteen at a time as a gateway does, and awaits `between` after each sixteen with their bytes. */
 export async function writeHistory(
-  bench: BenchSite,
-  volumeBytes: number,
-  batches: number,
-  between: () => Promise<void> = async () => undefined,
-): Promise<Float64Array> {
-  const { vpgId } = bench.vpg;
-  const { term, session, configRevision } = bench.session;
-  const opened = { vpgId, term, session, configRevision, volume: bench.volume, volumeBytes };
-  const maker = new BatchMaker(opened, { writes: writesPerBatch, writeBytes: 4096, payload: "equal" });
-  let first: Float64Array | undefined;
+  { site, vpg, gateway, session: opened, volume }: BenchSite,
+  shape: HistoryShape,
+  between: (batches: number, bytes: number) => Promise<void> = async () => undefined,
+): Promise<void> {
+  const { vpgId } = vpg;
+  const { term, session, configRevision } = opened;
+  const { volumeBytes, batches } = shape;
+  const maker = new BatchMaker({ vpgId, term, session, configRevision, volume, volumeBytes }, shape, () =>
+    site.clock.now(),
+  );
   for (let done = 0; done < batches; ) {
-    const window = Array.from({ length: Math.min(batchesInFlightMax, batches - done) }, () => {
-      const made = maker.next();
-      first ??= maker.offsets;
-      return made;
-    });
+    const window = Array.from({ length: Math.min(batchesInFlightMax, batches - done) }, () => maker.next());
     await Promise.all(
-      window.map(({ batch, body }) =>
-        ingestBatch(bench.site, bench.gateway, { vpgId, term, session, batch, body, ageMs: 0 }),
-      ),
+      window.map(({ batch, body }) => ingestBatch(site, gateway, { vpgId, term, session, batch, body, ageMs: 0 })),
     );
-    await between();
+    await between(
+      window.length,
+      window.reduce((sum, { body }) => sum + body.length, 0),
+    );
     done += window.length;
   }
-  return first ?? new Float64Array(0);
 }

@@ -19,8 +19,13 @@ export const guestDiskBytes = GiB;
 export const fioSeconds = 3;
 export const fioSecondsQuick = 1;
 
-/** Views opened of every volume and history. */
-export const viewOpenings = 7;
+/** Views opened of every volume and history in a round: enough for a p99. */
+export const viewOpenings = 201;
+export const viewOpeningsQuick = 21;
+
+/** Batches of a journal that ages, one a minute: a day and more of history, in which most has been thinned and packed. */
+export const agedBatches = 1600;
+export const agedBatchesQuick = 320;
 
 /** Pause between two looks at a site. */
 export const pollMs = 25;

@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { formatDuration } from "#core/units.ts";
 import { aws } from "./aws.ts";
 import type { Bench } from "./bench.ts";
+import { compaction } from "./compaction.ts";
 import { deltaSync } from "./delta-sync.ts";
 import type { FindingsRecord } from "./findings.ts";
 import { firstSync } from "./first-sync.ts";
@@ -24,7 +25,18 @@ import { rto } from "./rto.ts";
 import { viewOpen } from "./view-open.ts";
 import { viewWrite } from "./view-write.ts";
 
-const benches: readonly Bench[] = [guest, ingest, firstSync, deltaSync, viewOpen, viewWrite, rto, functions, aws];
+const benches: readonly Bench[] = [
+  guest,
+  ingest,
+  firstSync,
+  deltaSync,
+  viewOpen,
+  viewWrite,
+  compaction,
+  rto,
+  functions,
+  aws,
+];
 const root = fileURLToPath(new URL("..", import.meta.url));
 const resultsFolder = join(root, ".cache", "bench");
 
