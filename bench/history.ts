@@ -109,20 +109,31 @@ export interface HistoryShape extends BatchShape {
 /** Random writes of 4 KiB in full batches, all of one byte: some MB of journal a million of them, since what counts are places. */
 export const fullBatches = { writes: writesPerBatch, writeBytes: 4096, payload: "equal" } as const;
 
-/** Ingests batches of random writes, sixteen at a time as a gateway does, and awaits `between` after each sixteen with their bytes. */
+/** How many places of a history are told: enough that random ones of them are places of all times. */
+const placesTold = 4096;
+
+/**
+ * Ingests batches of random writes, sixteen at a time as a gateway does, and awaits `between` after each sixteen with their bytes.
+ * Resolves with some of the places that were written, as many of each batch.
+ */
 export async function writeHistory(
   { site, vpg, gateway, session: opened, volume }: BenchSite,
   shape: HistoryShape,
   between: (batches: number, bytes: number) => Promise<void> = async () => undefined,
-): Promise<void> {
+): Promise<readonly number[]> {
   const { vpgId } = vpg;
+  const places: number[] = [];
   const { term, session, configRevision } = opened;
   const { volumeBytes, batches } = shape;
   const maker = new BatchMaker({ vpgId, term, session, configRevision, volume, volumeBytes }, shape, () =>
     site.clock.now(),
   );
   for (let done = 0; done < batches; ) {
-    const window = Array.from({ length: Math.min(batchesInFlightMax, batches - done) }, () => maker.next());
+    const window = Array.from({ length: Math.min(batchesInFlightMax, batches - done) }, () => {
+      const made = maker.next();
+      places.push(...maker.offsets.subarray(0, Math.ceil(placesTold / batches)));
+      return made;
+    });
     await Promise.all(
       window.map(({ batch, body }) => ingestBatch(site, gateway, { vpgId, term, session, batch, body, ageMs: 0 })),
     );
@@ -132,4 +143,5 @@ export async function writeHistory(
     );
     done += window.length;
   }
+  return places;
 }
