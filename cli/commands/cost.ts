@@ -9,6 +9,7 @@ import type { Workload } from "#core/cost/usage.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { parseInput } from "#core/json.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
+import { retentionSchema } from "#core/retention/policy.ts";
 import { formatBytes, formatDuration, parseBytes, parseDuration } from "#core/units.ts";
 import { type Context, contextOf } from "../context.ts";
 import { cliLimits } from "../limits.ts";
@@ -106,6 +107,7 @@ async function workloadOf(context: Context, vpg: string | undefined, options: Co
         gateways: view.recoveryGateway === null ? 1 : 2,
         checkpointIntervalMs: duration(options.interval, view.checkpointIntervalMs),
         historyMs: duration(options.history, view.historyMs),
+        retention: view.retention,
         volumesBytes: view.vms.flatMap((vm) => vm.volumes).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
         payloadBytesPerSecond: measured.writtenBytesPerSecond,
         shippedBytesPerSecond: measured.shippedBytesPerSecond,
@@ -120,6 +122,8 @@ async function workloadOf(context: Context, vpg: string | undefined, options: Co
     measured: null,
     workload: {
       ...usual,
+      // What a new VPG gets.
+      retention: retentionSchema.parse({}),
       volumesBytes: parseBytes(options.volumes),
       payloadBytesPerSecond,
       shippedBytesPerSecond: payloadBytesPerSecond * number(options.compression, "--compression", 1),

@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { billOf, estimate } from "./bill.ts";
+import { monthlyUsage } from "./month.ts";
 import { pricesFileSchema, usEast1, withPrices } from "./prices.ts";
+import { ageingUsage } from "./retention-usage.ts";
 import {
   batchesPerInterval,
   heartbeatUsage,
   intervalUsage,
-  monthlyUsage,
   multiply,
   siteUsage,
   storedUsage,
@@ -66,7 +67,7 @@ describe("what acts take", () => {
   });
 
   it("alarms, a dashboard and the reconciler for a site", () => {
-    expect(siteUsage(light)).toMatchObject({ alarms: 20, dashboards: 1, metrics: 5, lambdaRequests: 86_400 });
+    expect(siteUsage(light)).toMatchObject({ alarms: 20, dashboards: 1, metrics: 5, lambdaRequests: 172_800 });
     expect(siteUsage({ vpgs: 1, ownKey: true })).toMatchObject({ kmsKeys: 1 });
   });
 
@@ -81,9 +82,10 @@ describe("what acts take", () => {
 describe("a month", () => {
   it("has 518,400 intervals of 5 s, and as many heartbeats of each gateway", () => {
     const busy = monthlyUsage(light, "busy");
-    expect(busy.s3Puts).toBe(518_400);
-    expect(busy.lambdaRequests).toBe(518_400 * 3 + 86_400);
-    expect(busy.dynamodbWrites).toBe(518_400 * (1 + 2));
+    const ageing = ageingUsage(light, "busy");
+    expect(busy.s3Puts).toBe(518_400 + (ageing.s3Puts ?? 0));
+    expect(busy.lambdaRequests).toBe(518_400 * 3 + 172_800);
+    expect(busy.dynamodbWrites).toBe(518_400 * (1 + 2) + (ageing.dynamodbWrites ?? 0));
   });
 
   it("costs for the batches of a VPG that writes lightly $3.73 at 5 s and $18.63 at 1 s", () => {
@@ -99,8 +101,8 @@ describe("a month", () => {
 
   it("costs for an idle VPG its gateways' heartbeats", () => {
     const idle = monthlyUsage(light, "idle");
-    expect(idle.s3Puts).toBeUndefined();
-    expect(idle.lambdaRequests).toBe(518_400 * 2 + 86_400);
+    expect(idle.s3Puts).toBe(0);
+    expect(idle.lambdaRequests).toBe(518_400 * 2 + 172_800);
   });
 
   it("adds what comes from another region", () => {

@@ -1,5 +1,6 @@
+import { monthlyUsage } from "./month.ts";
 import { type Meter, meterNames, meters, type PriceList } from "./prices.ts";
-import { monthlyUsage, monthSeconds, type Usage, type Workload } from "./usage.ts";
+import { monthSeconds, type Usage, type Workload } from "./usage.ts";
 
 /** One line of a bill. */
 export interface BillLine {

@@ -1,5 +1,7 @@
 import { frameBytesMax, payloadBytesMax } from "#core/journal/limits.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
+import { retentionLimits } from "#core/retention/limits.ts";
+import type { Tier } from "#core/retention/policy.ts";
 import { type Meter, meterNames } from "./prices.ts";
 
 /** So much of each meter in a month, or for one act; what is missing is none. */
@@ -24,6 +26,8 @@ export const runs = {
   /** A header or a frame read through gateway-api. */
   read: { memoryMiB: 1024, ms: 40 },
   schedule: { memoryMiB: 512, ms: 200 },
+  /** A minute's layers, thinning and collection of the whole site: most find nothing to do. */
+  ageing: { memoryMiB: 1024, ms: 400 },
   task: { memoryMiB: 512, ms: 60 },
 } as const satisfies Record<string, Run>;
 
@@ -49,6 +53,8 @@ export const assumed = {
   metrics: 5,
   /** The reconciler and the site monitor. */
   schedulesPerMinute: 2,
+  /** The compactor, which thins too, and the collector. */
+  ageingPerMinute: 2,
 } as const;
 
 export function add(...usages: readonly Usage[]): Usage {
@@ -89,6 +95,8 @@ export interface Workload {
   readonly shippedBytesPerSecond: number;
   readonly checkpointIntervalMs: number;
   readonly historyMs: number;
+  /** Without one every checkpoint of the history is kept. */
+  readonly retention?: { readonly tiers: readonly Tier[] } | undefined;
   readonly testsPerMonth: number;
   /** Where the source runs: in another region of AWS its traffic costs, elsewhere what comes in is free. */
   readonly source: "outside" | "other-region";
@@ -146,38 +154,42 @@ export function siteUsage({ vpgs, ownKey }: Pick<Workload, "vpgs" | "ownKey">): 
   return add(
     { alarms: assumed.alarms, dashboards: assumed.dashboards, metrics: assumed.metrics },
     multiply(add(invocation(runs.schedule), { dynamodbReads: 3 * vpgs }), minutes * assumed.schedulesPerMinute),
+    multiply(invocation(runs.ageing), minutes * assumed.ageingPerMinute),
     ownKey ? { kmsKeys: 1 } : {},
   );
 }
 
-/** What lies there once the history is full: the first copy, compressed as the changes are, and the history's batches and rows. */
+/** Listed checkpoints of one VPG once the history is full: by its tiers, or all of them where there is no retention. */
+export function listedCheckpoints({ retention, historyMs, checkpointIntervalMs }: Workload): number {
+  const tiers = retention?.tiers ?? [{ everyMs: 0, forMs: historyMs }];
+  let [listed, beforeMs] = [0, 0];
+  for (const { everyMs, forMs } of tiers) {
+    const endMs = Math.min(historyMs, forMs);
+    listed += Math.max(0, endMs - beforeMs) / Math.max(everyMs, checkpointIntervalMs);
+    beforeMs = Math.max(beforeMs, endMs);
+  }
+  return listed;
+}
+
+/** Rows of one VPG in the table: those of batches go once packs stand for them, on average after half the time between two passes. */
+export function rowsKept(workload: Workload): number {
+  const { retention, historyMs, checkpointIntervalMs } = workload;
+  const perMs = batchesPerInterval(workload) / checkpointIntervalMs;
+  if (retention === undefined) return historyMs * perMs;
+  return listedCheckpoints(workload) + (retentionLimits.packEveryMs / 2) * perMs;
+}
+
+/**
+ * What lies there once the history is full: the first copy, compressed as the changes are, and the history's batches and rows. Of what
+ * was written over between two kept checkpoints packs hold less, which nobody knows beforehand: all of it is counted.
+ */
 export function storedUsage(workload: Workload): Usage {
-  const { volumesBytes, shippedBytesPerSecond, payloadBytesPerSecond, historyMs } = workload;
+  const { vpgs, volumesBytes, shippedBytesPerSecond, payloadBytesPerSecond, historyMs } = workload;
   const ratio = payloadBytesPerSecond > 0 ? Math.min(1, shippedBytesPerSecond / payloadBytesPerSecond) : 1;
-  const historySeconds = historyMs / 1000;
-  const written = payloadBytesPerSecond > 0;
-  const rows = written ? batchesPerSecond(workload) * historySeconds * assumed.rowBytesPerBatch : 0;
+  const rows = payloadBytesPerSecond > 0 ? vpgs * rowsKept(workload) * assumed.rowBytesPerBatch : 0;
   return {
-    s3StoredGb: (volumesBytes * ratio + shippedBytesPerSecond * historySeconds) / GB,
+    s3StoredGb: (volumesBytes * ratio + shippedBytesPerSecond * (historyMs / 1000)) / GB,
     dynamodbStoredGb: rows / GB,
     dynamodbBackupGb: rows / GB,
   };
-}
-
-/** A month in which all VPGs are written to all the time (`busy`), or none is ever (`idle`); what is stored is the same. */
-export function monthlyUsage(workload: Workload, state: "idle" | "busy"): Usage {
-  const idle = state === "idle";
-  const intervals = (monthSeconds * 1000) / workload.checkpointIntervalMs;
-  const heartbeats = (monthSeconds * 1000) / protectionLimits.heartbeatIntervalMs;
-  const shippedGb = idle ? 0 : (workload.shippedBytesPerSecond * monthSeconds) / GB;
-  const sources = Math.min(workload.vpgs, workload.gateways);
-  return add(
-    siteUsage(workload),
-    storedUsage(workload),
-    multiply(heartbeatUsage(workload, idle), heartbeats * sources),
-    multiply(heartbeatUsage(workload, false), heartbeats * (workload.gateways - sources)),
-    multiply(testUsage(workload), workload.testsPerMonth),
-    idle ? {} : multiply(intervalUsage(workload), intervals * workload.vpgs),
-    workload.source === "other-region" ? { transferBetweenRegionsGb: shippedGb } : { transferInGb: shippedGb },
-  );
 }
