@@ -36,6 +36,11 @@ export const replicatingMs = 300_000;
 export const syncDiskBytes = 4 * GiB;
 export const syncDiskBytesQuick = GiB / 2;
 
+/** The two cores that the aim of hashing is said for, and how long each way of it is measured. */
+export const hashThreads = 2;
+export const hashSeconds = 3;
+export const hashSecondsQuick = 1;
+
 /** Of a delta sync's disk, what was changed behind its gateway's back. */
 export const changedShare = 0.05;
 
