@@ -31,6 +31,7 @@ path = "/dev/vdb"
 
 [recovery]
 directory = "recovered"
+preseed = "shipped"
 
 [hooks.db]
 boot = ["virsh", "start", "db"]
@@ -53,7 +54,7 @@ describe("gateway configuration", () => {
     expect(config).toMatchObject({
       site: { url: "http://127.0.0.1:7700", access: { kind: "token", token: "secret" }, ca: undefined },
       stateDirectory: join(folder, "state"),
-      recovery: { site: config.site, directory: join(folder, "recovered") },
+      recovery: { site: config.site, directory: join(folder, "recovered"), preseedDirectory: join(folder, "shipped") },
       source: {
         site: config.site,
         bufferBytes: 128 * 2 ** 20,
@@ -94,7 +95,7 @@ describe("gateway configuration", () => {
       name: "shell line as hook",
       from: '["virsh", "start", "db"]',
       to: '"virsh start db"',
-      says: ":29: hooks.db.boot",
+      says: ":30: hooks.db.boot",
     },
     { name: "bad size", from: "128MiB", to: "128 megs", says: "not a size" },
     { name: "small buffer", from: "128MiB", to: "1MiB", says: "between 96MiB and 16GiB" },
