@@ -161,8 +161,9 @@ export class RecordingGateway {
       const work = this.#work.get(command.commandId);
       if (work === undefined) continue;
       while (work.due.length > 1 && (work.due[0] ?? now) <= now) {
-        work.due.shift();
         await report(command.commandId, { state: "running", progress: { done: 1, total: 2, unit: "chunks" } });
+        // Only now: a real gateway says so every second, and what a site didn't take before it died comes again at once.
+        work.due.shift();
       }
       const last = work.due[0] ?? now;
       if (last > now) {

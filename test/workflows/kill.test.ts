@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { HistoryEvent } from "#adapters/embedded/workflows/frame.ts";
+import { idSchema } from "#core/ids.ts";
 import { executionName } from "#core/recovery/operation-store.ts";
 import { summaryOf, traceOf } from "../kit/failover-summary.ts";
 import type { FailoverWorld, WorldOptions } from "../kit/failover-world.ts";
+import { Machines, RecordingGateway } from "../kit/recording-gateway.ts";
 import { liveScenarios } from "./live-scenarios.ts";
 import { moveScenarios } from "./move-scenarios.ts";
 import { repeatOf, sampled, sweepsAll, sweepTimeoutMs } from "./sample.ts";
@@ -78,6 +80,22 @@ it("has each scenario that is killed everywhere", () => {
   expect(scenarios.map(({ name }) => name)).toEqual(expect.arrayContaining(everyEvent));
   const some = `${everyEvent.length} of ${scenarios.length} scenarios after every event, ${everyCall.length} after every call`;
   console.info(`killed: ${sweepsAll ? "everywhere" : `${some}, else after a sample`}: ${repeat}`);
+});
+
+it("has gateways that tell the progress again over which a site died, as real ones do every second", async () => {
+  const gateway = new RecordingGateway(idSchema.parse("01k3s1te0000000000000000gw"), new Machines(), {
+    progress: { "set-throttle": { times: 1, everyMs: 100 } },
+  });
+  const body = { kind: "set-throttle" as const, bytesPerSecond: null };
+  const command = { commandId: "a.throttle", createdAt: 0, expiresAt: 150, body };
+  const told: string[] = [];
+  const hear = async (_: string, { state }: { readonly state: string }): Promise<void> => {
+    told.push(state);
+  };
+  await gateway.turn(0, [command], hear);
+  await expect(gateway.turn(100, [command], () => Promise.reject(new Error("died")))).rejects.toThrow("died");
+  await gateway.turn(100, [command], hear);
+  expect(told).toEqual(["running", "done"]);
 });
 
 describe("the site's process is killed, and started again", () => {
