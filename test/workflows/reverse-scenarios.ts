@@ -54,6 +54,17 @@ const retryIt: ReverseDeed = {
   act: (site) => retryOperation(site, operator, reverseId),
 };
 
+const throttling = ["Lambda.TooManyRequestsException", "Transient"];
+const throttledTasks = [
+  ["BeginOperation", "begin-operation"],
+  ["OfferTerm", "ask-peer:offer-term"],
+  ["StartTerm", "ask-peer:start-term"],
+  ["ProtectVolumes", "issue-command:protect-volumes"],
+  ["CheckProtectVolumes", "check-command:protect-volumes"],
+  ["AwaitJournal", "ask-peer:await-journal"],
+  ["EndOperation", "end-operation"],
+] as const;
+
 export const reverseScenarios: readonly ReverseScenario[] = [
   {
     name: "the peer gets the journal",
@@ -109,7 +120,37 @@ export const reverseScenarios: readonly ReverseScenario[] = [
     trace: [...agreed, ...begun, ...captured, ...done],
     end: protectedNow,
   },
-  ...(["OfferTerm", "StartTerm", "AwaitJournal"] as const).map(throttled),
+  ...throttledTasks.map(throttled),
+  {
+    name: "recording a failure and taking back are throttled twice",
+    options: {
+      faults: {
+        "ask-peer:offer-term": ["Broken"],
+        "record-failure": throttling,
+        "ask-peer:withdraw-offer": throttling,
+      },
+    },
+    trace: [...agreed.slice(0, 3), "RecordFailure", "Route", ...takenBack, "Failed"],
+    end: { phase: "Failed", error: "Broken", next: "again", a: null },
+  },
+  {
+    name: "the operation can't begin",
+    options: { faults: { "begin-operation": ["Broken"] } },
+    trace: ["BeginOperation", "RecordFailure", "Route", ...takenBack, "Failed"],
+    end: { phase: "Failed", error: "Broken", next: "again", a: null },
+  },
+  {
+    name: "a failure can't be recorded: the operation ends as it stands",
+    options: { faults: { "ask-peer:offer-term": ["Broken"], "record-failure": ["Broken"] } },
+    trace: [...agreed.slice(0, 3), "RecordFailure", ...failed],
+    end: { phase: "Failed", next: "retry", a: null },
+  },
+  {
+    name: "the running gateway can't be asked to capture",
+    options: { faults: { "issue-command:protect-volumes": ["Broken"] } },
+    trace: [...agreed, ...begun, "ProtectVolumes", ...failed],
+    end: { phase: "Failed", next: "retry", b: alone },
+  },
   {
     name: "the offer fails for good, and is taken back",
     options: { faults: { "ask-peer:offer-term": ["Broken"] } },
@@ -137,11 +178,10 @@ export const reverseScenarios: readonly ReverseScenario[] = [
 ];
 
 /** A task that is throttled at first does its work all the same. */
-function throttled(state: "OfferTerm" | "StartTerm" | "AwaitJournal"): ReverseScenario {
-  const step = { OfferTerm: "offer-term", StartTerm: "start-term", AwaitJournal: "await-journal" }[state];
+function throttled([state, call]: (typeof throttledTasks)[number]): ReverseScenario {
   return {
     name: `${state} is throttled twice`,
-    options: { faults: { [`ask-peer:${step}`]: ["Lambda.TooManyRequestsException", "Transient"] } },
+    options: { faults: { [call]: throttling } },
     trace: [...agreed, ...begun, ...captured, ...done],
     end: protectedNow,
   };
