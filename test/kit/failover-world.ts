@@ -20,6 +20,7 @@ import { startOperation } from "#core/recovery/start-operation.ts";
 import type { Site } from "#core/site.ts";
 import { invokeTask, machines } from "../../cli/site/machines.ts";
 import { type ProtectedShop, siteOf } from "./failover-site.ts";
+import { lossy } from "./lossy-workflows.ts";
 import { jittery, Life, mortal, mortalClock } from "./mortal.ts";
 import { type Behaviour, Machines, RecordingGateway } from "./recording-gateway.ts";
 import { SeededRandom } from "./seeded-random.ts";
@@ -256,18 +257,12 @@ export class FailoverWorld {
       onTransition: (_, event) => this.#transition(life, event),
     });
     const site: Site = { ...base, workflows: mortal(this.#watcher.watch(workflows), life) };
-    const lossy: Workflows = {
-      start: (...input) => site.workflows.start(...input),
-      describe: (...input) => site.workflows.describe(...input),
-      stop: (...input) => site.workflows.stop(...input),
-      fail: (...input) => site.workflows.fail(...input),
-      heartbeat: (token) => site.workflows.heartbeat(token),
-      succeed: async (token, output) => {
-        if (this.#lostWakes > 0) this.#lostWakes -= 1;
-        else await site.workflows.succeed(token, output);
-      },
-    };
-    this.#process = { workflows, site, outside: { ...base, workflows: lossy } };
+    const outside = lossy(site.workflows, () => {
+      const lost = this.#lostWakes > 0;
+      if (lost) this.#lostWakes -= 1;
+      return lost;
+    });
+    this.#process = { workflows, site, outside: { ...base, workflows: outside } };
     await workflows.resume();
   }
 

@@ -24,6 +24,7 @@ import type { Caller, Site } from "#core/site.ts";
 import { invokeTask, machines } from "../../cli/site/machines.ts";
 import { protectAt, shop, siteOf } from "./failover-site.ts";
 import type { Watcher } from "./failover-world.ts";
+import { lossy } from "./lossy-workflows.ts";
 import { Life, mortal, mortalClock } from "./mortal.ts";
 import { invokePeerRoute } from "./peer-route.ts";
 import { SeededRandom } from "./seeded-random.ts";
@@ -62,6 +63,12 @@ export interface ReverseOptionsOfTest {
   /** The site as this function of functions/ sees it. */
   readonly seenBy?: (functionName: string, site: Site) => Site;
   readonly faults?: Readonly<Record<string, readonly string[]>>;
+  /** Milliseconds that b's gateway captures, saying so all the time, before it is done. */
+  readonly captureMs?: number;
+  /** No wake of a gateway's report arrives. */
+  readonly losesWakes?: boolean;
+  /** The first checkpoint at the peer comes so long after the capture. */
+  readonly checkpointAfterMs?: number;
 }
 
 interface Durable {
@@ -84,12 +91,14 @@ export class ReverseWorld {
   readonly #fail: Map<string, number>;
   readonly #faults: Map<string, string[]>;
   readonly #ended = new Map<string, CommandReport>();
+  readonly #begun = new Map<string, number>();
   readonly #peers: FaultyPeers;
   #sites: Partial<Record<Side, Site>> = {};
   #workflows: EmbeddedWorkflows | undefined;
   #deeds: readonly ReverseDeed[];
   #busy = 0;
   #captured: Stream | undefined;
+  #late: { readonly at: number; readonly batch: ReturnType<Stream["checkpoint"]> } | undefined;
   #reconciledAt = 0;
   vpg: VpgRecord | undefined;
   readonly calls = { a: 0, b: 0 };
@@ -334,20 +343,39 @@ export class ReverseWorld {
       if (typeof done === "object") throw done.error;
       reported ||= done;
     }
+    if (this.#late !== undefined && this.#late.at <= this.clock.now()) {
+      if (!(await this.#ship(this.#late.batch))) return true;
+      this.#late = undefined;
+    }
     return reported;
   }
 
   async #turn(side: Side, gatewayId: Id): Promise<boolean> {
-    const site = this.#seen("gateway-api", side);
+    const seen = this.#seen("gateway-api", side);
+    const site = { ...seen, workflows: lossy(seen.workflows, () => this.#options.losesWakes === true) };
+    const caller = { name: "gateway", role: "gateway" as const, gatewayId };
     let reported = false;
     for (const command of await pendingCommands(site, gatewayId)) {
+      if (this.#isAt(command)) {
+        const progress = { done: 0, total: 1, unit: "volumes" };
+        await reportCommand(site, caller, command.commandId, { state: "running", progress });
+        continue;
+      }
       const report = this.#ended.get(command.commandId) ?? (await this.#do(command));
       if (report === undefined) continue;
       this.#ended.set(command.commandId, report);
-      await reportCommand(site, { name: "gateway", role: "gateway", gatewayId }, command.commandId, report);
+      await reportCommand(site, caller, command.commandId, report);
       reported = true;
     }
     return reported;
+  }
+
+  #isAt({ commandId, body }: Command): boolean {
+    if (body.kind !== "protect-volumes") return false;
+    const now = this.clock.now();
+    const begunAt = this.#begun.get(commandId) ?? now;
+    this.#begun.set(commandId, begunAt);
+    return now < begunAt + (this.#options.captureMs ?? 0);
   }
 
   async #do({ commandId, body }: Command): Promise<CommandReport | undefined> {
@@ -396,14 +424,18 @@ export class ReverseWorld {
     const stream = this.#captured ?? new Stream(this.#vpgId(), opened);
     this.#captured = stream;
     const copy = stream.clone();
-    for (const batch of [copy.synced(), copy.checkpoint(this.clock.now())]) {
-      if (
-        (await this.#asking(() => ingestBatch(this.#seen("ingest-batch", "a"), this.#caller("gb"), batch))) ===
-        undefined
-      )
-        return undefined;
-    }
+    if (!(await this.#ship(copy.synced()))) return undefined;
+    const batch = copy.checkpoint(this.clock.now());
+    const { checkpointAfterMs } = this.#options;
+    if (checkpointAfterMs !== undefined) this.#late = { at: this.clock.now() + checkpointAfterMs, batch };
+    else if (!(await this.#ship(batch))) return undefined;
     return { state: "done", result: { session: opened.session } };
+  }
+
+  /** Sends a batch of the running gateway's to a; false when a died over it. */
+  async #ship(batch: ReturnType<Stream["checkpoint"]>): Promise<boolean> {
+    const sent = await this.#asking(() => ingestBatch(this.#seen("ingest-batch", "a"), this.#caller("gb"), batch));
+    return sent !== undefined;
   }
 
   /** What a gateway asks of a, which may die over it; undefined then. */

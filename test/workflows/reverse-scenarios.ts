@@ -17,6 +17,8 @@ export interface ReverseScenario {
   /** The states that the execution enters, in order; rounds of waiting once. */
   readonly trace: readonly string[];
   readonly end: object;
+  /** The execution ends without having ended the operation: the reconciler does. */
+  readonly abandoned?: boolean;
 }
 
 const agreed = ["BeginOperation", "Route", "OfferTerm", "OfferRoute", "AwaitClosed", "OfferTerm", "OfferRoute"];
@@ -152,6 +154,31 @@ export const reverseScenarios: readonly ReverseScenario[] = [
     end: { phase: "Failed", next: "retry", b: alone },
   },
   {
+    name: "the capture takes more than an hour: the token is given out anew",
+    options: { captureMs: 4_000_000 },
+    trace: [...agreed, ...begun, ...captured.slice(0, 2), ...captured, ...done],
+    end: { ...protectedNow, steps: { "protect-volumes": "done" } },
+  },
+  {
+    name: "the wake of the capture is lost",
+    options: { losesWakes: true },
+    trace: [...agreed, ...begun, ...captured, ...done],
+    end: protectedNow,
+  },
+  {
+    name: "the first checkpoint at the peer comes late",
+    options: { checkpointAfterMs: 10_000 },
+    trace: [...agreed, ...begun, ...captured, "AwaitCheckpoint", "AwaitJournal", "JournalRoute", ...done],
+    end: protectedNow,
+  },
+  {
+    name: "the end can't be recorded: the reconciler ends it",
+    options: { faults: { "end-operation": ["Broken"] } },
+    trace: [...agreed, ...begun, ...captured, "EndOperation", "Failed"],
+    end: protectedNow,
+    abandoned: true,
+  },
+  {
     name: "the offer fails for good, and is taken back",
     options: { faults: { "ask-peer:offer-term": ["Broken"] } },
     trace: [...agreed.slice(0, 3), "RecordFailure", "Route", ...takenBack, "Failed"],
@@ -261,7 +288,7 @@ export async function checkReverse(scenario: ReverseScenario, over: ReverseOptio
       const rebuilt = await world.rebuilt(side);
       expect({ side, role: rebuilt?.role, term: rebuilt?.term }).toEqual({ side, role, term });
     }
-    expect(end.execution).toBe(end.phase === "Failed" ? "FAILED" : "SUCCEEDED");
+    expect(end.execution).toBe(end.phase === "Failed" || scenario.abandoned === true ? "FAILED" : "SUCCEEDED");
   } finally {
     world.close();
   }
