@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import type { HistoryEvent } from "#adapters/embedded/workflows/frame.ts";
 import { idSchema } from "#core/ids.ts";
 import { executionName } from "#core/recovery/operation-store.ts";
@@ -7,7 +7,7 @@ import type { FailoverWorld, WorldOptions } from "../kit/failover-world.ts";
 import { Machines, RecordingGateway } from "../kit/recording-gateway.ts";
 import { liveScenarios } from "./live-scenarios.ts";
 import { moveScenarios } from "./move-scenarios.ts";
-import { repeatOf, sampled, sweepsAll, sweepTimeoutMs } from "./sample.ts";
+import { numbersTo, repeatOf, sampled, sweepTimeoutMs } from "./sample.ts";
 import { invariants, play, type Scenario } from "./scenario.ts";
 import { syncScenarios } from "./sync-scenarios.ts";
 import { testScenarios } from "./test-scenarios.ts";
@@ -52,35 +52,32 @@ async function endOf(scenario: Scenario, over: Partial<WorldOptions>) {
   }
 }
 
-/** Killed after every call: one of each document. */
-const everyCall = [
+/** Killed at many places: one of each document, and ways that the others share for the most part. */
+const thorough = [
   "latest, graceful, committed by a person",
   "stopped with success: the checkpoint is tagged",
   "moved, compared, committed by a person, and the source removed",
   "asked for, two pages compared",
-];
-
-/** Killed after every event: what the others do is for the most part in these. */
-const everyEvent = [
-  ...everyCall,
   "retargeted to an older checkpoint, then committed",
   "the second boot group fails",
   "moved, rolled back by a person",
 ];
 
-/** So many events, and so many calls, of a scenario that is not killed after every one. */
+/** After so many events, and after so many calls, a scenario is killed in one run. */
 function sampleOf({ name }: Scenario): number {
-  if (everyEvent.includes(name)) return 24;
-  return /fails for good$/.test(name) ? 2 : 4;
+  if (thorough.includes(name)) return 40;
+  return /fails for good$/.test(name) ? 1 : 2;
 }
 
 const repeat = repeatOf("test/workflows/kill.test.ts");
 
-it("has each scenario that is killed everywhere", () => {
-  expect(scenarios.map(({ name }) => name)).toEqual(expect.arrayContaining(everyEvent));
-  const some = `${everyEvent.length} of ${scenarios.length} scenarios after every event, ${everyCall.length} after every call`;
-  console.info(`killed: ${sweepsAll ? "everywhere" : `${some}, else after a sample`}: ${repeat}`);
+it("has each scenario that is killed at many places", () => {
+  expect(scenarios.map(({ name }) => name)).toEqual(expect.arrayContaining(thorough));
 });
+
+/** Over all scenarios: places there are, and places tried. */
+const tried = { of: 0, at: 0 };
+afterAll(() => console.info(`killed at ${tried.at} of ${tried.of} places of ${scenarios.length} scenarios: ${repeat}`));
 
 it("has gateways that tell the progress again over which a site died, as real ones do every second", async () => {
   const gateway = new RecordingGateway(idSchema.parse("01k3s1te0000000000000000gw"), new Machines(), {
@@ -112,12 +109,13 @@ describe("the site's process is killed, and started again", () => {
       invariants(end.summary);
       return end;
     };
-    const events = placesToKill(scenario, history);
-    for (const event of everyEvent.includes(scenario.name) ? events : sampled(events, sampleOf(scenario))) {
+    const places = [placesToKill(scenario, history), numbersTo(world.calls)] as const;
+    const [events, calls] = places.map((all) => sampled(all, sampleOf(scenario)));
+    for (const event of events ?? []) {
       expect({ event, trace: (await killed({ event })).trace }, `repeat: ${repeat}`).toEqual({ event, trace });
     }
-    const calls = Array.from({ length: world.calls }, (_, index) => index + 1);
-    for (const call of everyCall.includes(scenario.name) ? calls : sampled(calls, sampleOf(scenario)))
-      await killed({ call });
+    for (const call of calls ?? []) await killed({ call });
+    tried.of += places.flat().length;
+    tried.at += (events ?? []).length + (calls ?? []).length;
   });
 });

@@ -8,21 +8,14 @@ import {
   type ReverseScenario,
   reverseScenarios,
 } from "./reverse-scenarios.ts";
+import { numbersTo, repeatOf, sampled, sweepTimeoutMs } from "./sample.ts";
 
-/**
- * Kills are tried at one place in so many, from a place on that each run chooses anew. A failure names the seed;
- * FARSHORE_SEEDS="0 1 2 3 4 5 6 7 8 9" tries every place.
- */
-const oneIn = 10;
-const seeds = (process.env["FARSHORE_SEEDS"] ?? String(Date.now() % oneIn)).split(" ").map(Number);
+/** Places at which one scenario is killed in one run. */
+const sampledMax = 24;
 
-/** The places to kill at, of 1 to `count`. */
-function placesOf(count: number): readonly number[] {
-  const phases = new Set(seeds.map((seed) => seed % oneIn));
-  return Array.from({ length: count }, (_, at) => at + 1).filter((place) => phases.has(place % oneIn));
-}
-
-const repeat = `repeat: FARSHORE_SEEDS="${seeds.join(" ")}" npx vitest run --project whole test/workflows/reverse.test.ts`;
+const placesOf = (count: number): readonly number[] => sampled(numbersTo(count), sampledMax);
+const repeat = `repeat: ${repeatOf("test/workflows/reverse.test.ts")}`;
+console.info(`killed at ${sampledMax} places each, ${repeat}`);
 
 /** To the end, and back: what the others do before they part is in these. */
 const honest = reverseScenarios.filter(({ name }) =>
@@ -49,7 +42,7 @@ describe("a reverse protection goes its way and ends as it must", () => {
 describe.each(["a", "b"] as const)(
   "site %s is killed after a call of its bucket or table, any of them",
   (side: Side) => {
-    it.each(honest)("$name", async (scenario) => {
+    it.each(honest)("$name", { timeout: sweepTimeoutMs }, async (scenario) => {
       const whole = await endWith(scenario, {});
       for (const call of placesOf(whole.world.calls[side])) {
         const { end } = await endWith(scenario, { killAt: { side, call } });
@@ -60,7 +53,7 @@ describe.each(["a", "b"] as const)(
 );
 
 describe("site b is killed after an event of the execution, any of them", () => {
-  it.each(honest)("$name", async (scenario) => {
+  it.each(honest)("$name", { timeout: sweepTimeoutMs }, async (scenario) => {
     const whole = await endWith(scenario, {});
     for (const event of placesOf(whole.world.events)) {
       const { world, end } = await endWith(scenario, { killAtEvent: event });

@@ -2,7 +2,7 @@
 
 export const sweepsAll = process.env["FARSHORE_SWEEP"] === "all";
 
-const seed = Number(process.env["FARSHORE_SEED"] ?? Math.floor(Math.random() * 10_000));
+export const seed = Number(process.env["FARSHORE_SEED"] ?? Math.floor(Math.random() * 10_000));
 
 /** At most `max` of the places, evenly apart, the first of them by the seed: in some run each has its turn. */
 export function sampled<T>(places: readonly T[], max: number): readonly T[] {
@@ -13,9 +13,12 @@ export function sampled<T>(places: readonly T[], max: number): readonly T[] {
 
 /** The commands that try the same places again, and all of them. */
 export function repeatOf(file: string): string {
-  const command = `npx vitest run --project whole ${file}`;
+  const command = `npx vitest run --project workflows ${file}`;
   return sweepsAll ? `FARSHORE_SWEEP=all ${command}` : `FARSHORE_SEED=${seed} ${command} (all: FARSHORE_SWEEP=all)`;
 }
+
+/** The numbers from 1 to `count`. */
+export const numbersTo = (count: number): readonly number[] => Array.from({ length: count }, (_, index) => index + 1);
 
 /** Hundreds of runs, on a machine that does other things as well; all of a scenario that waits for long take most of an hour. */
 export const sweepTimeoutMs = sweepsAll ? 3_600_000 : 900_000;
