@@ -3,6 +3,7 @@ import { LogNotify } from "#adapters/embedded/notify.ts";
 import { sweepSyncObjects } from "#core/delta-sync/sweep.ts";
 import { type Id, newId } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
+import { hearAgain } from "#core/recovery/hear-again.ts";
 import { handler as collectJournals } from "../../functions/collect-journal/handler.ts";
 import { handler as compactJournals } from "../../functions/compact-journal/handler.ts";
 import { handler as gatewayApi } from "../../functions/gateway-api/handler.ts";
@@ -61,6 +62,7 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
   if (tls === undefined) assertLoopback(address);
   const { site, workflows, close } = await openSite(dataDir, name, log, notify);
   try {
+    const heardAgain = await hearAgain(site);
     const operatorTokenFile = await ensureOperatorToken(site, dataDir);
     const server = await startHttpServer(site, mounts, address, tls);
     const resumed = await workflows.resume();
@@ -84,7 +86,7 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
       schedule("sweep-syncs", () => sweepSyncObjects(site), sweepEveryMs, log),
       schedule("monitor", call("site-monitor", watchSources, { everyMs }), everyMs, log),
     ];
-    log.info("site-serves", { url: server.url, siteId: site.siteId, resumed });
+    log.info("site-serves", { url: server.url, siteId: site.siteId, resumed, heardAgain });
     return {
       url: server.url,
       siteId: site.siteId,

@@ -52,7 +52,7 @@ export interface CommandAsk {
 
 /**
  * State of a stored command at `now`. What was reported in time stays; what was not is expired for good, because a later
- * report is refused: so whoever looks after the expiry sees the same answer.
+ * report is refused: so whoever looks after the expiry sees the same answer. Only a site that was away, and begins, extends it.
  */
 export function commandState(stored: Pick<StoredCommand, "state" | "command">, now: number): CommandState {
   const open = stored.state === "pending" || stored.state === "running";
@@ -117,23 +117,44 @@ async function read(site: Site, commandId: string): Promise<{ stored: StoredComm
 
 /** What a gateway has to do, oldest first, at most `commandsPerReplyMax`. A command is given again until it has ended or expired. */
 export async function pendingCommands(site: Site, gatewayId: Id): Promise<readonly Command[]> {
-  const open = (await queue(site, gatewayId)).filter(({ state }) => state === "pending" || state === "running");
+  const open = (await queuedCommands(site, gatewayId)).filter(
+    ({ state }) => state === "pending" || state === "running",
+  );
   return open
     .map(({ command }) => command)
     .sort((left, right) => left.createdAt - right.createdAt || (left.commandId < right.commandId ? -1 : 1))
     .slice(0, limits.commandsPerReplyMax);
 }
 
-async function queue(site: Site, gatewayId: Id): Promise<readonly CommandRecord[]> {
+/** The gateway's queue, with what was not swept out of it yet. */
+export async function queuedCommands(site: Site, gatewayId: Id): Promise<readonly CommandRecord[]> {
   const { pk } = items.command(gatewayId, "");
   const page = await site.table.query(pk);
   const records = await Promise.all(page.items.map((item) => findCommand(site, item.sk)));
   return records.filter((record) => record !== undefined);
 }
 
+/**
+ * Lets a command that has not ended live for `lifeMs` more, but never longer than a report would; also one that is expired, so nobody
+ * may have concluded anything from that. False when there is nothing to do.
+ */
+export async function extendCommand(site: Site, commandId: string, lifeMs: number): Promise<boolean> {
+  const found = await read(site, commandId);
+  if (found === undefined) return false;
+  const { stored, rev } = found;
+  const expiresAt = site.clock.now() + Math.min(lifeMs, stored.lifeMs);
+  const ended = stored.state === "done" || stored.state === "failed";
+  if (ended || stored.command.expiresAt >= expiresAt) return false;
+  const fields = tableFields({ ...stored, command: { ...stored.command, expiresAt } });
+  await site.table.transact([{ put: items.commandRecord(commandId), fields, if: { rev } }]);
+  return true;
+}
+
 /** Takes commands that have ended or expired out of the gateway's queue; what became of them stays. Answers how many. */
 export async function sweepCommands(site: Site, gatewayId: Id): Promise<number> {
-  const over = (await queue(site, gatewayId)).filter(({ state }) => state !== "pending" && state !== "running");
+  const over = (await queuedCommands(site, gatewayId)).filter(
+    ({ state }) => state !== "pending" && state !== "running",
+  );
   for (const { command } of over) {
     await site.table.transact([{ delete: items.command(gatewayId, command.commandId) }]);
   }

@@ -44,7 +44,7 @@ import {
 } from "./steps.ts";
 
 /** Each attempt and each try at another checkpoint gives its commands anew. */
-function commandIdOf({ operationId, attempt, retargets }: Operation, name: string): string {
+export function commandIdOf({ operationId, attempt, retargets }: Operation, name: string): string {
   const last = retargets.at(-1);
   return `${operationId}.${attempt}.${last === undefined ? "" : `try-${last.number}.`}${name}`;
 }
@@ -146,12 +146,13 @@ async function promoterOf(site: Site, { vpgId }: VpgRecord): Promise<Id | null> 
 
 /**
  * Decides by the commands' records alone what became of a step, and records that. Throws `CommandRunning` while a gateway
- * is at it, `CommandExpired`, `CommandFailed` or `SourceShutdownFailed` (also when asked again).
+ * is at it, or before any is asked (the site was away while its machine's wait ran out), `CommandExpired`, `CommandFailed` or `SourceShutdownFailed` (also when asked again).
  */
 export async function checkStep(site: Site, operationId: Id, step: string): Promise<void> {
   const operation = await getOperation(site, operationId);
   const known = operation.steps[step];
   if (isOver(known)) return throwIfFailed(known);
+  if (known === undefined) throw new CommandRunning(`${step} of ${operationId} is to begin`, { operationId, step });
   const vpg = await vpgOf(site, operation);
   const commands = await commandsOf(site, operation, vpg, step);
   if (commands.size === 0) throw new Corrupt(`step ${step} of ${operationId} has no command`, { operationId, step });

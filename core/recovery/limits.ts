@@ -6,6 +6,8 @@ export const recoveryLimits = {
   shutdownMarginMs: 60_000,
   /** A source gateway that is silent for so long while it closes its volumes: its VMs are down meanwhile, and go on again after. */
   closeExpiryMs: 60_000,
+  /** What a gateway gets to be heard again by a site that was away: one at work, or with a result, tries every second. */
+  hearAgainMs: 60_000,
   /** Between two asks of a peer: a twentieth of the step's age within these, so that 30 days are some 14,000 events of 25,000. */
   peerWaitMsMin: 1000,
   peerWaitMsMax: 1_800_000,

@@ -14,6 +14,7 @@ import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { items } from "#core/protection/items.ts";
 import type { Operation, Phase, SyncOptions } from "#core/protection/operation.ts";
+import { hearAgain } from "#core/recovery/hear-again.ts";
 import { executionName, findOperation, hasEnded } from "#core/recovery/operation-store.ts";
 import { reconcile } from "#core/recovery/reconcile.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
@@ -68,6 +69,8 @@ export interface WorldOptions {
   readonly seenBy?: (functionName: string, site: Site) => Site;
   /** Kills the site right after this event of any history, or this call of a port came back, counted from 1. */
   readonly killAt?: { readonly event: number } | { readonly call: number };
+  /** A killed site is started again so much later. Its gateways work on meanwhile. */
+  readonly awayMs?: number;
 }
 
 /** What stands between an execution and its functions, and between the world and the tokens. */
@@ -216,6 +219,8 @@ export class FailoverWorld {
     if (this.#process !== undefined) {
       this.kills += 1;
       this.#kill();
+      await this.shop.clock.advance(this.#options.awayMs ?? 0);
+      await this.#beat(this.shop.clock.now());
     }
     const life = new Life();
     this.#life = life;
@@ -263,6 +268,7 @@ export class FailoverWorld {
       return lost;
     });
     this.#process = { workflows, site, outside: { ...base, workflows: outside } };
+    if ((await life.race(hearAgain(base))) === "killed") return;
     await workflows.resume();
   }
 

@@ -23,7 +23,7 @@ export interface Behaviour {
   readonly twice?: boolean;
   /** Milliseconds it works before it reports. */
   readonly worksMs?: Partial<Record<Kind, number>>;
-  /** Says so often, every `everyMs`, that it is at it. */
+  /** Says when it begins, and then so often, every `everyMs`, that it is at it. */
   readonly progress?: Partial<Record<Kind, { readonly times: number; readonly everyMs: number }>>;
 }
 
@@ -194,7 +194,7 @@ export class RecordingGateway {
         ? { state: "done", result: this.#machines.do(command) }
         : { state: "failed", error: { name: error.name, message: error.message } };
     const { times = 0, everyMs = 0 } = progress?.[kind] ?? {};
-    const beats = Array.from({ length: times }, (_, index) => now + (index + 1) * everyMs);
+    const beats = times === 0 ? [] : Array.from({ length: times + 1 }, (_, index) => now + index * everyMs);
     const due = [...beats, now + times * everyMs + (worksMs?.[kind] ?? 0)];
     this.#work.set(command.commandId, { command, due, end, lost: loseReports?.[kind] ?? 0 });
   }

@@ -1,0 +1,61 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { getCommand, issueCommand } from "#core/protection/commands.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
+import { protectShop } from "../../test/kit/failover-site.ts";
+import { FailoverWorld, operationId } from "../../test/kit/failover-world.ts";
+import { hearAgain } from "./hear-again.ts";
+import { recoveryLimits } from "./limits.ts";
+
+let world: FailoverWorld | undefined;
+afterEach(() => world?.close());
+
+const attach = `${operationId}.1.attach-volumes`;
+
+/** A failover whose recovery gateway has been told to attach and says nothing. */
+async function attaching(): Promise<FailoverWorld> {
+  const options = {
+    checkpoint: { kind: "latest" as const },
+    shutdown: { policy: "none" as const, graceMs: 0 },
+    commitPolicy: { action: "none" as const },
+  };
+  const silent = { silent: ["attach-volumes" as const] };
+  world = new FailoverWorld(await protectShop(), { ask: { kind: "failover-live", options }, recovery: silent });
+  await world.run(async () => (await world?.operation())?.tokens["attach-volumes"] !== undefined);
+  return world;
+}
+
+describe("a site that begins", () => {
+  it("gives a gateway time whose command expired while nobody heard it, and no person's command", async () => {
+    const live = await attaching();
+    const { shop } = live;
+    const body = { kind: "tag-checkpoint" as const, vpgId: shop.vpg.vpgId, tag: "now" };
+    await issueCommand(shop.site, shop.source.gatewayId, { commandId: "a.tag", body, expiresInMs: limits.tagExpiryMs });
+    live.close();
+    await shop.clock.advance(limits.commandExpiryMs);
+    expect((await getCommand(shop.site, attach)).state).toBe("expired");
+    expect(await hearAgain(shop.site)).toBe(1);
+    expect(await getCommand(shop.site, attach)).toMatchObject({
+      state: "pending",
+      command: { expiresAt: shop.clock.now() + recoveryLimits.hearAgainMs },
+    });
+    expect((await getCommand(shop.site, "a.tag")).state).toBe("expired");
+    expect(await hearAgain(shop.site)).toBe(0);
+  });
+
+  it("takes no time from a command that has more", async () => {
+    const live = await attaching();
+    const { shop } = live;
+    live.close();
+    const before = await getCommand(shop.site, attach);
+    expect(await hearAgain(shop.site)).toBe(0);
+    expect(await getCommand(shop.site, attach)).toEqual(before);
+  });
+
+  it("leaves alone what a step has concluded from a silence", async () => {
+    const live = await attaching();
+    const { shop } = live;
+    await live.run(async () => (await live.operation())?.steps["attach-volumes"]?.state === "failed");
+    expect(await hearAgain(shop.site)).toBe(0);
+    expect((await getCommand(shop.site, attach)).state).toBe("expired");
+  });
+});
