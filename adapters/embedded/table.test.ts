@@ -40,6 +40,15 @@ describe("SqliteTable", () => {
   afterEach(() => rm(folder, { recursive: true }));
   const key = { pk: "p", sk: "s" };
 
+  it("says that it is closed to whoever comes later", async () => {
+    const table = new SqliteTable(":memory:");
+    table.close();
+    const closed = { name: "Transient", message: "The table is closed." };
+    await expect(table.get({ pk: "a", sk: "b" })).rejects.toMatchObject(closed);
+    await expect(table.query("a")).rejects.toMatchObject(closed);
+    await expect(table.transact([{ put: { pk: "a", sk: "b" }, fields: {} }])).rejects.toMatchObject(closed);
+  });
+
   it("finds its items again, and commits what waits when it is closed", async () => {
     const table = new SqliteTable(path);
     const waiting = table.transact([{ put: key, fields: { a: 1 } }]);

@@ -1,5 +1,5 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { Corrupt, FarshoreError } from "#core/errors.ts";
+import { Corrupt, FarshoreError, Transient } from "#core/errors.ts";
 import type { Table, TableAction, TableFields, TableItem, TableKey } from "#core/ports.ts";
 import {
   assertCondition,
@@ -60,7 +60,7 @@ export class SqliteTable implements Table {
 
   async get(key: TableKey): Promise<TableItem | undefined> {
     assertTableKey(key);
-    return attempt(() => this.#read(key));
+    return this.#attempt(() => this.#read(key));
   }
 
   async query(
@@ -82,7 +82,7 @@ export class SqliteTable implements Table {
     // Forward, the page starts at the first text after the cursor; NUL, which no key has, is the lowest character.
     const start = reverse || cursor === undefined ? from : later(from, `${cursor}\0`);
     const end = reverse && cursor !== undefined ? earlier(to, cursor) : (to ?? afterAllText);
-    return attempt(() => {
+    return this.#attempt(() => {
       const items: TableItem[] = [];
       let bytes = 0;
       const statement = reverse ? this.#backward : this.#forward;
@@ -124,7 +124,7 @@ export class SqliteTable implements Table {
     if (jobs.length === 0) return;
     const refused = new Map<Job, unknown>();
     try {
-      attempt(() => {
+      this.#attempt(() => {
         this.#database.exec("BEGIN IMMEDIATE");
         try {
           for (const job of jobs) {
@@ -167,17 +167,19 @@ export class SqliteTable implements Table {
     return undefined;
   }
 
+  /** Who comes after the close has outlived its process's site, and asks the next one. */
+  #attempt<T>(work: () => T): T {
+    if (!this.#database.isOpen) throw new Transient("The table is closed.");
+    try {
+      return work();
+    } catch (error) {
+      throw sqliteTrouble(error);
+    }
+  }
+
   #read({ pk, sk }: TableKey): TableItem | undefined {
     const row = this.#select.get(pk, sk);
     return row === undefined ? undefined : itemOf({ pk, sk }, row);
-  }
-}
-
-function attempt<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    throw sqliteTrouble(error);
   }
 }
 

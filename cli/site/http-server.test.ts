@@ -4,6 +4,28 @@ import { json } from "../../functions/shared/http.ts";
 import { makeSite } from "../../test/kit/site.ts";
 import { startHttpServer } from "./http-server.ts";
 
+it("waits at its end for functions whose callers are gone", async () => {
+  const [entered, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let ended = false;
+  const handler = async () => {
+    entered.resolve();
+    await release.promise;
+    ended = true;
+    return json({});
+  };
+  const mount = { prefix: "/", functionName: "slow", handler, bodyBytesMax: 100 };
+  const server = await startHttpServer(makeSite(), [mount], { host: "127.0.0.1", port: 0 }, undefined);
+  const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+  socket.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\n");
+  await entered.promise;
+  socket.destroy();
+  const closing = server.close().then(() => expect(ended).toBe(true));
+  // Long enough for a server that doesn't wait to have closed.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  release.resolve();
+  await closing;
+}, 5000);
+
 it("tells a function when the request began, before its body came", async () => {
   const site = makeSite();
   const mount = {

@@ -32,7 +32,7 @@ export interface TlsFiles {
 
 export interface HttpServer {
   readonly url: string;
-  /** Takes no more, waits for what is under way, and ends what doesn't end in time. */
+  /** Takes no more, waits for what is under way, also for callers that are gone, and ends what doesn't end in time. */
   close(): Promise<void>;
 }
 
@@ -44,12 +44,15 @@ export async function startHttpServer(
   tls: TlsFiles | undefined,
 ): Promise<HttpServer> {
   const memory = new BodyMemory();
+  const underWay = new Set<Promise<void>>();
   const server = listenerOf(tls, (request, response) => {
-    serve(site, mounts, request, response, memory).catch((error: unknown) => {
+    const served = serve(site, mounts, request, response, memory).catch((error: unknown) => {
       // Reached when the connection broke while the answer was written: nobody is left to tell.
       site.log.debug("response-not-sent", { error });
       response.destroy();
     });
+    underWay.add(served);
+    void served.then(() => underWay.delete(served));
   });
   server.headersTimeout = limits.headersTimeoutMs;
   server.requestTimeout = limits.requestTimeoutMs;
@@ -57,7 +60,7 @@ export async function startHttpServer(
   server.maxConnections = limits.connectionsMax;
   const port = await listen(server, address);
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
-  return { url: `${tls === undefined ? "http" : "https"}://${host}:${port}`, close: () => close(server) };
+  return { url: `${tls === undefined ? "http" : "https"}://${host}:${port}`, close: () => close(server, underWay) };
 }
 
 function listenerOf(tls: TlsFiles | undefined, listener: RequestListener): Server {
@@ -83,15 +86,18 @@ function listen(server: Server, { host, port }: ListenAddress): Promise<number> 
   });
 }
 
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const cut = setTimeout(() => server.closeAllConnections(), limits.closeGraceMs);
-    server.close(() => {
-      clearTimeout(cut);
-      resolve();
-    });
-    server.closeIdleConnections();
-  });
+/** A caller that has gone leaves its function at work: what that uses is closed only after it. */
+async function close(server: Server, underWay: ReadonlySet<Promise<void>>): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const cut = setTimeout(() => {
+    server.closeAllConnections();
+    late.resolve();
+  }, limits.closeGraceMs);
+  const gone = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  await gone;
+  await Promise.race([Promise.all(underWay), late.promise]);
+  clearTimeout(cut);
 }
 
 async function serve(

@@ -15,7 +15,7 @@ import { runWithSite } from "../../functions/shared/site.ts";
 import type { TaskHandler } from "../../functions/shared/task-handler.ts";
 import { handler as siteApi } from "../../functions/site-api/handler.ts";
 import { handler as watchSources } from "../../functions/site-monitor/handler.ts";
-import { type Mount, startHttpServer, type TlsFiles } from "./http-server.ts";
+import { type HttpServer, type Mount, startHttpServer, type TlsFiles } from "./http-server.ts";
 import { lambdaContext } from "./lambda-context.ts";
 import { siteLimits } from "./limits.ts";
 import { assertLoopback, parseListen } from "./listen-address.ts";
@@ -61,10 +61,12 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
   const address = parseListen(options.listen);
   if (tls === undefined) assertLoopback(address);
   const { site, workflows, close } = await openSite(dataDir, name, log, notify);
+  let server: HttpServer | undefined;
   try {
     const heardAgain = await hearAgain(site);
     const operatorTokenFile = await ensureOperatorToken(site, dataDir);
-    const server = await startHttpServer(site, mounts, address, tls);
+    const listening = await startHttpServer(site, mounts, address, tls);
+    server = listening;
     const resumed = await workflows.resume();
     const call = (name: string, handler: TaskHandler<unknown>, input: unknown) => () => {
       const context = lambdaContext(name, newId(site.clock, site.random));
@@ -86,18 +88,19 @@ export async function serveSite(options: ServeOptions): Promise<ServedSite> {
       schedule("sweep-syncs", () => sweepSyncObjects(site), sweepEveryMs, log),
       schedule("monitor", call("site-monitor", watchSources, { everyMs }), everyMs, log),
     ];
-    log.info("site-serves", { url: server.url, siteId: site.siteId, resumed, heardAgain });
+    log.info("site-serves", { url: listening.url, siteId: site.siteId, resumed, heardAgain });
     return {
-      url: server.url,
+      url: listening.url,
       siteId: site.siteId,
       operatorTokenFile,
       async close() {
-        await server.close();
+        await listening.close();
         await Promise.all(schedules.map((running) => running.stop()));
         await close();
       },
     };
   } catch (error) {
+    await server?.close();
     await close();
     throw error;
   }
