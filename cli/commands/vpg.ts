@@ -29,6 +29,11 @@ function peerText({ peer, reverseProblem }: VpgView): string {
 const closedText = ({ sourceGateway }: VpgView): string =>
   `The disks at ${sourceGateway} were closed by an operation and stay closed; farshore gateway open-volumes opens them there.`;
 
+function checkpointsText({ checkpoints, historyHeldMs, historyMs, lostTailCheckpoints }: VpgView): string {
+  const held = `${checkpoints} over ${formatDuration(historyHeldMs)} of ${formatDuration(historyMs)}`;
+  return lostTailCheckpoints === undefined ? held : `${held}; ${lostTailCheckpoints} in the lost tail`;
+}
+
 const leftOffText = (operations: readonly string[]): string =>
   `the source's VMs, which ${operations.join(" ")} shut down; they are powered on when their gateway is heard again`;
 
@@ -69,7 +74,7 @@ function printVpg(output: Output, vpg: VpgView): void {
     ["Peer", peerText(vpg)],
     ["Recovery", vpg.recoveryGateway === null ? "no compute provider" : `gateway ${vpg.recoveryGateway}`],
     ["RPO now / target", rpoText(vpg)],
-    ["Checkpoints", `${vpg.checkpoints} over ${formatDuration(vpg.historyHeldMs)} of ${formatDuration(vpg.historyMs)}`],
+    ["Checkpoints", checkpointsText(vpg)],
     [
       "Newest",
       vpg.newestCheckpoint === null ? "-" : `${vpg.newestCheckpoint.id} ${timeText(vpg.newestCheckpoint.time)}`,

@@ -196,6 +196,8 @@ export const vpgViewSchema = z.object({
   /** Newest minus oldest listed checkpoint. */
   historyHeldMs: z.int(),
   checkpoints: z.int(),
+  /** Beside those: in the lost tails of committed failovers. */
+  lostTailCheckpoints: z.int().exactOptional(),
   newestCheckpoint: checkpointSchema.nullable(),
   oldestCheckpoint: checkpointSchema.nullable(),
   operationId: idSchema.nullable(),

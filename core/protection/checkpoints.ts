@@ -7,12 +7,12 @@ import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
 import type { Annotation } from "./annotation.ts";
 import type { CheckpointState } from "./batch-row.ts";
+import { CheckpointBranch } from "./checkpoint-branch.ts";
 import { type ListedCheckpoint, rowOfItem, tagsOf } from "./checkpoint-row.ts";
-import { CheckpointScan, type CheckpointSummary } from "./checkpoint-scan.ts";
+import { CheckpointScan } from "./checkpoint-scan.ts";
 import { sourceGatewaysOf, volumesOf } from "./definition.ts";
 import { definitionOfCheckpoint } from "./definition-at.ts";
 import { items } from "./items.ts";
-import { type LostTails, lostTailsOf } from "./lost-tails.ts";
 import type { CheckpointSelector } from "./operation.ts";
 import { leaseOf, livePins, withoutLeases } from "./pins.ts";
 import { getSession } from "./session-store.ts";
@@ -44,52 +44,9 @@ export interface CheckpointPage {
 const pageDefault = 100;
 const pageMost = 1000;
 
-/** The checkpoints of the history, or of the lost tail of an operation. */
-class Branch {
-  readonly #scan: CheckpointScan;
-  readonly #tails: LostTails;
-  readonly #lostTail: Id | undefined;
-
-  private constructor(scan: CheckpointScan, tails: LostTails, lostTail: Id | undefined) {
-    this.#scan = scan;
-    this.#tails = tails;
-    this.#lostTail = lostTail;
-  }
-
-  static async open(site: Site, vpgId: Id, lostTail?: Id): Promise<Branch> {
-    const scan = await CheckpointScan.open(site, vpgId);
-    return new Branch(scan, await lostTailsOf(site, vpgId, scan.sessions), lostTail);
-  }
-
-  /** Of a VPG that was committed once its checkpoints are counted one by one. */
-  async summary(): Promise<Pick<CheckpointSummary, "total" | "oldest" | "newest">> {
-    if (this.#tails.none && this.#lostTail === undefined) return this.#scan.summary();
-    let total = 0;
-    let newest: ListedCheckpoint | null = null;
-    let oldest: ListedCheckpoint | null = null;
-    for await (const checkpoint of this.newestFirst()) {
-      total += 1;
-      newest ??= checkpoint;
-      oldest = checkpoint;
-    }
-    return { total, oldest, newest };
-  }
-
-  async at(position: Position): Promise<ListedCheckpoint | undefined> {
-    const found = await this.#scan.at(position);
-    return found !== undefined && this.#tails.takes(found, this.#lostTail) ? found : undefined;
-  }
-
-  async *newestFirst(before?: string): AsyncGenerator<ListedCheckpoint> {
-    for await (const checkpoint of this.#scan.newestFirst(before)) {
-      if (this.#tails.takes(checkpoint, this.#lostTail)) yield checkpoint;
-    }
-  }
-}
-
 /** The valid checkpoints (R12), newest first. The cursor goes on after the last one of the page before. */
 export async function listCheckpoints(site: Site, vpgId: Id, filter: CheckpointFilter = {}): Promise<CheckpointPage> {
-  const scan = await Branch.open(site, vpgId, filter.lostTail);
+  const scan = await CheckpointBranch.open(site, vpgId, filter.lostTail);
   const limit = Math.min(filter.limit ?? pageDefault, pageMost);
   const checkpoints: ListedCheckpoint[] = [];
   for await (const checkpoint of scan.newestFirst(filter.cursor)) {
@@ -108,7 +65,7 @@ export async function listCheckpoints(site: Site, vpgId: Id, filter: CheckpointF
 
 /** The listed checkpoint whose time is nearest, as a page of at most one. */
 export async function nearestCheckpoint(site: Site, vpgId: Id, time: number): Promise<CheckpointPage> {
-  const scan = await Branch.open(site, vpgId);
+  const scan = await CheckpointBranch.open(site, vpgId);
   let nearest: ListedCheckpoint | undefined;
   for await (const checkpoint of scan.newestFirst()) {
     const closer = nearest === undefined || Math.abs(checkpoint.time - time) < Math.abs(nearest.time - time);
@@ -130,7 +87,7 @@ export async function resolveCheckpoint(
   selector: CheckpointSelector,
   lostTail?: Id,
 ): Promise<ListedCheckpoint> {
-  const scan = await Branch.open(site, vpgId, lostTail);
+  const scan = await CheckpointBranch.open(site, vpgId, lostTail);
   switch (selector.kind) {
     case "latest": {
       const { newest } = await scan.summary();
@@ -148,7 +105,7 @@ export async function resolveCheckpoint(
   }
 }
 
-async function byTime(scan: Branch, time: number): Promise<ListedCheckpoint> {
+async function byTime(scan: CheckpointBranch, time: number): Promise<ListedCheckpoint> {
   let last: ListedCheckpoint | undefined;
   let latest: ListedCheckpoint | undefined;
   for await (const checkpoint of scan.newestFirst()) {
@@ -163,7 +120,7 @@ async function byTime(scan: Branch, time: number): Promise<ListedCheckpoint> {
   return last;
 }
 
-async function byTag(scan: Branch, tag: string): Promise<ListedCheckpoint> {
+async function byTag(scan: CheckpointBranch, tag: string): Promise<ListedCheckpoint> {
   const found: ListedCheckpoint[] = [];
   const others = new Set<string>();
   for await (const checkpoint of scan.newestFirst()) {
@@ -179,7 +136,7 @@ async function byTag(scan: Branch, tag: string): Promise<ListedCheckpoint> {
   return first;
 }
 
-async function none(scan: Branch, why: string): Promise<never> {
+async function none(scan: CheckpointBranch, why: string): Promise<never> {
   const { total, oldest, newest } = await scan.summary();
   const there =
     oldest === null || newest === null

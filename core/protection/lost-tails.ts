@@ -40,6 +40,14 @@ export class LostTails {
     return this.#forks.length === 0;
   }
 
+  /** Of each commit: what it left behind lies in terms before it, behind a position. */
+  get spans(): readonly { readonly term: number; readonly from: Position }[] {
+    return this.#forks.flatMap(({ term, positions }) => {
+      const from = positions.toSorted(comparePositions)[0];
+      return from === undefined ? [] : [{ term, from }];
+    });
+  }
+
   /** The operation whose commit left the checkpoint behind; undefined for one of the history. */
   ownerOf({ position, term }: { readonly position: Position; readonly term: number }): Id | undefined {
     const gateway = this.#gatewayOf(position.session);

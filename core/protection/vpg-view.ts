@@ -5,8 +5,9 @@ import { retentionStanding } from "#core/retention/standing.ts";
 import { scrubView } from "#core/scrub/view.ts";
 import type { Site } from "#core/site.ts";
 import { suspicionOf } from "#core/trigger/suspicion.ts";
+import { CheckpointBranch } from "./checkpoint-branch.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
-import { CheckpointScan } from "./checkpoint-scan.ts";
+import type { CheckpointScan } from "./checkpoint-scan.ts";
 import { closedSources, closedText } from "./closed-source.ts";
 import { captureRevisionOf, type SourceGateway, sourceGatewaysOf } from "./definition.ts";
 import { findGateway, isConnected, streamOf } from "./gateway-store.ts";
@@ -27,8 +28,9 @@ export function checkpointView({ id, time, validThrough, tags, pins }: ListedChe
 export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
   const { definition, vpgId } = vpg;
   const now = site.clock.now();
-  const scan = await CheckpointScan.open(site, vpgId);
-  const summary = scan.summary();
+  const branch = await CheckpointBranch.open(site, vpgId);
+  const { scan } = branch;
+  const summary = await branch.summary();
   const newest = summary.newest && (await scan.at(summary.newest.position));
   const oldest = summary.oldest && (await scan.at(summary.oldest.position));
   const sources = await Promise.all(sourceGatewaysOf(definition).map((gateway) => sourceOf(site, vpg, gateway)));
@@ -76,6 +78,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     historyMs: definition.historyMs,
     historyHeldMs,
     checkpoints: summary.total,
+    ...(summary.inLostTails === 0 ? {} : { lostTailCheckpoints: summary.inLostTails }),
     newestCheckpoint: newest ? checkpointView(newest) : null,
     oldestCheckpoint: oldest ? checkpointView(oldest) : null,
     operationId: vpg.operationId,
@@ -90,7 +93,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     lastSync: streams.find(({ lastSync }) => lastSync !== undefined)?.lastSync ?? null,
     writtenBytes: sum(({ writtenBytes }) => writtenBytes),
     shippedBytes: sum(({ shippedBytes }) => shippedBytes),
-    journalBytes: summary.journalBytes,
+    journalBytes: scan.summary().journalBytes,
     ...(await retentionFields(site, vpg, scan)),
     scrub: await scrubView(site, vpgId, definition.scrub),
     ...(sources.length > 1 ? groupFields(sources) : {}),

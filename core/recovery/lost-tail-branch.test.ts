@@ -1,5 +1,7 @@
 import { afterEach, expect, it } from "vitest";
 import { listCheckpoints, resolveCheckpoint } from "#core/protection/checkpoints.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
+import { vpgView } from "#core/protection/vpg-view.ts";
 import { protectShop } from "../../test/kit/failover-site.ts";
 import { FailoverWorld, operationId } from "../../test/kit/failover-world.ts";
 
@@ -30,6 +32,10 @@ it("a committed failover to an older checkpoint leaves the newer ones as its los
   expect(await idsOf()).toEqual([1, "1-8"]);
   expect(await idsOf({ lostTail: operationId })).toEqual([2, "1-12", "1-10"]);
   expect(await idsOf({ lostTail: vpg.vpgId })).toEqual([0]);
+
+  const shown = await vpgView(site, await getVpg(site, vpg.vpgId));
+  expect(shown).toMatchObject({ checkpoints: 1, lostTailCheckpoints: 2, newestCheckpoint: { id: "1-8" } });
+  expect(shown.oldestCheckpoint?.id).toBe("1-8");
 
   const resolve = (selector: Parameters<typeof resolveCheckpoint>[2], lostTail?: typeof operationId) =>
     resolveCheckpoint(site, vpg.vpgId, selector, lostTail);
