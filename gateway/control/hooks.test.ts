@@ -15,16 +15,21 @@ describe("hooks", () => {
       operationId: "01",
       action: "boot",
       mode: "test",
+      disks: new Map([["data-1", "nbd://127.0.0.1:1/shop/db/data-1"]]),
     });
     const result = await runHook(
       node(
-        "console.log(process.env.FARSHORE_VM, process.env.FARSHORE_MODE, process.env.FARSHORE_TEST_SECRET); process.exit(3)",
+        "console.log(process.env.FARSHORE_VM, process.env.FARSHORE_MODE, process.env.FARSHORE_TEST_SECRET, process.env.FARSHORE_DISK_DATA_1); process.exit(3)",
       ),
       { ...run, environment },
     );
     delete process.env["FARSHORE_TEST_SECRET"];
-    expect(result).toEqual({ exitStatus: 3, timedOut: false, output: "db test undefined\n" });
-    expect(hookOutcome(result)).toBe("ended with status 3: db test undefined");
+    expect(result).toEqual({
+      exitStatus: 3,
+      timedOut: false,
+      output: "db test undefined nbd://127.0.0.1:1/shop/db/data-1\n",
+    });
+    expect(hookOutcome(result)).toBe("ended with status 3: db test undefined nbd://127.0.0.1:1/shop/db/data-1");
   });
 
   it("passes arguments as they are: no shell", async () => {

@@ -98,6 +98,8 @@ export function hookEnvironment(facts: {
   readonly action: "boot" | "shutdown" | "kill" | "status" | "remove";
   /** "source" runs at the protected site; "live" and "test" at the recovery site. */
   readonly mode: "source" | "live" | "test";
+  /** The VM's volumes by name, and where each is exported. */
+  readonly disks: ReadonlyMap<string, string>;
 }): Record<string, string> {
   return {
     FARSHORE_VPG: facts.vpgName,
@@ -105,7 +107,13 @@ export function hookEnvironment(facts: {
     FARSHORE_OPERATION: facts.operationId,
     FARSHORE_ACTION: facts.action,
     FARSHORE_MODE: facts.mode,
+    ...Object.fromEntries([...facts.disks].map(([name, uri]) => [`FARSHORE_DISK_${variableName(name)}`, uri])),
   };
+}
+
+/** A volume's name as a part of an environment variable's: upper case, hyphens as underscores. */
+function variableName(name: string): string {
+  return name.toUpperCase().replaceAll("-", "_");
 }
 
 /** One line on how a hook ended, for an error message. */

@@ -48,12 +48,14 @@ export class AttachedOperation {
   readonly #volumes = new Map<number, AttachedVolume>();
   readonly #tap = new RelayTap();
   readonly #log: Log;
+  readonly #socketPath: string;
   #exported: ExportMode;
 
   private constructor(options: AttachedOptions) {
     this.operationId = options.body.operationId;
     this.body = options.body;
     this.#log = options.log;
+    this.#socketPath = options.socketPath;
     this.#exported = options.captured === true ? "absent" : "read-write";
     this.#folder = options.folder;
     this.#server = new NbdServer({ log: options.log });
@@ -110,6 +112,7 @@ export class AttachedOperation {
       vpgName: this.body.vpgName,
       promotedBy: this.operationId,
       server: this.#server,
+      address: { socketPath: this.#socketPath },
       identifyDisk,
       disks,
       // One gateway alone captures recovered disks: no barrier holds their acknowledgements.

@@ -144,15 +144,13 @@ export class RecoveredVms {
     const argv = hooks?.[action];
     if (hooks === undefined || argv === undefined) return undefined;
     const { vpgName, operationId, mode, checkpointId, volumes } = body;
-    const disks = volumes
-      .filter((volume) => volume.vmName === vm)
-      .map(({ name, volume }) => [`FARSHORE_DISK_${variableName(name)}`, exports[String(volume)] ?? ""] as const);
+    const own = volumes.filter((volume) => volume.vmName === vm);
+    const disks = new Map(own.map(({ name, volume }) => [name, exports[String(volume)] ?? ""]));
     const result = await runHook(argv, {
       workingDirectory: this.#options.workingDirectory,
       environment: {
-        ...hookEnvironment({ vpgName, vmName: vm, operationId, action, mode }),
+        ...hookEnvironment({ vpgName, vmName: vm, operationId, action, mode, disks }),
         FARSHORE_CHECKPOINT: checkpointId,
-        ...Object.fromEntries(disks),
       },
       timeoutMs: hooks.timeoutMs,
       signal,
@@ -172,9 +170,4 @@ export class RecoveredVms {
       if (failures.length > 0) throw failures[0];
     });
   }
-}
-
-/** A volume's name as a part of an environment variable's: upper case, hyphens as underscores. */
-function variableName(name: string): string {
-  return name.toUpperCase().replaceAll("-", "_");
 }

@@ -38,6 +38,7 @@ it.each(["markers", "barriers"] as const)(
       ...{
         vpgName: "shop",
         vmNames: () => [],
+        urisOf: () => new Map(),
         vpgId: () => vpgId,
         hooks: new Map(),
         directory: folder,

@@ -19,6 +19,7 @@ import type { SourceHost } from "./source-host.ts";
 export interface SourceCommandParts {
   readonly vpgName: string;
   readonly vmNames: () => readonly string[];
+  readonly urisOf: (vm: string) => ReadonlyMap<string, string>;
   readonly vpgId: () => string | null;
   readonly hooks: ReadonlyMap<string, VmHooks>;
   readonly directory: string;
@@ -334,7 +335,10 @@ function hookRunner(parts: SourceCommandParts, vmName: string, operationId: stri
     if (hooks === undefined || argv === undefined) return Promise.resolve(undefined);
     return parts.runHook(argv, {
       workingDirectory: parts.directory,
-      environment: hookEnvironment({ vpgName: parts.vpgName, vmName, operationId, action, mode: "source" }),
+      environment: hookEnvironment({
+        ...{ vpgName: parts.vpgName, vmName, operationId, action },
+        ...{ mode: "source", disks: parts.urisOf(vmName) },
+      }),
       timeoutMs: Math.min(timeoutMs ?? hooks.timeoutMs, hooks.timeoutMs),
       signal,
     });

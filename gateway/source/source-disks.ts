@@ -6,7 +6,8 @@ import type { SourceVolumeConfig } from "../config.ts";
 import type { AcknowledgementGate } from "../disk/acknowledgement-gate.ts";
 import type { BlockDevice } from "../disk/block-device.ts";
 import { TappedDevice } from "../disk/tapped-device.ts";
-import { exportNameOf } from "../nbd/uri.ts";
+import type { NbdAddress } from "../nbd/client.ts";
+import { exportNameOf, formatNbdUri } from "../nbd/uri.ts";
 import type { DiskIdentity } from "../state/source-state.ts";
 import type { Tap } from "../tap/tap.ts";
 import type { VolumeTrack } from "../tap/volume-track.ts";
@@ -25,6 +26,11 @@ export interface SourceDisk {
   /** Of the file or block device whose identity tells whether it was written behind our back. */
   readonly path: string;
   readonly device: BlockDevice;
+}
+
+interface OpenOptions {
+  readonly log?: Log;
+  readonly address?: NbdAddress;
 }
 
 type TapDisks = (tap: Tap, onTapFault: (error: unknown) => void, gate?: AcknowledgementGate) => TappedDevice[];
@@ -55,6 +61,8 @@ interface DiskParts {
   /** The operation whose commit made them; undefined for those of the configuration. */
   readonly promotedBy?: Id;
   readonly server: ExportServer;
+  /** Where it listens, if that is known. */
+  readonly address?: NbdAddress;
   readonly identifyDisk: SourceHost["identifyDisk"];
   readonly disks: readonly SourceDisk[];
   readonly tapWith: TapDisks;
@@ -94,7 +102,7 @@ export class SourceDisks {
     vpgName: string,
     server: ExportServer,
     volumes: readonly SourceVolumeConfig[],
-    { openDisk, identifyDisk, lockDisk, log }: DiskHost & { readonly log?: Log } = thisMachine,
+    { openDisk, identifyDisk, lockDisk, log, address }: DiskHost & OpenOptions = thisMachine,
   ): Promise<SourceDisks> {
     const disks: SourceDisk[] = [];
     const locks = new Map<string, ProcessLock | undefined>();
@@ -141,6 +149,7 @@ export class SourceDisks {
     return new SourceDisks({
       vpgName,
       server,
+      ...(address === undefined ? {} : { address }),
       identifyDisk,
       disks: [...disks],
       tapWith,
@@ -161,6 +170,14 @@ export class SourceDisks {
 
   get paths(): readonly string[] {
     return this.#each(({ path }) => path);
+  }
+
+  /** Of a VM: its volumes by name, and where each is exported; empty where that is not known. */
+  urisOf(vm: string): ReadonlyMap<string, string> {
+    const { address } = this.#parts;
+    if (address === undefined) return new Map();
+    const own = this.#disks.filter(([, { vmName }]) => vmName === vm);
+    return new Map(own.map(([, disk]) => [disk.name, formatNbdUri(address, this.#nameOf(disk))]));
   }
 
   get vmNames(): readonly string[] {

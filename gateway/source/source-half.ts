@@ -98,6 +98,7 @@ export class SourceHalf {
       ...options,
       vpgName: disks.vpgName,
       vmNames: () => disks.vmNames,
+      urisOf: (vm) => disks.urisOf(vm),
       sessionLog: this.#log,
       barrier,
       vpgId: () => state.facts.vpgId,

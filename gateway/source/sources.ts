@@ -68,7 +68,11 @@ export class Sources {
       return sources;
     }
     const server = host.openServer(log);
-    const disks = await SourceDisks.open(name, server, volumes, { ...host, log });
+    const address = socket === undefined ? listen : { socketPath: socket };
+    const disks = await SourceDisks.open(name, server, volumes, {
+      ...{ ...host, log },
+      ...(address === undefined ? {} : { address }),
+    });
     try {
       if (socket !== undefined) await server.listenUnix(socket);
       if (listen !== undefined) await server.listenTcp(listen.port, listen.host);

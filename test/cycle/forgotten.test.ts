@@ -2,7 +2,7 @@
  * Disks that a move closed and that nobody would ever open: the site lost its table in the middle of the move, or the VPG that was moved
  * was deleted and its old disks are to be protected anew. Real processes, and the verbs that alerts and runbook name.
  */
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { operationViewSchema, statusReplySchema } from "#core/api/site-api.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
@@ -61,6 +61,10 @@ describe("a source that stays closed", () => {
     expect(guest.wrongBlocks((await readDisks(again, volumes))[0] ?? Buffer.alloc(0))).toEqual([]);
     expect((await stage.operate("move", "rollback", vpg, "--yes")).phase).toBe("RolledBack");
     expect(existsSync(running), "the source's VM, powered on again").toBe(true);
+    const boots = readFileSync(`${directory}/boot-home.log`, "utf8").trimEnd().split("\n");
+    expect(JSON.parse(boots.at(-1) ?? "")).toMatchObject({
+      ...{ FARSHORE_ACTION: "boot", FARSHORE_MODE: "source", FARSHORE_DISK_DATA: sourceUris[0] },
+    });
     expect(existsSync(`${directory}/running`), "the recovered VM").toBe(false);
     await writing(guest);
     expect((await show(env)).sourceClosed).toBeUndefined();

@@ -144,6 +144,10 @@ const isFenced = ({ directory }: WholeStage): boolean =>
     .object({ fenced: z.string().nullable() })
     .parse(JSON.parse(readFileSync(`${directory}/paris-state/source-${vpg}.json`, "utf8"))).fenced !== null;
 
+/** What the boot hook at berlin was told last. */
+const lastBoot = ({ directory }: WholeStage): unknown =>
+  JSON.parse(readFileSync(`${directory}/boot.log`, "utf8").trimEnd().split("\n").at(-1) ?? "");
+
 const writing = (guests: readonly StampGuest[]): Promise<true> => {
   const written = guests.map((guest) => guest.written);
   return until("writes", 60_000, async () =>
@@ -209,6 +213,7 @@ describe("the cycle with processes killed at random", () => {
         decided(homeEnv, undoable.operationId, ["move", "rollback"]),
       );
       expect(undone.phase).toBe("RolledBack");
+      expect(lastBoot(stage)).toMatchObject({ FARSHORE_MODE: "source", FARSHORE_DISK_DATA: uris[0] });
       await writing(guests);
       const commit = ["--commit-policy", "commit", "--commit-after", "0"];
       const move = await tries("move home", "Completed", async () => {
