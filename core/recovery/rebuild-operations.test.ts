@@ -11,6 +11,7 @@ import { openSession } from "#core/protection/open-session.ts";
 import type { Step } from "#core/protection/operation.ts";
 import { leaseOf } from "#core/protection/pins.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
+import { getVpg } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { makeSite, noWorkflows, openAsk, operator, protect } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
@@ -46,7 +47,14 @@ async function protectedSite() {
     ...{ startedAt: noon, endedAt: noon, checkpointId, checkpointTime: noon, rtoMs: null, term: 1 },
     ...{ decision: null, lostTail: null, lostTailText: "", error: null, incident: null, steps: ended, exports: [] },
     ...{ live: null, move: null, test: null, sync: null, reverse: null, vms: null, version: null },
-    ...{ checkpointTags: null, retargets: [], syncFigures: null, reverseFigures: null, verdicts: [] },
+    ...{
+      sourceLeftOff: false,
+      checkpointTags: null,
+      retargets: [],
+      syncFigures: null,
+      reverseFigures: null,
+      verdicts: [],
+    },
   });
   return { site, rebuilt, vpg, report };
 }
@@ -67,6 +75,16 @@ it("keeps the checkpoints of failed operations that left volumes attached or a s
     ["1-8", [leaseOf(closed.operationId, noon + limits.scratchKeptMs)]],
     ["1-6", [attached.operationId]],
   ]);
+});
+
+it("has what a rolled back operation left off at a silent source powered on when that is heard, as before", async () => {
+  const { site, rebuilt, vpg, report } = await protectedSite();
+  const left = { ...report("1-6", steps(shutdownSource)), phase: "RolledBack" as const, sourceLeftOff: true };
+  await storeReport(site, left);
+  await storeReport(site, { ...left, ...{ operationId: newId(site.clock, site.random), term: 7 } });
+  await rebuildTable(rebuilt);
+  await rebuildOperations(rebuilt);
+  expect((await getVpg(rebuilt, vpg.vpgId)).powerOnDue).toEqual([left.operationId]);
 });
 
 it("powers a source on that the operation had shut down, when it is asked to go on", async () => {

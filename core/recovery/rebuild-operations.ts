@@ -6,9 +6,11 @@ import { listAll } from "#core/list-all.ts";
 import type { TableAction } from "#core/ports.ts";
 import { restorePin } from "#core/protection/checkpoints.ts";
 import { items } from "#core/protection/items.ts";
+import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Operation } from "#core/protection/operation.ts";
 import { leaseOf } from "#core/protection/pins.ts";
 import type { BareSite } from "#core/protection/rebuild.ts";
+import { fieldsOf, recordOf } from "#core/protection/vpg-record.ts";
 import { nothingAttached } from "./end-operation.ts";
 import { type Report, reportSchema } from "./report.ts";
 import { scratchLeases } from "./scratch-leases.ts";
@@ -34,7 +36,21 @@ export async function rebuildOperations(site: BareSite): Promise<number> {
     await site.table.transact(actionsOf(report, operation));
     await restorePinsOf(site, operation);
   }
+  await restorePowerOns(site, [...last.values()]);
   return last.size;
+}
+
+/** What is powered on already, its gateway knows: it is asked once more. */
+async function restorePowerOns(site: BareSite, reports: readonly Report[]): Promise<void> {
+  const due = reports.filter(({ sourceLeftOff }) => sourceLeftOff).sort((one, other) => other.endedAt - one.endedAt);
+  for (const vpgId of new Set(due.map((report) => report.vpgId))) {
+    const item = await site.table.get(items.vpg(vpgId));
+    const vpg = item && recordOf(item);
+    if (vpg?.role !== "Journal") continue;
+    const own = due.filter((report) => report.vpgId === vpgId && report.term === vpg.term);
+    const powerOnDue = own.map(({ operationId }) => operationId).slice(0, limits.powerOnsDueMax);
+    await site.table.transact([{ put: items.vpg(vpgId), fields: fieldsOf({ ...vpg, powerOnDue }) }]);
+  }
 }
 
 /** A checkpoint that is gone holds none. */
@@ -80,7 +96,7 @@ function operationOf(report: Report): Operation {
     finals: {},
     exports: Object.fromEntries(report.exports.map(({ number, uri }) => [String(number), uri])),
     bootGroupsDone: 0,
-    sourceLeftOff: false,
+    sourceLeftOff: report.sourceLeftOff,
     resumed: false,
     sourceWasShutDown: steps[stepNames.shutdownSource]?.state === "done",
   };

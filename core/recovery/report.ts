@@ -83,6 +83,8 @@ export const reportSchema = z.strictObject({
     )
     .nullable()
     .default(null),
+  /** Its undo found the source silent: what it had shut down there is powered on when that is heard again. */
+  sourceLeftOff: z.boolean().default(false),
   /** Of the program that ended the attempt. */
   version: z.string().nullable().default(null),
 });
@@ -144,6 +146,7 @@ export function reportOf(
     retargets: operation.retargets,
     rtoMs: operation.rtoMs,
     term: vpg.term,
+    sourceLeftOff: operation.sourceLeftOff,
     decision: decision ?? null,
     lostTail: operation.lostTail,
     lostTailText: operation.lostTail === null ? "" : lostTailText(operation.lostTail),

@@ -21,6 +21,7 @@ const vms: Report["vms"] = [
 
 const common = {
   formatVersion: 1,
+  sourceLeftOff: false,
   operationId: idSchema.parse("01k3s1te0000000000000000zz"),
   vpgId: idSchema.parse("01k3s1te000000000000000001"),
   ...{ vpgName: "shop", protectedSite: "paris", recoverySite: "berlin", term: 2, vms, version: "0.1.0" },
