@@ -126,9 +126,9 @@ describe("rebuildSite", () => {
     await start();
     await makeVpg();
     const vpgs = async (): Promise<unknown> => (await ask("GET", "/v1/vpgs")).value;
-    // Whether a source was heard lately, so that retention has a second clock, is only of today.
+    // Whether a source was heard lately, so that retention has a second clock, is only of today; so is how far a scrub has come.
     const heard = (value: unknown): unknown =>
-      JSON.parse(JSON.stringify(value), (key, entry) => (key === "waits" ? undefined : entry));
+      JSON.parse(JSON.stringify(value), (key, entry) => (["waits", "scrub"].includes(key) ? undefined : entry));
     const before = heard(await vpgs());
     await stop();
     await Promise.all(["", "-wal", "-shm"].map((end) => rm(join(dataDir, `table.sqlite${end}`), { force: true })));
