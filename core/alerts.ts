@@ -80,6 +80,12 @@ export const alertFacts = {
     seen: ["status"],
     runbook: "The journal is damaged",
   },
+  "disk-differs": {
+    means:
+      "A source disk was not as the journal had it at the same position; what differed was sent again, and it stands until a later round finds the place equal.",
+    seen: ["status"],
+    runbook: "A source disk differs from the journal",
+  },
   "no-barrier": {
     means: "The newest barrier of several source gateways made no checkpoint.",
     seen: ["status"],

@@ -49,6 +49,8 @@ export interface CaptureSettings {
   readonly onFenced: OnFenced;
   /** Bytes a second that a sync may read; undefined for no limit. */
   readonly syncBytesPerSecond: number | undefined;
+  /** Bytes a second at which disks that guests leave alone are compared with the journal; 0 or undefined: only when it is asked for. */
+  readonly scrubBytesPerSecond?: number | undefined;
   readonly drainMs: number;
 }
 
@@ -174,6 +176,7 @@ const fileSchema = z.strictObject({
         .optional(),
       on_fenced: z.enum(["read-only", "stop", "continue"]).optional(),
       sync_rate: bytes.optional(),
+      scrub_rate: z.union([z.literal("0").transform(() => 0), bytes]).optional(),
       drain: duration.optional(),
       throttle_time_zone: z
         .string()
@@ -315,6 +318,7 @@ function sourceOf(
     startWithoutGrant: grantOf(file.start_without_grant ?? "never", path),
     onFenced: file.on_fenced ?? "read-only",
     syncBytesPerSecond: file.sync_rate,
+    scrubBytesPerSecond: file.scrub_rate ?? limits.scrubBytesPerSecondDefault,
     drainMs: file.drain ?? limits.drainMsDefault,
     throttle: file.throttle.map(({ from, to, rate, days }) => ({
       ...{ fromMinute: from, toMinute: to, bytesPerSecond: rate, days, timeZone: file.throttle_time_zone },

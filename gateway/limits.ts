@@ -113,3 +113,25 @@ export const wantsAwaitedMs = 900_000;
 export const wantsAwaitedMsPerPage = 1000;
 /** Hashes of pages, or want-lists, under way at once. */
 export const pageUploadsMax = 4;
+
+/** What a scrub of disks reads while guests leave them alone; `scrub_rate` sets another, 0 none at all. */
+export const scrubBytesPerSecondDefault = 8 * MiB;
+/** All disks are compared once in so long. */
+export const scrubRoundMs = 30 * 86_400_000;
+/** Chunks that are read and then asked for together: 16 MiB, which the site reads at once. */
+export const scrubGroupChunks = 32;
+/** A chunk that guests write while it is compared is read again so often, then left out of the round. */
+export const scrubTriesMax = 3;
+/** Above so many bytes written by guests within a look, the disks are theirs. */
+export const scrubGuestBytesMax = 256 * KiB;
+export const scrubLookMs = 1000;
+/** Pause after a disk that can't be read or a site that can't be asked. */
+export const scrubRetryMs = 30_000;
+/** How often its place goes into the state directory: what a kill has it compare again. */
+export const scrubSaveMs = 30_000;
+/** How often it looks whether a round is due. */
+export const scrubDueLookMs = 3_600_000;
+/** Chunks told as different. */
+export const scrubFindingsMax = 50;
+/** A chunk that goes on being different is sent again so often. */
+export const scrubMendsMax = 3;

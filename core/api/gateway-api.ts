@@ -4,6 +4,7 @@ import { commandSchema } from "#core/protection/command.ts";
 import { volumeSchema } from "#core/protection/definition.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { positionSchema } from "#core/protection/term.ts";
+import { diskScrubSchema } from "#core/scrub/disk-standing.ts";
 
 /**
  * What a gateway says to a site, over HTTP with its own bearer token (embedded) or signature (AWS). Errors come back as
@@ -73,6 +74,8 @@ export const streamStateSchema = z.strictObject({
   configurationProblem: z.string().max(500).exactOptional(),
   /** The operation that closed the volumes; absent while they are open. */
   closedBy: idSchema.exactOptional(),
+  /** How far the disks were compared with the journal; absent from older gateways. */
+  scrub: diskScrubSchema.exactOptional(),
 });
 export type StreamState = z.infer<typeof streamStateSchema>;
 

@@ -14,7 +14,7 @@ import { peerSchema } from "#core/protection/peer.ts";
 import { positionSchema } from "#core/protection/term.ts";
 import { retentionSchema } from "#core/retention/policy.ts";
 import { scrubSchema } from "#core/scrub/policy.ts";
-import { journalScrubSchema } from "#core/scrub/view.ts";
+import { scrubViewSchema } from "#core/scrub/view.ts";
 import { triggerPolicySchema } from "#core/trigger/policy.ts";
 import { syncProgressSchema } from "./gateway-api.ts";
 import { alertSchema, suspicionSchema } from "./trigger-api.ts";
@@ -43,7 +43,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   GET    /operations?vpg=&open=                      [viewer] {operations: operationViewSchema[]}
  *   GET    /operations/ID                              [viewer] operationViewSchema
  *   GET    /vpgs/REF/scrub                             [viewer] scrubReportSchema (core/scrub/view.ts)
- *   POST   /vpgs/REF/scrub                             [operator] → scrubReportSchema: a round begins now
+ *   POST   /vpgs/REF/scrub                             [operator] → scrubReportSchema: a round begins now, here and at the source gateways
  *   POST   /operations/ID/decision                     [operator] decideSchema → {decision: decisionSchema}
  *   POST   /operations/ID/retarget                     [operator] retargetAskSchema → operationViewSchema
  *   POST   /operations/ID/retry                        [operator] → operationViewSchema
@@ -243,8 +243,8 @@ export const vpgViewSchema = z.object({
       leakedBytes: z.int(),
     })
     .exactOptional(),
-  /** How far the journal was read back; absent from older sites. */
-  scrub: z.object({ journal: journalScrubSchema }).exactOptional(),
+  /** How far the journal was read back, and the source disks were compared with it; absent from older sites. */
+  scrub: scrubViewSchema.exactOptional(),
   /** There with several source gateways: each one's own standing, the coordinator first; a checkpoint needs all of them. */
   sources: z
     .array(

@@ -122,6 +122,8 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
   }),
   /** Source side, after a commit that was asked to: runs the remove hook of each VM that has one. Result: {removed, withoutHook}. */
   z.strictObject({ kind: z.literal("remove-source"), ...operationBase, vms: z.array(z.string()) }),
+  /** Source side: begin to compare the disks with the journal now, from the first chunk. Done once it is noted. Result: {}. */
+  z.strictObject({ kind: z.literal("scrub-volumes"), vpgId: idSchema }),
   /** Source side: put a tagged marker into the stream now. Result: {checkpointId}. */
   z.strictObject({
     kind: z.literal("tag-checkpoint"),

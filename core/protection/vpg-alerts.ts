@@ -1,7 +1,7 @@
 import { type AlertKind, alertFacts } from "#core/alerts.ts";
 import type { VpgView } from "#core/api/site-api.ts";
 import type { Alert } from "#core/api/trigger-api.ts";
-import type { JournalScrub } from "#core/scrub/view.ts";
+import type { JournalScrub, SourceScrub } from "#core/scrub/view.ts";
 import { formatDuration, formatRate } from "#core/units.ts";
 
 /** An alert of a VPG; `alertId` is the same as long as its cause lasts. */
@@ -20,6 +20,9 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
     add("not-protected", "it runs here and nobody journals it");
   const damaged = vpg.scrub?.journal;
   if (damaged !== undefined && damaged.findings > 0) add("journal-damaged", damageText(damaged));
+  for (const disks of vpg.scrub?.disks ?? []) {
+    if (disks.differing > 0) add("disk-differs", differenceText(disks));
+  }
   if (vpg.role !== "Journal" || vpg.operationId !== null) return alerts;
   if (vpg.sourceClosed !== undefined) add("source-closed", vpg.sourceClosed);
   if (substatus === "Error") add("journal-broken", `mode ${vpg.mode}; no new checkpoint is listed`);
@@ -35,6 +38,10 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
 
 const damageText = ({ findings, first }: JournalScrub): string =>
   `${findings === 1 ? "an object" : `${findings} objects`} of the journal can't be read as stored: ${first}`;
+
+const differenceText = ({ gateway, differing, mended, first }: SourceScrub): string =>
+  `${differing === 1 ? "a chunk" : `${differing} chunks`} at gateway ${gateway} differed from the journal, first ${first}; ` +
+  (mended === differing ? "sent again, and equal since" : `${differing - mended} not equal since`);
 
 function rpoText({ targetRpoMs, throttleBytesPerSecond, mode, sync }: VpgView, rpoMs: number): string {
   const syncing = sync === null ? [] : [`${mode} runs`];

@@ -95,7 +95,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     shippedBytes: sum(({ shippedBytes }) => shippedBytes),
     journalBytes: scan.summary().journalBytes,
     ...(await retentionFields(site, vpg, scan)),
-    scrub: await scrubView(site, vpgId, definition.scrub),
+    scrub: await scrubView(site, vpg),
     ...(sources.length > 1 ? groupFields(sources) : {}),
     ...(outdated.length > 0 ? { configurationProblem: outdated.join("; ") } : {}),
     ...(closed.length > 0 ? { sourceClosed: closed.map((source) => closedText(vpg, source)).join("; ") } : {}),

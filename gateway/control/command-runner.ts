@@ -220,6 +220,8 @@ export class CommandRunner {
         return (handlers["verify-volumes"] ?? missing)(body, context);
       case "remove-source":
         return (handlers["remove-source"] ?? missing)(body, context);
+      case "scrub-volumes":
+        return (handlers["scrub-volumes"] ?? missing)(body, context);
       case "tag-checkpoint":
         return (handlers["tag-checkpoint"] ?? missing)(body, context);
     }

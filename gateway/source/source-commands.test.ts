@@ -52,6 +52,7 @@ it.each(["markers", "barriers"] as const)(
         release: () => Promise.resolve(),
         closedBy: () => undefined,
         verify: () => Promise.resolve({}),
+        scrub: { ask: () => undefined },
         sync: { planner: undefined, figures: { differingChunks: 0, shippedBytes: 0 } },
       },
       closing: { close: () => Promise.resolve({ final: null }), open: () => Promise.resolve({}) },

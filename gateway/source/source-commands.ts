@@ -9,6 +9,7 @@ import type { CommandContext, CommandHandler, CommandHandlers } from "../control
 import { type HookResult, hookEnvironment, hookOutcome, vmState } from "../control/hooks.ts";
 import { withTimeout } from "../control/time-out.ts";
 import { drainMsDefault, hookStatusPollMs } from "../limits.ts";
+import type { DiskScrubber } from "../scrub/disk-scrub.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import { type SyncCommandParts, syncHandlers } from "../sync/sync-commands.ts";
 import type { SessionLog } from "../tap/session-log.ts";
@@ -29,6 +30,7 @@ export interface SourceCommandParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly sync: SyncCommandParts["sync"];
+  readonly scrub: Pick<DiskScrubber, "ask">;
   readonly runHook: SourceHost["runHook"];
   readonly flushDisks: () => Promise<void>;
   /** Takes write access from the exports and drops their clients. */
@@ -80,6 +82,11 @@ export function sourceHandlers(parts: SourceCommandParts): CommandHandlers {
   };
   return {
     ...syncHandlers(parts),
+    "scrub-volumes": async (body) => {
+      checkVpg(parts, body.vpgId);
+      parts.scrub.ask();
+      return {};
+    },
     "tag-checkpoint": async (body, context) => {
       checkVpg(parts, body.vpgId);
       const { barrier, sessionLog } = parts;

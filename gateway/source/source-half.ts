@@ -5,6 +5,7 @@ import { SourceBarrier } from "../barrier/source-barrier.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
 import { aborted, withTimeout } from "../control/time-out.ts";
 import { openRetryMsMax, openRetryMsMin, openWaitMs, refusedOpenRetryMs } from "../limits.ts";
+import { DiskScrubber } from "../scrub/disk-scrub.ts";
 import { type SourceFacts, SourceState } from "../state/source-state.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
 import { ChangeSignal } from "../tap/change-signal.ts";
@@ -36,6 +37,7 @@ export class SourceHalf {
   readonly #barrier: SourceBarrier;
   readonly #log: SessionLog;
   readonly #sync: SyncRunner;
+  readonly #scrub: DiskScrubber;
   readonly #opener: SessionOpener;
   readonly #stop = new AbortController();
   #served: () => void = () => undefined;
@@ -73,13 +75,18 @@ export class SourceHalf {
     });
     this.#log = new SessionLog({ sizes: disks.sizes, bufferBytes: capture.bufferBytes, clock });
     disks.tapWith(this.#log, (error) => log.error("tap.fault", { error }), barrier.gate);
+    const hashes = targetHashes(options.site, () => {
+      if (state.facts.vpgId === null) throw new TypeError("hashes are asked for within a session");
+      return state.facts.vpgId;
+    });
+    this.#scrub = new DiskScrubber({
+      ...{ vpgName: disks.vpgName, log: this.#log, hashes, openHasher: host.openHasher, state: options.state },
+      ...{ clock, events: log, sources: () => disks.tapped, bytesPerSecond: capture.scrubBytesPerSecond ?? 0 },
+    });
     this.#sync = new SyncRunner({
       log: this.#log,
       sources: disks.tapped,
-      hashes: targetHashes(options.site, () => {
-        if (state.facts.vpgId === null) throw new TypeError("hashes are asked for within a session");
-        return state.facts.vpgId;
-      }),
+      hashes,
       ...{ clock, events: log },
       bytesPerSecond: capture.syncBytesPerSecond,
       openHasher: host.openHasher,
@@ -120,6 +127,7 @@ export class SourceHalf {
       closedBy: () => state.facts.closed?.operationId,
       verify: (body, context) => verifyVolumes({ ...options, openHasher: host.openHasher }, body, context),
       sync: this.#sync,
+      scrub: this.#scrub,
     });
   }
 
@@ -135,11 +143,14 @@ export class SourceHalf {
     if (disks.promotedBy === undefined) await stayClosed(options, state);
     const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;
     const barrier = await SourceBarrier.open({ config: options.barrier, clock, events: log, wrapChannel });
-    return new SourceHalf(options, state, barrier, heldVpgId);
+    const half = new SourceHalf(options, state, barrier, heldVpgId);
+    await half.#scrub.load();
+    return half;
   }
 
   start(): void {
     this.#sync.start();
+    this.#scrub.start();
     this.#loop ??= this.#run().catch(this.#options.onCrash);
   }
 
@@ -184,6 +195,7 @@ export class SourceHalf {
       barrierProblem: this.#barrier.problem,
       throttle: this.#options.rate(),
       configurationProblem: this.#edited.problem,
+      scrub: this.#scrub.standing,
     });
     return [stream];
   }
@@ -224,6 +236,7 @@ export class SourceHalf {
   async close(): Promise<{ readonly clean: boolean }> {
     this.#stop.abort(new Error("the gateway stops"));
     await this.#loop;
+    await this.#scrub.stop();
     await this.#edited.stop();
     // What it holds back is let go: the guests' last writes are waited for.
     await this.#barrier.close();

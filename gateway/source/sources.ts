@@ -159,6 +159,7 @@ export class Sources {
       "remove-source": this.#forward("remove-source"),
       "hash-volumes": this.#forward("hash-volumes"),
       "ship-wanted": this.#forward("ship-wanted"),
+      "scrub-volumes": this.#forward("scrub-volumes"),
       "set-throttle": async ({ bytesPerSecond }) => {
         await this.#rate.order(bytesPerSecond);
         return {};

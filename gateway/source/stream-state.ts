@@ -1,5 +1,6 @@
 import type { StreamState } from "#core/api/gateway-api.ts";
 import type { Id } from "#core/ids.ts";
+import type { DiskScrub } from "#core/scrub/disk-standing.ts";
 import type { SyncRunner } from "../sync/sync-runner.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 
@@ -15,8 +16,9 @@ export function streamState(stream: {
   /** Bytes a second; undefined for no limit. */
   readonly throttle: number | undefined;
   readonly configurationProblem: string | null;
+  readonly scrub: DiskScrub;
 }): StreamState {
-  const { vpgId, term, closedBy, log, sync, barrierProblem, throttle, configurationProblem } = stream;
+  const { vpgId, term, closedBy, log, sync, barrierProblem, throttle, configurationProblem, scrub } = stream;
   const { writes, writtenBytes, lagMs } = log.statistics;
   return {
     vpgId,
@@ -37,5 +39,6 @@ export function streamState(stream: {
     ...(throttle === undefined ? {} : { throttleBytesPerSecond: throttle }),
     ...(configurationProblem === null ? {} : { configurationProblem }),
     ...(closedBy === undefined ? {} : { closedBy }),
+    scrub,
   };
 }

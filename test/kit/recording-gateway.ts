@@ -71,6 +71,8 @@ export class Machines {
         const exports = body.volumes.map(({ volume }) => [String(volume), `nbd+unix:///v${volume}?socket=/s`]);
         return { exports: Object.fromEntries(exports) };
       }
+      case "scrub-volumes":
+        return {};
       case "boot-vms": {
         if (!this.attached.has(body.operationId)) this.violations.push("booted without volumes");
         const vms = this.running.get(body.operationId) ?? new Set();
