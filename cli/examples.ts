@@ -76,6 +76,7 @@ socket = "run/shop.sock"            # nbd+unix:///shop/db/data?socket=run/shop.s
 # barrier_listen = "10.0.0.5:7710"   # a VPG on several gateways: here on its own source gateway,
 # barrier_connect = "10.0.0.5:7710"  # and instead on each of the others; on both
 # barrier_key_file = "barrier.key"   # the same file everywhere: openssl rand -hex 32 > barrier.key
+# scrub_rate = "8MiB"               # bytes a second at which idle disks are compared with the journal, all of them in 30 days; "0": never
 # throttle_time_zone = "Europe/Paris" # of the hours of [[source.throttle]] below; UTC unless it says otherwise
 buffer = "256MiB"                   # what may wait in memory for a slow link; past it changes are only tracked
 start_without_grant = "never"       # or "after 10m", "always": may it serve when the recovery site is silent?

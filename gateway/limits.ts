@@ -116,6 +116,8 @@ export const pageUploadsMax = 4;
 
 /** What a scrub of disks reads while guests leave them alone; `scrub_rate` sets another, 0 none at all. */
 export const scrubBytesPerSecondDefault = 8 * MiB;
+/** After a start it waits so long: syncs, and guests that boot, have their time. */
+export const scrubSettleMs = 600_000;
 /** All disks are compared once in so long. */
 export const scrubRoundMs = 30 * 86_400_000;
 /** Chunks that are read and then asked for together: 16 MiB, which the site reads at once. */

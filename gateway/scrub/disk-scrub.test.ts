@@ -49,7 +49,14 @@ const ownHasher: DiskScrubOptions["openHasher"] = () => ({
 
 function scrubOf(rig: SyncRig, over: Partial<DiskScrubOptions> = {}): DiskScrubber {
   return new DiskScrubber({
-    ...{ vpgName: "shop", log: rig.log, sources: () => rig.tapped, hashes: journalHashes(rig), openHasher: ownHasher },
+    ...{
+      vpgName: "shop",
+      of: () => "its disks",
+      log: rig.log,
+      sources: () => rig.tapped,
+      hashes: journalHashes(rig),
+      openHasher: ownHasher,
+    },
     ...{ state: new SimState(), clock: new SleptClock(), events: new QuietLog(), bytesPerSecond: 1e9 },
     ...over,
   });
@@ -231,6 +238,23 @@ describe("the scrub of disks", () => {
     await until(rig, () => scrub.standing.ageMs !== null);
     expect(readWhileBusy).toBeLessThanOrEqual(chunkBytes);
     expect(read).toBeGreaterThanOrEqual(17 * MiB);
+  });
+
+  it("knows nothing of other disks of the same VPG", async () => {
+    const rig = await begin(11);
+    const [state, clock] = [new SimState(), new SleptClock()];
+    const first = scrubOf(rig, { state, clock });
+    first.ask();
+    await until(rig, () => first.standing.ageMs !== null);
+    await first.stop();
+    for (const [of, isKnown] of [
+      ["its disks", true],
+      ["disks of a failover", false],
+    ] as const) {
+      const next = scrubOf(rig, { state, clock, of: () => of });
+      await next.load();
+      expect(next.standing.ageMs !== null).toBe(isKnown);
+    }
   });
 
   it("begins where it was after a kill, counts nothing twice, and begins the next round in its time", async () => {

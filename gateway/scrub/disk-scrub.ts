@@ -10,6 +10,7 @@ import {
   scrubMendsMax,
   scrubRetryMs,
   scrubSaveMs,
+  scrubSettleMs,
   scrubTriesMax,
 } from "../limits.ts";
 import type { StateStore } from "../state/state-directory.ts";
@@ -24,6 +25,8 @@ import { begun, type DiskRecord, dueInMs, ended, equal, found, noRecord, scrubRe
 
 export interface DiskScrubOptions {
   readonly vpgName: string;
+  /** Names the VPG and where its disks come from; another name means that nothing is known yet. */
+  readonly of: () => string;
   readonly log: SessionLog;
   /** By the index of the log's volumes. */
   readonly sources: () => readonly SyncSource[];
@@ -53,7 +56,7 @@ export class DiskScrubber {
   readonly #load: GuestLoad;
   readonly #stop = new AbortController();
   readonly #asked = new ChangeSignal();
-  #record: DiskRecord = noRecord;
+  #known: DiskRecord;
   #isAsked = false;
   #savedAt = Number.NEGATIVE_INFINITY;
   #pool: ChunkHasher | undefined;
@@ -64,6 +67,7 @@ export class DiskScrubber {
   constructor(options: DiskScrubOptions) {
     const { bytesPerSecond, clock, log } = options;
     this.#options = options;
+    this.#known = noRecord(options.of());
     this.#throttle = new Throttle(bytesPerSecond === 0 ? scrubBytesPerSecondDefault : bytesPerSecond, clock);
     this.#load = new GuestLoad(() => log.statistics.writtenBytes, clock);
   }
@@ -72,7 +76,7 @@ export class DiskScrubber {
   async load(): Promise<void> {
     const { state, events } = this.#options;
     try {
-      this.#record = (await state.read(this.#name, scrubRecordSchema)) ?? noRecord;
+      this.#known = (await state.read(this.#name, scrubRecordSchema)) ?? this.#known;
     } catch (error) {
       // Nothing rests on it: a round begins anew.
       events.warn("scrub.record-lost", { error });
@@ -120,6 +124,15 @@ export class DiskScrubber {
     };
   }
 
+  get #record(): DiskRecord {
+    const of = this.#options.of();
+    return this.#known.of === of ? this.#known : noRecord(of);
+  }
+
+  set #record(record: DiskRecord) {
+    this.#known = record;
+  }
+
   get #name(): string {
     return `scrub-${this.#options.vpgName}`;
   }
@@ -128,6 +141,7 @@ export class DiskScrubber {
     const { signal } = this.#stop;
     const { events, clock, log } = this.#options;
     try {
+      if (!this.#isAsked) await this.#rest(scrubSettleMs);
       for (;;) {
         if (this.#isAsked) {
           this.#isAsked = false;

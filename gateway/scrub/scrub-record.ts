@@ -18,6 +18,8 @@ export type DiskRound = z.infer<typeof roundSchema>;
 /** What a gateway remembers of a VPG's scrub: `scrub-<vpg>` in its state directory. */
 export const scrubRecordSchema = z.strictObject({
   formatVersion: z.literal(1),
+  /** Which disks, and whose journal: what was found of others says nothing. */
+  of: z.string(),
   round: roundSchema.nullable(),
   /** The newest that came to its end. */
   last: roundSchema.pick({ startedAt: true, compared: true, skipped: true }).nullable(),
@@ -25,7 +27,7 @@ export const scrubRecordSchema = z.strictObject({
 });
 export type DiskRecord = z.infer<typeof scrubRecordSchema>;
 
-export const noRecord: DiskRecord = { formatVersion: 1, round: null, last: null, findings: [] };
+export const noRecord = (of: string): DiskRecord => ({ formatVersion: 1, of, round: null, last: null, findings: [] });
 
 export const begun = (record: DiskRecord, now: number): DiskRecord => ({
   ...record,

@@ -80,6 +80,7 @@ export class SourceHalf {
       return state.facts.vpgId;
     });
     this.#scrub = new DiskScrubber({
+      of: () => `${state.facts.vpgId} ${state.facts.promotedBy}`,
       ...{ vpgName: disks.vpgName, log: this.#log, hashes, openHasher: host.openHasher, state: options.state },
       ...{ clock, events: log, sources: () => disks.tapped, bytesPerSecond: capture.scrubBytesPerSecond ?? 0 },
     });
