@@ -210,7 +210,7 @@ export function registerVpg(program: Command): void {
     .command("delete")
     .argument("<vpg>", "name or id")
     .description(
-      "Delete a VPG: its gateway is fenced and its checkpoints can no longer be recovered through the site. Its journal stays for seven days, for who reads the bucket offline, and is then deleted.",
+      "Delete a VPG: its gateway is fenced and its checkpoints can no longer be recovered through the site; its journal stays for seven days, for who reads the bucket offline, and is then deleted.",
     )
     .addHelpText("after", "\nExample:\n  farshore vpg delete shop\n")
     .action(async (name: string, _options: unknown, command: Command) => {
