@@ -60,9 +60,9 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
   }
   if (vpg.deleted || !takesSessions(vpg)) throw over(vpg);
   await assertTableCurrent(site, vpg);
-  if (seeds) await assertMaySeed(site, vpg);
   const grant = await runGrant(site, vpg);
   const current = await recordUnfinished(site, vpg);
+  if (seeds) await assertMaySeed(site, current);
   const lastSession = lastSessionOf(current, gatewayId);
   const last = lastSession === 0 ? undefined : await readClaim(site, vpg.vpgId, lastSession);
   const repeated = last?.nonce === ask.nonce;

@@ -77,6 +77,23 @@ describe("a preseed at its site", () => {
     expect((await listCheckpoints(site, vpgId, { limit: 10 })).checkpoints).toHaveLength(1);
   });
 
+  it("sees a source's session that stands in the bucket alone, since the call that opened it was cut off", async () => {
+    const { site, vpgId, source, recovery, seedAsk } = await made();
+    let writes = 0;
+    const table: typeof site.table = {
+      get: (key) => site.table.get(key),
+      query: (...asked) => site.table.query(...asked),
+      transact: (actions) => {
+        writes += 1;
+        return writes === 2 ? Promise.reject(new Error("cut off")) : site.table.transact(actions);
+      },
+    };
+    const ask = openAsk(site, vpgId);
+    await expect(openSession({ ...site, table }, source, ask)).rejects.toThrow("cut off");
+    await expect(openSession(site, recovery, seedAsk())).rejects.toMatchObject({ name: "ProtectionBegan" });
+    expect((await openSession(site, source, ask)).session).toBe(1);
+  });
+
   it("is known of the bucket alone: after a rebuild the source still comes first, and seeds still not behind it", async () => {
     const { site, vpgId, source, recovery, seedAsk } = await made();
     await openSession(site, recovery, seedAsk());

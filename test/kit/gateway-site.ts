@@ -62,6 +62,8 @@ export class GatewaySite {
   readonly requests: string[] = [];
   /** What was asked for hashes. */
   readonly hashAsks: ReturnType<typeof hashesSchema.parse>[] = [];
+  /** What hashes are answered of in place of the journal, as a site that didn't read it would. */
+  forgedImages: ReadonlyMap<number, Buffer> = new Map();
   /** What the last heartbeat said of the VPG. */
   lastStream: StreamState | undefined;
   readonly #server: Server;
@@ -194,7 +196,8 @@ export class GatewaySite {
 
   async #answer(request: IncomingMessage, body: Buffer): Promise<Uint8Array | string> {
     const { site } = this;
-    const caller = this.protectedVpg.source;
+    const { source, recovery } = this.protectedVpg;
+    const caller = request.headers.authorization === "Bearer recovery" ? recovery : source;
     const url = new URL(request.url ?? "", this.#url);
     const [, , , kind, first = "", term = "", session = "", batch = ""] = url.pathname.split("/");
     const json = (): unknown => JSON.parse(body.toString("utf8"));
@@ -240,7 +243,7 @@ export class GatewaySite {
 
   async #hashes(ask: ReturnType<typeof hashesSchema.parse>): Promise<Uint8Array> {
     this.hashAsks.push(ask);
-    const image = await this.image(ask.volume, ask.upTo, ask.sizeBytes);
+    const image = this.forgedImages.get(ask.volume) ?? (await this.image(ask.volume, ask.upTo, ask.sizeBytes));
     const page = image.subarray(ask.page * 2048 * chunk, (ask.page + 1) * 2048 * chunk);
     const hashes: Uint8Array[] = [];
     if (ask.blocksOf === undefined) {

@@ -1,0 +1,120 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SystemClock } from "#adapters/embedded/clock.ts";
+import { SystemRandom } from "#adapters/embedded/random.ts";
+import { createVpgSchema } from "#core/api/site-api.ts";
+import { Transient } from "#core/errors.ts";
+import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { QuietLog } from "../../test/kit/quiet-log.ts";
+import { SeededRandom } from "../../test/kit/seeded-random.ts";
+import { parseGatewayConfig } from "../config.ts";
+import { SiteClient } from "../control/site-client.ts";
+import { type RunningGateway, runGateway } from "../main.ts";
+import { StateDirectory } from "../state/state-directory.ts";
+import { preseedHandlers } from "./preseed.ts";
+
+const MiB = 2 ** 20;
+const sizeBytes = 11 * MiB + 4096;
+const definition = createVpgSchema.parse({
+  name: "shop",
+  protectedSite: "berlin",
+  sourceGateway: "gw-berlin",
+  recoveryGateway: "gw-recovery",
+  compute: "gateway",
+  vms: [{ name: "db", volumes: [{ name: "data", sizeBytes }] }],
+});
+
+describe("copies of disks at a recovery gateway", { timeout: 120_000 }, () => {
+  let folder = "";
+  let site: GatewaySite;
+  let source: RunningGateway | undefined;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), "farshore-copies-"));
+    for (const name of ["shipped", "run", "recovery-state", "source-state"]) mkdirSync(join(folder, name));
+    site = await GatewaySite.start(definition);
+    const content = new SeededRandom(7).bytes(sizeBytes);
+    for (const name of ["shipped/data.img", "data.img"]) writeFileSync(join(folder, name), content);
+  });
+  afterEach(async () => {
+    await source?.close();
+    source = undefined;
+    await site.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** One life of the recovery gateway, until the preseed is done or the signal ends it. */
+  async function preseed(signal: AbortSignal): Promise<Record<string, unknown>> {
+    const text = `site = "${site.url}"\nstate = "recovery-state"\n[recovery]\ndirectory = "r"\npreseed = "shipped"\n`;
+    const config = parseGatewayConfig(text, { path: join(folder, "recovery.toml"), token: "recovery" });
+    const client = new SiteClient(config.site, 4);
+    const state = await StateDirectory.open(config.stateDirectory);
+    try {
+      const link = { address: config.site, client };
+      const world = { clock: new SystemClock(), random: new SystemRandom(), log: new QuietLog() };
+      const handlers = preseedHandlers({ directory: config.recovery?.preseedDirectory, link, state, ...world });
+      const volume = { volume: 1, vmName: "db", name: "data", sizeBytes, sectorBytes: 512 as const, path: "data.img" };
+      const body = { kind: "preseed-volumes" as const, vpgId: site.vpgId, vpgName: "shop", term: 1, volumes: [volume] };
+      if (handlers["preseed-volumes"] === undefined) throw new Error("no handler");
+      return await handlers["preseed-volumes"](body, { commandId: "c", signal, progress: () => undefined });
+    } finally {
+      await state.close();
+      await client.close();
+    }
+  }
+
+  /** Only a part of the copy arrives; answers how many bytes don't. */
+  async function preseedKilled(): Promise<number> {
+    const dies = new AbortController();
+    site.faults.refuse = (request) => {
+      if (!/^PUT .*\/[2-9]$/.test(request)) return;
+      dies.abort(new Error("the gateway dies"));
+      throw new Transient("nobody waits for it");
+    };
+    await expect(preseed(dies.signal)).rejects.toThrow("the gateway dies");
+    site.faults.refuse = () => undefined;
+    const [arrived, copy] = [await site.image(1), readFileSync(join(folder, "shipped/data.img"))];
+    let missing = 0;
+    for (let at = 0; at < sizeBytes; at += 4096) {
+      const block = copy.subarray(at, at + 4096);
+      if (!block.equals(arrived.subarray(at, at + 4096))) missing += block.length;
+    }
+    expect(missing).toBeGreaterThan(0);
+    return missing;
+  }
+
+  /** Resolves when the source replicates; whether the journal has its disk then, and what it sent for that. */
+  async function protect(): Promise<{ equal: boolean; shippedBytes: number }> {
+    const volume = '[[source.volume]]\nvm = "db"\nname = "data"\npath = "data.img"\n';
+    const text = `site = "${site.url}"\nstate = "source-state"\n[source]\nvpg = "shop"\nsocket = "run/s.sock"\n${volume}`;
+    const config = parseGatewayConfig(text, { path: join(folder, "source.toml"), token: "source" });
+    source = await runGateway({ config, log: new QuietLog() });
+    await source.ready;
+    for (let tries = 0; site.lastStream?.mode !== "replicating" || !site.lastStream.idle; tries += 1) {
+      if (tries > 1000) throw new Error(`never: ${JSON.stringify(source.status())}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const image = await site.image(1);
+    const { shippedBytes } = site.lastStream.lastSync ?? { shippedBytes: Number.NaN };
+    return { equal: image.equals(readFileSync(join(folder, "data.img"))), shippedBytes };
+  }
+
+  it("save the source what they brought, and after a kill what had come by then", async () => {
+    const missing = await preseedKilled();
+    expect(await protect()).toEqual({ equal: true, shippedBytes: missing });
+  });
+
+  it("bring all of it in the next life, and then the source sends nothing", async () => {
+    await preseedKilled();
+    expect(await preseed(new AbortController().signal)).toMatchObject({ hashedBytes: 12 * MiB - MiB / 2 });
+    expect(await protect()).toEqual({ equal: true, shippedBytes: 0 });
+  });
+
+  it("are seen to be wrong when a site believes them instead of reading what it holds", async () => {
+    await preseedKilled();
+    site.forgedImages = new Map([[1, readFileSync(join(folder, "shipped/data.img"))]]);
+    expect((await protect()).equal).toBe(false);
+  });
+});
