@@ -16,8 +16,8 @@ export interface Load {
   readonly session: OpenedSession;
 }
 
-/** Makes a VPG `name` of one volume and opens a session for it. */
-export async function openLoad(stage: BenchStage, name: string): Promise<Load> {
+/** Makes a VPG `name` of one volume, recovered by that gateway if one is named, and opens a session for it. */
+export async function openLoad(stage: BenchStage, name: string, recoveryGateway: string | null = null): Promise<Load> {
   const { FARSHORE_SITE: url = "", FARSHORE_TOKEN: operator = "" } = stage.stage.env;
   const post = async (path: string, body: unknown): Promise<unknown> => {
     const headers = { authorization: `Bearer ${operator}`, "content-type": "application/json" };
@@ -31,8 +31,8 @@ export async function openLoad(stage: BenchStage, name: string): Promise<Load> {
     name,
     protectedSite: "elsewhere",
     sourceGateway: name,
-    recoveryGateway: null,
-    compute: "none",
+    recoveryGateway,
+    compute: recoveryGateway === null ? "none" : "gateway",
     vms: [{ name: "vm", volumes: [disk] }],
   };
   const { vpgId } = vpgViewSchema.parse(await post("/vpgs", vpg));

@@ -22,6 +22,7 @@ import { machineLines, thisMachine } from "./machine.ts";
 import { linesOf } from "./print.ts";
 import { findProgram } from "./programs.ts";
 import { rto } from "./rto.ts";
+import { rtoHistory } from "./rto-history.ts";
 import { viewOpen } from "./view-open.ts";
 import { viewWrite } from "./view-write.ts";
 
@@ -34,6 +35,7 @@ const benches: readonly Bench[] = [
   viewWrite,
   compaction,
   rto,
+  rtoHistory,
   functions,
   aws,
 ];

@@ -25,7 +25,7 @@ const volumes = [
   { name: "1 TiB", bytes: 1024 * GiB },
 ] as const;
 /** Full batches of 1024 writes that come nearest. */
-const histories = [
+export const histories = [
   { name: "10^3 writes", batches: 1 },
   { name: "10^4 writes", batches: 10 },
   { name: "10^5 writes", batches: 98 },
@@ -34,7 +34,7 @@ const histories = [
 ] as const;
 
 type Volume = (typeof volumes)[number];
-type History = (typeof histories)[number];
+export type History = (typeof histories)[number];
 
 /** A batch is what a checkpoint interval of 5 s brings: what compaction replaced is deleted after an hour of them. */
 const checkpointMs = 5000;
@@ -65,6 +65,11 @@ export const viewOpen: Bench = {
       for (const volume of volumes) findings.goal(scenario, subjectOf(volume, history), opening, { atMost: 200 });
       findings.ratio(scenario, opening, subjectOf(large, history), subjectOf(small, history), { atMost: 1.5 });
     }
+    const [layered, ...deeper] = longer;
+    if (layered !== undefined)
+      for (const volume of volumes)
+        for (const history of deeper)
+          findings.ratio(scenario, opening, subjectOf(volume, history), subjectOf(volume, layered), { atMost: 1.5 });
     for (const volume of volumes)
       for (const history of longer) {
         const subjects = [subjectOf(volume, history), subjectOf(volume, shortest)] as const;
