@@ -27,9 +27,9 @@ const hour = 3_600_000;
 const scenario = "a journal that ages";
 const volumeBytes = 64 * MiB;
 /** A MiB of random writes a minute, of which half compresses. */
-const shape = { writes: 256, writeBytes: 4096, payload: "half", markers: true, volumeBytes } as const;
+export const agedShape = { writes: 256, writeBytes: 4096, payload: "half", markers: true, volumeBytes } as const;
 const checkpointMs = 60_000;
-const retention = {
+export const agedRetention = {
   tiers: [
     { everyMs: 0, forMs: hour },
     { everyMs: hour, forMs: 30 * 24 * hour },
@@ -74,7 +74,7 @@ export const compaction: Bench = {
 async function measureRound(context: BenchContext, findings: Findings, round: number): Promise<void> {
   const folder = mkdtempSync(join(context.diskFolder, "aged-"));
   const clock = new AgedClock();
-  const made = await makeSite(folder, volumeBytes, { clock, retention });
+  const made = await makeSite(folder, volumeBytes, { clock, retention: agedRetention });
   const jobs = makeJobs();
   const batches = context.quick ? agedBatchesQuick : agedBatches;
   let [ingested, jobSeconds] = [0, 0];
@@ -92,7 +92,7 @@ async function measureRound(context: BenchContext, findings: Findings, round: nu
         jobSeconds += seconds;
       }
     };
-    await writeHistory(made, { ...shape, batches }, turn);
+    await writeHistory(made, { ...agedShape, batches }, turn);
     const ingestSeconds = (performance.now() - started) / 1000 - jobSeconds;
     const stored = folderBytes(join(folder, "objects"));
     context.say(

@@ -16,6 +16,7 @@ import type { FindingsRecord } from "./findings.ts";
 import { firstSync } from "./first-sync.ts";
 import { functions } from "./functions.ts";
 import { guest } from "./guest.ts";
+import { impact } from "./impact.ts";
 import { ingest } from "./ingest.ts";
 import { roundsDefault } from "./limits.ts";
 import { machineLines, thisMachine } from "./machine.ts";
@@ -34,6 +35,7 @@ const benches: readonly Bench[] = [
   viewOpen,
   viewWrite,
   compaction,
+  impact,
   rto,
   rtoHistory,
   functions,

@@ -68,6 +68,11 @@ export class Running {
     return this.#child.pid ?? -1;
   }
 
+  /** The end of its output so far. */
+  get said(): string {
+    return this.#said;
+  }
+
   /** Resolves when `ready` gives true; throws with what the program said when it ends before that or takes too long. */
   async until(ready: () => boolean | Promise<boolean>): Promise<void> {
     const deadline = performance.now() + startMs;
