@@ -3,7 +3,7 @@ import { deltaSyncLimits } from "#core/delta-sync/limits.ts";
 import { summaryOf } from "../kit/failover-summary.ts";
 import { liveScenarios } from "./live-scenarios.ts";
 import { moveScenarios } from "./move-scenarios.ts";
-import { numbersTo, repeatOf, sampled, sweepTimeoutMs } from "./sample.ts";
+import { numbersTo, samplerOf, sweepTimeoutMs } from "./sample.ts";
 import { invariants, play } from "./scenario.ts";
 import { syncScenarios } from "./sync-scenarios.ts";
 
@@ -17,15 +17,14 @@ const scenarios = [...liveScenarios, ...moveScenarios, ...syncScenarios].filter(
 
 /** Events after which a scenario's site goes away in one run. */
 const sampledMax = 24;
-const repeat = repeatOf("test/workflows/away.test.ts");
-console.info(`away after ${sampledMax} events of each: ${repeat}`);
+const { sample, repeat } = samplerOf("test/workflows/away.test.ts", "away");
 
 describe("the site is away for longer than any command lives, while its gateways work on", () => {
   it.each(scenarios)("$name", { timeout: sweepTimeoutMs }, async (scenario) => {
     const whole = await play(scenario);
     const summary = await summaryOf(whole);
     whole.close();
-    for (const event of sampled(numbersTo(whole.events), sampledMax)) {
+    for (const event of sample(numbersTo(whole.events), sampledMax)) {
       const world = await play(scenario, { killAt: { event }, awayMs });
       try {
         const end = await summaryOf(world);

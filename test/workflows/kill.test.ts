@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { HistoryEvent } from "#adapters/embedded/workflows/frame.ts";
 import { idSchema } from "#core/ids.ts";
 import { executionName } from "#core/recovery/operation-store.ts";
@@ -7,7 +7,7 @@ import type { FailoverWorld, WorldOptions } from "../kit/failover-world.ts";
 import { Machines, RecordingGateway } from "../kit/recording-gateway.ts";
 import { liveScenarios } from "./live-scenarios.ts";
 import { moveScenarios } from "./move-scenarios.ts";
-import { numbersTo, repeatOf, sampled, sweepTimeoutMs } from "./sample.ts";
+import { numbersTo, samplerOf, sweepTimeoutMs } from "./sample.ts";
 import { invariants, play, type Scenario } from "./scenario.ts";
 import { syncScenarios } from "./sync-scenarios.ts";
 import { testScenarios } from "./test-scenarios.ts";
@@ -69,15 +69,11 @@ function sampleOf({ name }: Scenario): number {
   return /fails for good$/.test(name) ? 1 : 2;
 }
 
-const repeat = repeatOf("test/workflows/kill.test.ts");
+const { sample, repeat } = samplerOf("test/workflows/kill.test.ts", `${scenarios.length} scenarios killed`);
 
 it("has each scenario that is killed at many places", () => {
   expect(scenarios.map(({ name }) => name)).toEqual(expect.arrayContaining(thorough));
 });
-
-/** Over all scenarios: places there are, and places tried. */
-const tried = { of: 0, at: 0 };
-afterAll(() => console.info(`killed at ${tried.at} of ${tried.of} places of ${scenarios.length} scenarios: ${repeat}`));
 
 it("has gateways that tell the progress again over which a site died, as real ones do every second", async () => {
   const gateway = new RecordingGateway(idSchema.parse("01k3s1te0000000000000000gw"), new Machines(), {
@@ -109,13 +105,9 @@ describe("the site's process is killed, and started again", () => {
       invariants(end.summary);
       return end;
     };
-    const places = [placesToKill(scenario, history), numbersTo(world.calls)] as const;
-    const [events, calls] = places.map((all) => sampled(all, sampleOf(scenario)));
-    for (const event of events ?? []) {
+    for (const event of sample(placesToKill(scenario, history), sampleOf(scenario))) {
       expect({ event, trace: (await killed({ event })).trace }, `repeat: ${repeat}`).toEqual({ event, trace });
     }
-    for (const call of calls ?? []) await killed({ call });
-    tried.of += places.flat().length;
-    tried.at += (events ?? []).length + (calls ?? []).length;
+    for (const call of sample(numbersTo(world.calls), sampleOf(scenario))) await killed({ call });
   });
 });

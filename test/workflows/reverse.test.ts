@@ -8,14 +8,13 @@ import {
   type ReverseScenario,
   reverseScenarios,
 } from "./reverse-scenarios.ts";
-import { numbersTo, repeatOf, sampled, sweepTimeoutMs } from "./sample.ts";
+import { numbersTo, samplerOf, sweepTimeoutMs } from "./sample.ts";
 
 /** Places at which one scenario is killed in one run. */
 const sampledMax = 24;
 
-const placesOf = (count: number): readonly number[] => sampled(numbersTo(count), sampledMax);
-const repeat = `repeat: ${repeatOf("test/workflows/reverse.test.ts")}`;
-console.info(`killed at ${sampledMax} places each, ${repeat}`);
+const { sample, repeat } = samplerOf("test/workflows/reverse.test.ts", "killed");
+const placesOf = (count: number): readonly number[] => sample(numbersTo(count), sampledMax);
 
 /** To the end, and back: what the others do before they part is in these. */
 const honest = reverseScenarios.filter(({ name }) =>
@@ -46,7 +45,7 @@ describe.each(["a", "b"] as const)(
       const whole = await endWith(scenario, {});
       for (const call of placesOf(whole.world.calls[side])) {
         const { end } = await endWith(scenario, { killAt: { side, call } });
-        expect({ call, end }, repeat).toEqual({ call, end: whole.end });
+        expect({ call, end }, `repeat: ${repeat}`).toEqual({ call, end: whole.end });
       }
     });
   },
@@ -57,7 +56,7 @@ describe("site b is killed after an event of the execution, any of them", () => 
     const whole = await endWith(scenario, {});
     for (const event of placesOf(whole.world.events)) {
       const { world, end } = await endWith(scenario, { killAtEvent: event });
-      expect({ event, end, kills: world.kills.b }, repeat).toEqual({ event, end: whole.end, kills: 1 });
+      expect({ event, end, kills: world.kills.b }, `repeat: ${repeat}`).toEqual({ event, end: whole.end, kills: 1 });
     }
   });
 });

@@ -1,3 +1,5 @@
+import { afterAll } from "vitest";
+
 /** Sweeps over places that are mostly alike try some of them in each run, and all of them when FARSHORE_SWEEP=all asks for it. */
 
 export const sweepsAll = process.env["FARSHORE_SWEEP"] === "all";
@@ -15,6 +17,20 @@ export function sampled<T>(places: readonly T[], max: number): readonly T[] {
 export function repeatOf(file: string): string {
   const command = `npx vitest run --project workflows ${file}`;
   return sweepsAll ? `FARSHORE_SWEEP=all ${command}` : `FARSHORE_SEED=${seed} ${command} (all: FARSHORE_SWEEP=all)`;
+}
+
+/** `sampled` for one file, and its `repeatOf`; after the tests it prints how many of how many places were tried. */
+export function samplerOf(file: string, what: string) {
+  const tried = { of: 0, at: 0 };
+  const repeat = repeatOf(file);
+  afterAll(() => console.info(`${what} at ${tried.at} of ${tried.of} places: ${repeat}`));
+  const sample = <T>(places: readonly T[], max: number): readonly T[] => {
+    const some = sampled(places, max);
+    tried.of += places.length;
+    tried.at += some.length;
+    return some;
+  };
+  return { sample, repeat };
 }
 
 /** The numbers from 1 to `count`. */

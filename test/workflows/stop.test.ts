@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { AlreadyDecided, NotBeforeCommit } from "#core/errors.ts";
 import { hasEnded } from "#core/recovery/operation-store.ts";
 import { retryOperation } from "#core/recovery/retry-operation.ts";
@@ -7,7 +7,7 @@ import { type Deed, type FailoverWorld, operationId } from "../kit/failover-worl
 import { operator } from "../kit/site.ts";
 import { liveScenarios } from "./live-scenarios.ts";
 import { moveScenarios } from "./move-scenarios.ts";
-import { numbersTo, repeatOf, sampled, sweepTimeoutMs } from "./sample.ts";
+import { numbersTo, samplerOf, sweepTimeoutMs } from "./sample.ts";
 import { play, type Scenario } from "./scenario.ts";
 import { syncScenarios } from "./sync-scenarios.ts";
 import { testScenarios } from "./test-scenarios.ts";
@@ -77,22 +77,13 @@ async function expectHonestEnd(world: FailoverWorld): Promise<void> {
 /** Events after which a scenario is stopped in one run. */
 const sampledMax = 24;
 
-const repeat = repeatOf("test/workflows/stop.test.ts");
-
-/** Over all scenarios: places there are, and places tried. */
-const tried = { of: 0, at: 0 };
-afterAll(() =>
-  console.info(`stopped at ${tried.at} of ${tried.of} places of ${scenarios.length} scenarios: ${repeat}`),
-);
+const { sample, repeat } = samplerOf("test/workflows/stop.test.ts", `${scenarios.length} scenarios stopped`);
 
 describe("the execution is stopped from outside after every event, and the reconciler looks every minute", () => {
   it.each(scenarios)("$name", { timeout: sweepTimeoutMs }, async (scenario) => {
     const whole = await play(scenario);
     whole.close();
-    const places = sampled(numbersTo(whole.events), sampledMax);
-    tried.of += whole.events;
-    tried.at += places.length;
-    for (const stopAtEvent of places) {
+    for (const stopAtEvent of sample(numbersTo(whole.events), sampledMax)) {
       const world = await play(scenario, { stopAtEvent, reconcileEveryMs: 60_000 });
       try {
         await expectHonestEnd(world);
