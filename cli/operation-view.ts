@@ -47,7 +47,7 @@ const decisionRow = ({ decision }: OperationView): readonly [string, string] => 
 export const syncedRows = (of: Parameters<typeof syncedLines>[0]): readonly (readonly [string, string])[] =>
   syncedLines(of).map(([name, { hashedBytes, differingBytes, shippedBytes }]) => [
     name,
-    `${formatBytes(hashedBytes)} hashed, ${formatBytes(differingBytes)} differing, ${formatBytes(shippedBytes)} shipped`,
+    `${formatBytes(hashedBytes)} hashed, ${formatBytes(differingBytes)} in differing chunks, ${formatBytes(shippedBytes)} shipped`,
   ]);
 
 function pageRows({ syncFigures }: OperationView): readonly (readonly [string, string])[] {

@@ -42,7 +42,7 @@ function settleShips(operation: Operation, answers: readonly ShipResult[]): Sett
   const alone = pagesAlone === 0 ? "" : ` ${pagesAlone} pages were compared by the gateway alone.`;
   const hashedBytes = operation.syncFigures?.hashedBytes ?? 0;
   return {
-    result: `${formatBytes(differingBytes)} differed, ${formatBytes(shippedBytes)} were shipped.${alone}`,
+    result: `Chunks of ${formatBytes(differingBytes)} differed, ${formatBytes(shippedBytes)} of them were shipped.${alone}`,
     change: {
       syncFigures: {
         hashedBytes,

@@ -97,7 +97,7 @@ describe("what the page says", () => {
   });
 
   it("is what was hashed, differed and was shipped, and each verdict", () => {
-    expect(row(provedReport, "Differing")).toBe("1572864 bytes (1.50 MiB)");
+    expect(row(provedReport, "In differing chunks")).toBe("1572864 bytes (1.50 MiB)");
     expect(row(provedReport, "web/root")).toBe("not provedChunk 12 differs.");
     expect(words(liveReport)).not.toMatch(/Verdicts|Hashed/);
   });

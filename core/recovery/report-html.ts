@@ -188,7 +188,7 @@ function syncSections(report: Report): readonly Markup[] {
       name === "Sync" ? name : `Sync: ${name.toLowerCase()}`,
       factTable([
         ["Hashed", bytes(hashedBytes)],
-        ["Differing", bytes(differingBytes)],
+        ["In differing chunks", bytes(differingBytes)],
         ["Shipped", bytes(shippedBytes)],
         ...(name === "Sync" && report.syncFigures !== null ? [pagesRow(report.syncFigures)] : []),
       ]),
