@@ -43,7 +43,7 @@ describe.each(Object.entries(scriptsOf))("%s", (machine, scripts) => {
     expect(tasks.filter((name) => !called.has(name))).toEqual([]);
 
     const scriptsToRun = all.map(({ script }) => script);
-    const seen = await observeMoto(python, scriptsToRun);
+    const seen = await observeMoto(python, scriptsToRun, sweepTimeoutMs);
     const met = new Map<string, number>();
     const unknown = all.flatMap(({ script, observed: embedded }, i) => {
       const moto = seen[i];

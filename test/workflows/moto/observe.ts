@@ -19,13 +19,19 @@ const observedSchema = z.array(
   }),
 );
 
-/** Runs scripts on moto's interpreter with the Python of its virtual environment; what it made of each, in order. */
-export async function observeMoto(python: string, scripts: readonly Script[]): Promise<readonly Observed[]> {
-  const child = spawn(python, [runner], { stdio: ["pipe", "pipe", "pipe"], env: { PYTHONDONTWRITEBYTECODE: "1" } });
+/** Runs scripts on moto's interpreter with the Python of its virtual environment; what it made of each, in order, within `timeoutMs`. */
+export async function observeMoto(
+  python: string,
+  scripts: readonly Script[],
+  timeoutMs: number,
+): Promise<readonly Observed[]> {
+  const bound = { timeout: timeoutMs, killSignal: "SIGKILL" } as const;
+  const env = { PYTHONDONTWRITEBYTECODE: "1" };
+  const child = spawn(python, [runner], { stdio: ["pipe", "pipe", "pipe"], env, ...bound });
   // It knows STANDARD items of a distributed Map alone; what of them it shows is what EXPRESS ones have in common with these.
   child.stdin.end(JSON.stringify(scripts).replaceAll('"ExecutionType":"EXPRESS"', '"ExecutionType":"STANDARD"'));
   const ended = new Promise<number | null>((resolve, reject) => child.on("error", reject).on("close", resolve));
   const [out, errors, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
-  if (code !== 0) throw new Error(`moto's runner ended with ${code}\n${errors.slice(-4000)}`);
+  if (code !== 0) throw new Error(`moto's runner ended with ${code ?? "a kill"}\n${errors.slice(-4000)}`);
   return observedSchema.parse(JSON.parse(out));
 }
