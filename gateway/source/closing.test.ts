@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createVpgSchema } from "#core/api/site-api.ts";
+import { Transient } from "#core/errors.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import type { Position } from "#core/journal/position.ts";
 import { type CommandBody, closedResultSchema, type Final } from "#core/protection/command.ts";
@@ -34,6 +35,8 @@ import { closedDisks, openDisks } from "./closed-disks.ts";
 const MiB = 2 ** 20;
 const sizeBytes = 8 * MiB;
 const move = "01k3zper4t0000000000000001";
+/** A close and an open are some heartbeats, batches, a session and the commands' answers each. */
+const messagesOfMove = 7;
 const definition = createVpgSchema.parse({
   ...{ name: "shop", protectedSite: "berlin", sourceGateway: "gw-berlin", recoveryGateway: null, compute: "none" },
   checkpointIntervalMs: 1000,
@@ -154,6 +157,40 @@ path = "data.img"
     expect(image.equals(readFileSync(join(folder, "data.img")))).toBe(true);
     expect(await close()).toMatchObject({ state: "done", result: { final } });
   });
+
+  /** From the next message on: the `number`-th is cut off, before the site has it or before its answer is here. */
+  const cutMessage = (number: number, where: "before" | "after"): void => {
+    let seen = 0;
+    site.faults.refuse = () => {
+      seen += 1;
+      site.faults.losesReply = where === "after" && seen === number ? 1 : 0;
+      if (where === "before" && seen === number) throw new Transient("the line is cut");
+    };
+  };
+
+  it.each(["before", "after"] as const)(
+    "gives its FINAL and opens again whichever message is cut, %s the site has done it",
+    { timeout: 120_000 },
+    async (where) => {
+      for (let number = 1; number <= messagesOfMove; number += 1) {
+        const operationId = `01k3zper4t00000000000001${String(number).padStart(2, "0")}`;
+        const client = await connect();
+        const bytes = random.bytes(64 * 1024);
+        await client.write(number * MiB * 0.5, bytes);
+        await client.disconnect();
+        cutMessage(number, where);
+        const final = finalOf(await close({ operationId }));
+        const image = await site.image(1, final.checkpoint ?? undefined);
+        expect(image.equals(readFileSync(join(folder, "data.img"))), `message ${number}`).toBe(true);
+        cutMessage(number, where);
+        expect((await ask({ kind: "open-volumes", operationId })).state, `message ${number}`).toBe("done");
+        await until(() => gateway.status().source?.exports === "read-write", "open");
+        site.faults.refuse = () => undefined;
+        site.faults.losesReply = 0;
+        await until(() => stream()?.mode === "replicating", "replicating");
+      }
+    },
+  );
 
   it("lets no writer in again, also after a restart, whatever the configuration grants", async () => {
     const final = finalOf(await close());

@@ -1,3 +1,5 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -74,6 +76,22 @@ async function edit(sizes: Readonly<Record<string, number>>): Promise<void> {
   const ask = { definition: vpg(sizes), revision: definition.revision, dryRun: false };
   await editVpg(site.site, operator, "shop", ask);
 }
+
+/** The gateway as a process of its own, which serves when it resolves. */
+async function killable(): Promise<ChildProcess> {
+  const script = new URL("../../test/kit/gateway-process.ts", import.meta.url).pathname;
+  const child = spawn(process.execPath, [script, join(folder, "gateway.toml")], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.stdout.on("data", (text: Buffer) => (text.includes("ready") ? resolve() : undefined));
+    child.once("exit", () => reject(new Error("the gateway ended")));
+  });
+  return child;
+}
+
+const stillDiffers = async (): Promise<string> =>
+  (await vpgView(site.site, await getVpg(site.site, "shop"))).configurationProblem ?? "";
 
 /** Writes the numbers after one round the first blocks of a volume until told to stop; answers the last. */
 function writer(client: NbdClient, after = 0): { stop(): Promise<number> } {
@@ -241,6 +259,39 @@ describe("a gateway that starts while its disks are not those of the definition"
     for (const [name, sizeBytes] of Object.entries(sizes)) disk(name, sizeBytes);
     configure(Object.keys(sizes));
   };
+
+  it("compares everything when it was killed while they disagreed, however often", { timeout: 60_000 }, async () => {
+    await start();
+    await inSession(1);
+    const early = writer(await connect("data"));
+    await until(async () => (await site.checkpoints()).length > 2, "checkpoints");
+    let written = await early.stop();
+    await gateway?.close();
+    gateway = undefined;
+    await edit(added);
+    for (let kill = 0; kill < 2; kill += 1) {
+      const child = await killable();
+      const client = await connect("data");
+      const writing = writer(client, written);
+      await until(async () => (await stillDiffers()).includes('name = "more"'), "the site says why");
+      written = await writing.stop();
+      await client.disconnect();
+      const gone = once(child, "exit");
+      child.kill("SIGKILL");
+      await gone;
+    }
+    disksAre(added);
+    await start();
+    await inSession(2);
+    await until(() => stream()?.idle === true, "idle");
+    for (const [volume, name] of [...Object.keys(added).entries()].map(([index, name]) => [index + 1, name] as const)) {
+      const file = readFileSync(join(folder, `${name}.img`));
+      expect((await site.image(volume, undefined, file.length)).equals(file), name).toBe(true);
+    }
+    const checkpoints = await site.checkpoints();
+    for (const { id } of checkpoints) expectPrefix(await site.image(1, parsePosition(id)), id);
+    expect(readFileSync(join(folder, "data.img")).readUInt32LE((written % blocks) * strideBytes)).toBe(written);
+  });
 
   it.each<[string, string, Sizes, Sizes]>([
     ["the definition has a volume more", 'add [[source.volume]] with vm = "db", name = "more"', both, added],

@@ -10,6 +10,8 @@ import { createVpgSchema } from "#core/api/site-api.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { Fenced, RunGrantRefused } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
+import { editVpg } from "#core/protection/edit-vpg.ts";
+import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { operationId as promotedBy } from "../../test/kit/batches.ts";
@@ -19,7 +21,7 @@ import { type RandomJournal, randomJournal } from "../../test/kit/random-journal
 import { commandsOf, runCommand } from "../../test/kit/recovery.ts";
 import { ReverseGateway } from "../../test/kit/reverse-gateway.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
-import { openAsk } from "../../test/kit/site.ts";
+import { openAsk, operator } from "../../test/kit/site.ts";
 import type { CommandContext } from "../control/handlers.ts";
 import { SiteClient } from "../control/site-client.ts";
 import { NbdClient } from "../nbd/client.ts";
@@ -199,6 +201,48 @@ describe("reverse protection at the gateway", () => {
     await guest.stop();
     await settled();
     expect((await site.image(2)).equals(guest.image)).toBe(true);
+  });
+
+  it("goes on with the volumes they have when the VPG is edited, says so, and serves them through a restart", async () => {
+    await promote(await start());
+    if (life === undefined) throw new Error("no life");
+    await protect(life);
+    await settled();
+    const beat = async (): Promise<string | undefined> => {
+      const streams = life?.sources.streams() ?? [];
+      const heard = { version: "1", sampledAt: 0, processId: nextOperation, attachedOperations: [], streams };
+      const reply = await acceptHeartbeat(site.site, site.protectedVpg.source, heard);
+      life?.sources.told(reply.streams, streams);
+      return status()?.stream?.configurationProblem;
+    };
+    const edit = async (vms: typeof definition.vms): Promise<void> => {
+      const { revision } = (await getVpg(site.site, "shop")).definition;
+      const ask = { definition: { ...definition, vms }, revision, dryRun: false };
+      await editVpg(site.site, operator, "shop", ask);
+    };
+    const [vm] = definition.vms;
+    if (vm === undefined) throw new Error("no VM");
+    await edit([{ ...vm, volumes: [...vm.volumes, { name: "more", sizeBytes: chunkBytes, sectorBytes: 512 }] }]);
+    const guest = await guestOf(1);
+    await until(async () => (await beat())?.includes("runs on recovered disks here") === true, "told");
+    const { length } = await site.checkpoints();
+    await until(async () => (await site.checkpoints()).length > length, "checkpoints of the volumes of before");
+    await guest.stop();
+    await settled();
+
+    await stop();
+    await start();
+    await until(() => status()?.problem?.name === "VolumesDiffer", "refused");
+    await until(() => status()?.exports === "read-write", "served without a session");
+    const later = new NbdGuest(await connect(1), guest.image, new SeededRandom(9));
+    await later.work(20);
+    await edit(definition.vms);
+    await until(
+      async () => (await beat()) === undefined && status()?.stream?.mode === "replicating",
+      "protected again",
+    );
+    await settled();
+    expect((await site.image(1)).equals(later.image)).toBe(true);
   });
 
   it("compares everything after a restart with other bytes on a disk than it left", async () => {
