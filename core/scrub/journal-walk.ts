@@ -102,7 +102,7 @@ export class JournalWalk {
     const known = await knownRun(this.#site, this.#vpgId, session);
     const end = await this.#run(claim, begin, known);
     if (end === undefined) return;
-    const lost = known === undefined ? undefined : this.#lost(claim, end, known);
+    const lost = known === undefined ? undefined : this.#lost(end, known);
     if (lost === undefined) return this.#go({ area: "sessions", session, stand: null });
     const gone = batchKey({ ...claim, batch: lost });
     this.#allowance.take(0);
@@ -142,12 +142,10 @@ export class JournalWalk {
 
   /** The number of an object that the table knows and the bucket doesn't have. */
   #lost(
-    { session }: SessionClaim,
     { stand, ended }: { readonly stand: SessionStand; readonly ended: boolean },
     { batches, sealed }: KnownRun,
   ): number | undefined {
-    const packed = (this.#standing.digest?.packsOf(session) ?? []).some(({ to }) => to > stand.batch);
-    if (ended || packed) return undefined;
+    if (ended) return undefined;
     return stand.batch < batches || (sealed && stand.batch === batches) ? stand.batch : undefined;
   }
 
