@@ -86,6 +86,11 @@ export class VirtualClock implements Clock {
     this.#now = target;
   }
 
+  /** Time passes and nobody notices: every sleep that was to end meanwhile is late, and ends when time goes on. */
+  leap(ms: number): void {
+    this.#now += ms;
+  }
+
   /** Ends the next sleep, whenever it is due; false when nobody sleeps. */
   async step(): Promise<boolean> {
     await this.settle();

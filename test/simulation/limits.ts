@@ -24,3 +24,23 @@ export const syncBytesPerSecond = 512 * 1024;
 export const attachMs = 800;
 export const bootMs = 1200;
 export const promoteMs = 4000;
+
+/** Housekeeping comes more often than at a real site, so that it meets everything else. */
+export const compactEveryMs = 15_000;
+export const collectEveryMs = 20_000;
+/** A round of all of it, with heartbeats before, so that it knows what time it is. */
+export const housekeepingMs = 50_000;
+
+/** Of every VPG: after the longest leap a journal is thinned to one checkpoint in so many seconds. */
+export const retention = {
+  tiers: [
+    { everyMs: 0, forMs: 600_000 },
+    { everyMs: 20_000, forMs: 4 * 3_600_000 },
+  ],
+  taggedMs: 3_600_000,
+} as const;
+export const historyMs = 24 * 3_600_000;
+/** How long everybody sleeps at times: longer than a thinning's, a collection's, a pack's and a lost tail's bounds. */
+export const leapsMs = [20 * 60_000, 70 * 60_000, 3 * 3_600_000, 25 * 3_600_000] as const;
+/** What clocks may be off together: a site's, a gateway's, and a step that retention takes for a correction. */
+export const clockSlackMs = 200_000;

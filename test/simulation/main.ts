@@ -9,12 +9,13 @@ import { shrink } from "./shrink.ts";
 
 const usage = `Runs simulated worlds and checks the invariants after every step.
 
-Usage: npm run sim -- [--minutes M] [--seed N] [--steps N] [--faults LIST] [--shrink-runs N]
+Usage: npm run sim -- [--minutes M] [--seed N] [--steps N] [--faults LIST] [--detail] [--shrink-runs N]
 
   --minutes M      goes on with further seeds for so long (defaults to 1); stops at the first failure
   --seed N         this world; without --minutes only this one (defaults to a fresh one)
   --steps N        actions of one world (defaults to ${stepsDefault})
   --faults LIST    only these faults, by comma; "none" for none
+  --detail         prints everything that happens: requests, answers, log events
   --shrink-runs N  shorter runs tried after a failure (defaults to 150)
 
 Faults: ${faultNames.join(", ")}
@@ -31,6 +32,7 @@ const options = {
   seed: { type: "string" },
   steps: { type: "string" },
   faults: { type: "string" },
+  detail: { type: "boolean" },
   "shrink-runs": { type: "string" },
   help: { type: "boolean" },
 } as const;
@@ -61,7 +63,7 @@ async function main(): Promise<number> {
   let status = 0;
   for (let seed = first; seed === first || performance.now() - startedAt < minutes * 60_000; seed += 1) {
     const steps = stepsOf(seed, count, faults);
-    const result = await run({ seed, steps });
+    const result = await run({ seed, steps, tell: values.detail === true ? say : undefined });
     coverage.add(result.coverage);
     sums.worlds += 1;
     sums.steps += result.steps;

@@ -1,13 +1,15 @@
 import { z } from "zod";
+import type { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { Transient } from "#core/errors.ts";
 import { type Id, idSchema, newId } from "#core/ids.ts";
-import type { Operation } from "#core/protection/operation.ts";
 import { createToken } from "#core/protection/tokens.ts";
+import { retentionLimits } from "#core/retention/limits.ts";
 import { operator } from "../kit/site.ts";
-import type { Protection } from "./protection.ts";
-import type { SimGateway } from "./sim-gateway.ts";
+import { clockSlackMs, historyMs, retention } from "./limits.ts";
+import type { Protection, SiteOperation } from "./protection.ts";
+import type { SimDisk } from "./sim-disk.ts";
+import type { SiteWire } from "./sim-gateway.ts";
 import type { SimSite } from "./sim-site.ts";
-import { simVolumes } from "./volumes.ts";
 import type { World } from "./world.ts";
 
 /** What a site answered a person. */
@@ -18,8 +20,20 @@ export interface Said {
   readonly json: unknown;
 }
 
+type Decision =
+  | { readonly decision: "commit"; readonly reverseProtection?: boolean }
+  | { readonly decision: "rollback" }
+  | { readonly decision: "stop"; readonly success: true; readonly notes: string };
+
+/** As a definition names it. */
+export const volumeOf = ({ name, sizeBytes }: SimDisk) => ({ name, sizeBytes, sectorBytes: 4096 });
+
 const errorSchema = z.object({ error: z.object({ name: z.string() }) });
 const tokenSchema = z.object({ token: z.string() });
+const definitionSchema = z.object({
+  revision: z.int(),
+  definition: z.looseObject({ vms: z.array(z.looseObject({})) }),
+});
 const vpgSchema = z.object({ vpgId: idSchema });
 
 /** Operators with the site's own API, by HTTP without a network: what they ask is answered, or the site is not there. */
@@ -51,18 +65,26 @@ export class People {
   }
 
   /** A gateway's token made anew: the old one ends, and whatever the gateway knows of its sessions is accepted. */
-  async newToken(site: SimSite, gateway: SimGateway): Promise<void> {
-    const said = await this.ask(site, "POST", "/tokens", { role: "gateway", name: gateway.name });
-    gateway.token = tokenSchema.parse(said.json).token;
+  async newToken(wire: SiteWire, gatewayName: string): Promise<void> {
+    const said = await this.ask(wire.site, "POST", "/tokens", { role: "gateway", name: gatewayName });
+    wire.token = tokenSchema.parse(said.json).token;
+  }
+
+  /** Each site is made known to the other, which it may ask for reverse protection. */
+  async introduce(site: SimSite, other: SimSite): Promise<void> {
+    const url = `http://${other.name}.example`;
+    const peer = { name: other.name, siteId: other.siteId, url, region: null, journal: true };
+    await this.ask(site, "POST", "/peers", peer);
+    site.peers.token = (await createToken(other.seen(), { name: site.name, role: "peer" }, operator)).token;
   }
 
   /** Makes the VPG of the protection's name, again when the one before was deleted. */
   async protect(protection: Protection): Promise<string> {
-    const { name, site, source, recovery } = protection;
-    const said = await this.ask(site, "POST", "/vpgs", {
-      ...{ name, protectedSite: "elsewhere", sourceGateway: source.name, recoveryGateway: recovery.name },
-      ...{ compute: "gateway", checkpointIntervalMs: 1000 },
-      vms: [{ name: "vm", volumes: simVolumes.map((volume) => ({ ...volume, sectorBytes: 4096 })) }],
+    const { name, home, away, source, recovery, configured } = protection;
+    const said = await this.ask(home, "POST", "/vpgs", {
+      ...{ name, protectedSite: away.name, sourceGateway: source.name, recoveryGateway: recovery.name },
+      ...{ compute: "gateway", checkpointIntervalMs: 1000, historyMs, retention },
+      vms: [{ name: "vm", volumes: configured.map(volumeOf) }],
     });
     if (said.status >= 400) return said.name;
     const { vpgId } = vpgSchema.parse(said.json);
@@ -70,25 +92,52 @@ export class People {
     return "ok";
   }
 
-  /** Asks for an operation, again under the same id while no answer comes. */
+  /** Asks the site that has the VPG for an operation, again under the same id while no answer comes. */
   async start(protection: Protection, ask: { readonly kind: string; readonly options: object }): Promise<void> {
-    const requestId = this.#newRequest(protection);
-    protection.operationIds.push(requestId);
-    await this.#patiently(protection, "POST", `/vpgs/${protection.vpgId}/operations`, { ...ask, requestId });
+    const body = { ...ask, requestId: this.#newRequest(protection) };
+    const { site } = await protection.seat();
+    await this.#patiently(site, "POST", `/vpgs/${protection.vpgId}/operations`, body);
   }
 
-  async decide(protection: Protection, operation: Operation, decision: "commit" | "rollback" | "stop"): Promise<void> {
-    const body = decision === "stop" ? { decision, success: true, notes: "" } : { decision };
-    await this.#patiently(protection, "POST", `/operations/${operation.operationId}/decision`, body);
+  /** Makes the definition's volumes those of the configuration; answers what the site said. */
+  async edit(protection: Protection): Promise<string> {
+    const { home, vpgId, configured } = protection;
+    const path = `/vpgs/${vpgId}/definition`;
+    const said = await this.ask(home, "GET", path);
+    if (said.name !== "ok") return said.name;
+    const { revision, definition } = definitionSchema.parse(said.json);
+    const vms = definition.vms.map((vm) => ({ ...vm, volumes: configured.map(volumeOf) }));
+    const edited = { definition: { ...definition, vms }, revision, dryRun: false };
+    return (await this.ask(home, "POST", path, edited)).name;
   }
 
-  async retarget(protection: Protection, operation: Operation, checkpoint: object): Promise<void> {
+  /** A delta-sync by hand. */
+  async sync(protection: Protection): Promise<void> {
+    const body = { requestId: this.#newRequest(protection) };
+    const { site } = await protection.seat();
+    await this.#patiently(site, "POST", `/vpgs/${protection.vpgId}/sync`, body);
+  }
+
+  /** Keeps a checkpoint for a view, which isn't renewed. */
+  async lease(site: SimSite, vpgId: Id, checkpoint: string, random: SeededRandom): Promise<void> {
+    const { clock, leases } = this.#world;
+    const from = clock.now();
+    const leaseId = newId(clock, random);
+    const { name } = await this.ask(site, "POST", `/vpgs/${vpgId}/leases/${leaseId}`, { checkpoint });
+    if (name === "ok") leases.set(`${site.name} ${vpgId} ${checkpoint}`, from + retentionLimits.leaseMs - clockSlackMs);
+  }
+
+  async decide({ site, operation }: SiteOperation, body: Decision): Promise<void> {
+    await this.#patiently(site, "POST", `/operations/${operation.operationId}/decision`, body);
+  }
+
+  async retarget(protection: Protection, { site, operation }: SiteOperation, checkpoint: object): Promise<void> {
     const body = { checkpoint, requestId: this.#newRequest(protection) };
-    await this.#patiently(protection, "POST", `/operations/${operation.operationId}/retarget`, body);
+    await this.#patiently(site, "POST", `/operations/${operation.operationId}/retarget`, body);
   }
 
-  async retry(protection: Protection, operation: Operation): Promise<void> {
-    await this.#patiently(protection, "POST", `/operations/${operation.operationId}/retry`, {});
+  async retry({ site, operation }: SiteOperation): Promise<void> {
+    await this.#patiently(site, "POST", `/operations/${operation.operationId}/retry`, {});
   }
 
   #newRequest({ name }: Protection): Id {
@@ -96,7 +145,7 @@ export class People {
     return newId(this.#world.clock, this.#world.random(`request ${name} ${this.#requests}`));
   }
 
-  async #patiently({ site }: Protection, method: string, path: string, body: unknown): Promise<void> {
+  async #patiently(site: SimSite, method: string, path: string, body: unknown): Promise<void> {
     for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
       try {
         const { name } = await this.ask(site, method, path, body);

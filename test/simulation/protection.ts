@@ -2,40 +2,71 @@ import type { Id } from "#core/ids.ts";
 import type { Operation } from "#core/protection/operation.ts";
 import { findVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { findOperation, hasEnded } from "#core/recovery/operation-store.ts";
-import type { GuestLog } from "./oracle/guest-log.ts";
-import type { RecoveredDisks } from "./recovered-disks.ts";
+import { listOperations } from "#core/recovery/operation-view.ts";
+import type { Machine } from "./machine.ts";
+import type { OperationFolder } from "./recovered-disks.ts";
 import type { SimDisk } from "./sim-disk.ts";
-import type { SimGateway, SourceVms } from "./sim-gateway.ts";
+import type { SimGateway } from "./sim-gateway.ts";
 import type { SimSite } from "./sim-site.ts";
+import { simVolumes } from "./volumes.ts";
 
-/** A VPG with all that belongs to it: its site, its gateways, the source's disks and VMs, and what the guests know. */
+/** An operation and the site that runs it. */
+export interface SiteOperation {
+  readonly site: SimSite;
+  readonly operation: Operation;
+}
+
+/** A VPG with all that belongs to it: two sites that take turns, a gateway at each, and the machines that its VMs ran on. */
 export class Protection {
   readonly name: string;
-  readonly site: SimSite;
+  /** The site that journals it at first. */
+  readonly home: SimSite;
+  /** Where its first disks are. */
+  readonly away: SimSite;
+  /** The gateway of the first disks, at `away`. */
   readonly source: SimGateway;
+  /** At `home`. */
   readonly recovery: SimGateway;
-  readonly disks: readonly SimDisk[];
-  readonly vms: SourceVms;
-  readonly recovered: RecoveredDisks;
-  readonly log: GuestLog;
+  /** Names of the volumes in the configuration file of `source`. */
+  readonly file = new Set(simVolumes.map(({ name }) => name));
   /** Of the VPG that has the name now, then of those that had it before. */
   readonly vpgIds: Id[] = [];
-  /** What people started, the newest last. */
-  readonly operationIds: Id[] = [];
-  /** Operations that the site's table may have lost, with their pins. */
+  /** Operations that a site's table may have lost, with their pins. */
   readonly forgotten = new Set<Id>();
+  /** Names of volumes by the journal's numbers, of every VPG that had the name. */
+  readonly #names = new Map<string, string>();
 
-  constructor(
-    parts: Pick<Protection, "name" | "site" | "source" | "recovery" | "disks" | "vms" | "recovered" | "log">,
-  ) {
+  constructor(parts: Pick<Protection, "name" | "home" | "away" | "source" | "recovery">) {
     this.name = parts.name;
-    this.site = parts.site;
+    this.home = parts.home;
+    this.away = parts.away;
     this.source = parts.source;
     this.recovery = parts.recovery;
-    this.disks = parts.disks;
-    this.vms = parts.vms;
-    this.recovered = parts.recovered;
-    this.log = parts.log;
+  }
+
+  get sites(): readonly SimSite[] {
+    return [this.home, this.away];
+  }
+
+  get gateways(): readonly SimGateway[] {
+    return [this.source, this.recovery];
+  }
+
+  /** Oldest first. */
+  get machines(): readonly Machine[] {
+    return this.gateways.flatMap(({ machines }) => machines).sort((left, right) => left.order - right.order);
+  }
+
+  /** Whose disks its guests had from the first. */
+  get first(): Machine {
+    const [machine] = this.source.machines;
+    if (machine === undefined) throw new Error(`${this.name} has no first disks`);
+    return machine;
+  }
+
+  /** Of the first disks those that the configuration names. */
+  get configured(): readonly SimDisk[] {
+    return this.first.disks.filter(({ name }) => this.file.has(name));
   }
 
   get vpgId(): Id {
@@ -44,28 +75,80 @@ export class Protection {
     return vpgId;
   }
 
-  vpg(): Promise<VpgRecord | undefined> {
-    return findVpg(this.site.seen(), this.vpgId);
+  vpgAt(site: SimSite): Promise<VpgRecord | undefined> {
+    return findVpg(site.seen(), this.vpgId);
   }
 
-  /** Those the site knows, the newest first. */
-  async operations(): Promise<readonly Operation[]> {
-    const site = this.site.seen();
-    const found = await Promise.all(this.operationIds.map((id) => findOperation(site, id)));
-    return found.filter((operation) => operation !== undefined).reverse();
+  /** The site that people ask: that has the journal, or else runs it; by what the tables say. */
+  async seat(): Promise<{ readonly site: SimSite; readonly vpg: VpgRecord | undefined }> {
+    const found = await Promise.all(this.sites.map(async (site) => ({ site, vpg: await this.vpgAt(site) })));
+    const rank = (vpg: VpgRecord | undefined): number => {
+      if (vpg === undefined || vpg.deleted || (vpg.role !== "Journal" && vpg.role !== "Runs")) return 0;
+      return vpg.term * 2 + (vpg.role === "Journal" ? 1 : 0);
+    };
+    const [best] = found.sort((left, right) => rank(right.vpg) - rank(left.vpg));
+    return best ?? { site: this.home, vpg: undefined };
   }
 
-  /** The live operation or test that is open. */
-  async operation(): Promise<Operation | undefined> {
-    return (await this.operations()).find((operation) => !hasEnded(operation));
+  gatewayAt(site: SimSite): SimGateway {
+    return site === this.home ? this.recovery : this.source;
   }
 
-  /** In one word, for the table of what met what: the phase of its operation, or how its source stands. */
+  /** The gateway that replicates to that site. */
+  gatewayTo(site: SimSite): SimGateway {
+    return site === this.home ? this.source : this.recovery;
+  }
+
+  /** What operations left on the gateways' machines. */
+  folders(): readonly { readonly gateway: SimGateway; readonly operationId: Id; readonly folder: OperationFolder }[] {
+    return this.gateways.flatMap((gateway) =>
+      [...gateway.recovered.folders].map(([operationId, folder]) => ({ gateway, operationId, folder })),
+    );
+  }
+
+  /** Whose writes the checkpoints of a term show; undefined when nobody captured in it. */
+  machineOf(vpgId: Id, term: number): Machine | undefined {
+    const captured = this.folders().find(({ folder }) => folder.body.vpgId === vpgId && folder.terms.has(term));
+    return captured === undefined && term === 1 ? this.first : captured?.folder.machine;
+  }
+
+  /** Learns what numbers the definition gives its volumes. */
+  learn({ definition, vpgId }: VpgRecord): void {
+    for (const { volumes } of definition.vms) {
+      for (const { volume, name } of volumes) this.#names.set(`${vpgId} ${volume}`, name);
+    }
+  }
+
+  nameOf(vpgId: Id, volume: number): string {
+    const name = this.#names.get(`${vpgId} ${volume}`);
+    if (name === undefined) throw new Error(`volume ${volume} of ${this.name} has no name`);
+    return name;
+  }
+
+  /** Those the sites know, the newest first. */
+  async operations(): Promise<readonly SiteOperation[]> {
+    const all: SiteOperation[] = [];
+    for (const site of this.sites) {
+      for (const { vpgId, operationId } of await listOperations(site.seen())) {
+        if (!this.vpgIds.includes(vpgId)) continue;
+        const operation = await findOperation(site.seen(), operationId);
+        if (operation !== undefined) all.push({ site, operation });
+      }
+    }
+    return all.sort(({ operation: left }, { operation: right }) => right.createdAt - left.createdAt);
+  }
+
+  async openOperations(): Promise<readonly SiteOperation[]> {
+    return (await this.operations()).filter(({ operation }) => !hasEnded(operation));
+  }
+
+  /** In one word, for the table of what met what: the phase of its operation, or how it stands. */
   async state(): Promise<string> {
-    const operation = await this.operation();
-    if (operation !== undefined) return `${operation.kind} ${operation.phase}`;
-    const vpg = await this.vpg();
+    const [open] = await this.openOperations();
+    if (open !== undefined) return `${open.operation.kind} ${open.operation.phase}`;
+    const { site, vpg } = await this.seat();
     if (vpg !== undefined && vpg.role !== "Journal") return `role ${vpg.role}`;
-    return this.source.status()?.stream?.mode ?? "gateway down";
+    const turned = site === this.home ? "" : "turned, ";
+    return `${turned}${this.gatewayTo(site).status(this.vpgId)?.stream?.mode ?? "gateway down"}`;
   }
 }

@@ -1,34 +1,51 @@
 import { CommandFailed } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import type { Position } from "#core/journal/position.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
 import type { CommandBody } from "#core/protection/command.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
 import { View } from "#core/recovery/view.ts";
 import type { CommandHandlers } from "../../gateway/control/handlers.ts";
 import type { SiteClient } from "../../gateway/control/site-client.ts";
+import { TappedDevice } from "../../gateway/disk/tapped-device.ts";
 import { HttpJournal } from "../../gateway/export/http-journal.ts";
+import { exportNameOf } from "../../gateway/nbd/uri.ts";
+import type { CapturedOperation, RecoveryHalf } from "../../gateway/recovery-half.ts";
+import { type ExportMode, SourceDisks } from "../../gateway/source/source-disks.ts";
+import { RelayTap } from "../../gateway/tap/relay-tap.ts";
+import { type Life, mortal } from "../kit/mortal.ts";
 import { attachMs, bootMs, promoteMs } from "./limits.ts";
+import type { Machine } from "./machine.ts";
+import { SimExports } from "./sim-exports.ts";
 
-type AttachBody = Extract<CommandBody, { kind: "attach-volumes" }>;
+export type AttachBody = Extract<CommandBody, { kind: "attach-volumes" }>;
 
 /** What an operation left on a recovery gateway's machine; it outlives the process. */
-interface OperationFolder {
+export interface OperationFolder {
   readonly body: AttachBody;
   attached: boolean;
   detached: boolean;
   promoted: boolean;
+  /** Of a test: its VMs. */
   readonly vms: Set<string>;
+  /** Of a live operation once it was booted. */
+  machine: Machine | undefined;
+  /** In which its disks were captured. */
+  readonly terms: Set<number>;
 }
 
-/** A recovery gateway's machine: the folders of its operations, and which recovered VMs run on it. */
+/** A recovery gateway's machine: the folders of its operations. */
 export class RecoveredDisks {
   readonly folders = new Map<Id, OperationFolder>();
-  /** Since when an operation's recovered VMs run, in true time. */
-  readonly running = new Map<Id, number>();
   /** What must never be, as it was seen. */
   readonly violations: string[] = [];
+
+  get machines(): readonly Machine[] {
+    return [...this.folders.values()].flatMap(({ machine, detached }) => (machine && !detached ? [machine] : []));
+  }
 }
+
+/** Images of recovered volumes, by the name of the volume. */
+export type Images = ReadonlyMap<string, Uint8Array>;
 
 export interface RecoveryMachine {
   readonly disks: RecoveredDisks;
@@ -37,66 +54,79 @@ export interface RecoveryMachine {
   readonly trueNow: () => number;
   readonly random: Random;
   readonly log: Log;
+  readonly life: Life;
+  readonly recover: (body: AttachBody, images: Images) => Machine;
+}
+
+interface Served {
+  readonly exports: SimExports;
+  readonly tap: RelayTap;
+  readonly tapped: readonly TappedDevice[];
+  exported: ExportMode;
 }
 
 /**
- * The recovery half of a gateway, thinly: the same commands with the same answers over real views of the journal, but no scratch
- * files, no sockets and no hooks. Those are the real one's, which has tests of its own (gateway/export/).
+ * The recovery half of a gateway, thinly: the same commands with the same answers over real views of the journal and disks in memory,
+ * but no scratch files, no sockets and no hooks. Those are the real one's, which has tests of its own (gateway/export/).
  */
-export class RecoveryModel {
+export class RecoveryModel implements Omit<RecoveryHalf, "close"> {
   readonly handlers: CommandHandlers = {
     "attach-volumes": async (body) => {
       const before = this.#folder(body.operationId);
       if (before !== undefined && before.body.checkpointId !== body.checkpointId) {
         throw new CommandFailed(`operation ${body.operationId} has another checkpoint attached`);
       }
-      const folder = before ?? { body, attached: false, detached: false, promoted: false, vms: new Set<string>() };
+      const folder = before ?? newFolder(body);
       this.#machine.disks.folders.set(body.operationId, folder);
       await this.#machine.clock.sleep(attachMs);
-      const [first] = body.volumes;
-      if (first !== undefined) await this.#views(body).get(first.volume)?.read(0, new Uint8Array(4096));
+      const [first] = this.#views(body);
+      await first?.view.read(0, new Uint8Array(4096));
       folder.attached = true;
       return { exports: Object.fromEntries(body.volumes.map(({ volume }) => [String(volume), `nbd://sim/${volume}`])) };
     },
     "boot-vms": async (body) => {
-      const folder = this.#folder(body.operationId);
-      if (folder?.attached !== true)
-        throw new CommandFailed(`operation ${body.operationId} has no volumes attached here`);
+      const folder = this.#attachedFolder(body.operationId);
       await this.#machine.clock.sleep(bootMs);
-      for (const vm of body.vms) folder.vms.add(vm);
-      const { disks, trueNow } = this.#machine;
-      if (body.mode === "live" && !disks.running.has(body.operationId)) disks.running.set(body.operationId, trueNow());
+      if (body.mode === "test") for (const vm of body.vms) folder.vms.add(vm);
+      else await this.#boot(folder, body.vms);
       return { booted: body.vms, withoutHook: [] };
     },
     "stop-vms": async (body) => {
       await this.#machine.clock.sleep(bootMs);
-      this.#folder(body.operationId)?.vms.clear();
-      this.#machine.disks.running.delete(body.operationId);
+      const folder = this.#folder(body.operationId);
+      folder?.vms.clear();
+      folder?.machine?.vms.running.clear();
       return { stopped: body.vms };
     },
     "detach-volumes": async (body) => {
       const folder = this.#folder(body.operationId);
       if (folder === undefined) return {};
       if (folder.promoted) throw new CommandFailed(`operation ${body.operationId} was promoted`);
-      if (folder.vms.size > 0) this.#machine.disks.violations.push("volumes were detached under running VMs");
+      if (folder.vms.size > 0 || folder.machine?.runs === true)
+        this.#machine.disks.violations.push("volumes were detached under running VMs");
+      await this.#served.get(body.operationId)?.exports.close();
+      this.#served.delete(body.operationId);
       folder.detached = true;
       return {};
     },
     "promote-volumes": async (body) => {
-      const folder = this.#folder(body.operationId);
-      if (folder?.attached !== true)
-        throw new CommandFailed(`operation ${body.operationId} has no volumes attached here`);
+      const folder = this.#attachedFolder(body.operationId);
       await this.#machine.clock.sleep(promoteMs);
-      if (!folder.promoted) await this.images(body.operationId);
       folder.promoted = true;
       return { bytes: folder.body.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
     },
   };
   readonly #machine: RecoveryMachine;
-  readonly #opened = new Map<Id, ReadonlyMap<number, View>>();
+  readonly #served = new Map<Id, Served>();
 
   constructor(machine: RecoveryMachine) {
     this.#machine = machine;
+  }
+
+  async resume(): Promise<void> {
+    for (const folder of this.#machine.disks.folders.values()) {
+      if (folder.machine !== undefined && !folder.detached && folder.terms.size === 0) this.#serve(folder);
+    }
   }
 
   attachedOperations(): readonly Id[] {
@@ -104,17 +134,46 @@ export class RecoveryModel {
     return folders.flatMap(([id, { attached, detached }]) => (attached && !detached ? [id] : []));
   }
 
-  /** The whole recovered volumes, as guests read them before they wrote anything. */
-  async images(operationId: Id): Promise<ReadonlyMap<number, Uint8Array>> {
-    const images = new Map<number, Uint8Array>();
-    const folder = this.#folder(operationId);
-    if (folder === undefined) return images;
-    for (const [volume, view] of this.#views(folder.body)) {
-      const image = Buffer.alloc(view.sizeBytes);
-      await view.read(0, image);
-      images.set(volume, image);
+  async captured(): Promise<readonly CapturedOperation[]> {
+    const newest = new Map<Id, CapturedOperation & { readonly term: number }>();
+    for (const [operationId, { body, terms, detached }] of this.#machine.disks.folders) {
+      const term = Math.max(0, ...terms);
+      const { vpgId, vpgName } = body;
+      if (detached || term <= (newest.get(vpgId)?.term ?? 0)) continue;
+      newest.set(vpgId, { operationId, vpgId, vpgName, term });
     }
-    return images;
+    return [...newest.values()];
+  }
+
+  async capture(body: Extract<CommandBody, { kind: "protect-volumes" }>): Promise<SourceDisks> {
+    const folder = this.#folder(body.promotedBy);
+    if (folder?.promoted !== true) throw new CommandFailed(`operation ${body.promotedBy} has no promoted volumes here`);
+    const served = this.#serve(folder);
+    folder.terms.add(body.term);
+    return this.#captured(folder, served);
+  }
+
+  async reopen({ operationId }: CapturedOperation): Promise<SourceDisks> {
+    const folder = this.#folder(operationId);
+    if (folder === undefined) throw new CommandFailed(`operation ${operationId} has no volumes attached here`);
+    return this.#captured(folder, this.#serve(folder));
+  }
+
+  /** What serves the operation's disks. */
+  exportsOf(operationId: Id): SimExports | undefined {
+    return this.#served.get(operationId)?.exports;
+  }
+
+  /** The process died. */
+  die(): void {
+    for (const { exports } of this.#served.values()) exports.die();
+    this.#served.clear();
+  }
+
+  #attachedFolder(operationId: Id): OperationFolder {
+    const folder = this.#folder(operationId);
+    if (folder?.attached !== true) throw new CommandFailed(`operation ${operationId} has no volumes attached here`);
+    return folder;
   }
 
   #folder(operationId: Id): OperationFolder | undefined {
@@ -122,18 +181,82 @@ export class RecoveryModel {
     return folder?.detached === true ? undefined : folder;
   }
 
-  #views(body: AttachBody): ReadonlyMap<number, View> {
-    const known = this.#opened.get(body.operationId);
-    if (known !== undefined) return known;
-    const { client, clock, random, log } = this.#machine;
-    const upTo: Position = body.upTo;
-    const source = new HttpJournal({ routes: client, vpgId: body.vpgId, upTo, clock, random, log });
-    const reader = new JournalReader(source);
-    const views = body.volumes.map(({ volume, sizeBytes, upTo: own = upTo }) => {
-      return [volume, new View({ reader, volume, sizeBytes, upTo: own })] as const;
-    });
-    const made = new Map(views);
-    this.#opened.set(body.operationId, made);
-    return made;
+  async #boot(folder: OperationFolder, vms: readonly string[]): Promise<void> {
+    const { recover, trueNow } = this.#machine;
+    if (folder.machine === undefined) {
+      const images = new Map<string, Uint8Array>();
+      for (const { name, view } of this.#views(folder.body)) {
+        const image = Buffer.alloc(view.sizeBytes);
+        await view.read(0, image);
+        images.set(name, image);
+      }
+      folder.machine ??= recover(folder.body, images);
+      folder.machine.vms.bootedAt = trueNow();
+    }
+    this.#serve(folder);
+    for (const vm of vms) folder.machine.vms.running.add(vm);
   }
+
+  #serve(folder: OperationFolder): Served {
+    const { machine, body, terms } = folder;
+    const known = this.#served.get(body.operationId);
+    if (known !== undefined) return known;
+    if (machine === undefined) throw new CommandFailed(`operation ${body.operationId} was never booted`);
+    const { life, log } = this.#machine;
+    const exports = new SimExports();
+    const tap = new RelayTap();
+    const fault = (error: unknown): void => log.error("tap.fault", { error });
+    const tapped = machine.disks.map((disk, at) => new TappedDevice(mortal(disk.open(), life), tap, at, fault));
+    const exported = terms.size === 0;
+    if (exported) {
+      for (const [at, disk] of machine.disks.entries()) {
+        const device = tapped[at];
+        if (device !== undefined) exports.addExport(exportNameOf(body.vpgName, "vm", disk.name), device);
+      }
+    }
+    const served: Served = { exports, tap, tapped, exported: exported ? "read-write" : "absent" };
+    this.#served.set(body.operationId, served);
+    return served;
+  }
+
+  #captured({ body, machine }: OperationFolder, served: Served): SourceDisks {
+    const { operationId, vpgName } = body;
+    const { exported, exports, tap, tapped } = served;
+    served.exported = "absent";
+    const pathOf = ({ name }: { readonly name: string }): string => `/${operationId}/${name}`;
+    const known = machine?.disks ?? [];
+    return new SourceDisks({
+      ...{ vpgName, promotedBy: operationId, server: exports, exported },
+      identifyDisk: async (disk) => {
+        const found = known.find((each) => pathOf(each) === disk.path);
+        return { ...disk, identity: disk.path, modifiedAt: `${found?.changes}` };
+      },
+      disks: known.flatMap((disk, at) => {
+        const device = tapped[at];
+        return device === undefined ? [] : [{ vmName: "vm", name: disk.name, path: pathOf(disk), device: disk.open() }];
+      }),
+      tapWith: (receiver) => {
+        tap.passTo(receiver);
+        return [...tapped];
+      },
+      release: async () => tap.passTo(undefined),
+    });
+  }
+
+  #views(body: AttachBody): readonly { readonly name: string; readonly view: View }[] {
+    const { client, clock, random, log } = this.#machine;
+    const { vpgId, upTo, checkpointId } = body;
+    const source = new HttpJournal({ routes: client, vpgId, upTo, checkpoint: checkpointId, clock, random, log });
+    const reader = new JournalReader(source);
+    return body.volumes.map(({ volume, name, sizeBytes, upTo: own = upTo }) => {
+      return { name, view: new View({ reader, volume, sizeBytes, upTo: own }) };
+    });
+  }
+}
+
+function newFolder(body: AttachBody): OperationFolder {
+  return {
+    ...{ body, attached: false, detached: false, promoted: false },
+    ...{ vms: new Set<string>(), machine: undefined, terms: new Set<number>() },
+  };
 }

@@ -1,4 +1,5 @@
 import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
+import { Corrupt, NotFound } from "#core/errors.ts";
 import type { Actor } from "./actors/actor.ts";
 import { actors } from "./actors/all.ts";
 import type { Coverage } from "./coverage.ts";
@@ -19,6 +20,8 @@ export interface RunOptions {
   readonly seed: number;
   readonly steps?: readonly Step[];
   readonly planted?: Planted | undefined;
+  /** Hears of everything that happens, at once. */
+  readonly tell?: ((line: string) => void) | undefined;
 }
 
 export interface RunResult {
@@ -61,8 +64,8 @@ export function stepsBy(taking: readonly Actor[], seed: number, count: number): 
 
 /** Lives through one world: the steps, the invariants after each, and the recovery at the end. */
 export async function run(options: RunOptions): Promise<RunResult> {
-  const { seed, steps = stepsOf(seed), planted } = options;
-  const world = await World.begin(seed, planted);
+  const { seed, steps = stepsOf(seed), planted, tell } = options;
+  const world = await World.begin(seed, planted, tell);
   const invariants = new Invariants(world);
   let taken = 0;
   let violation: Violation | undefined;
@@ -75,7 +78,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
     world.trace.add("nothing goes wrong any more");
     await recover(world, invariants);
   } catch (error) {
-    violation = error instanceof Violation ? error : new Violation("program fault", textOf(error));
+    violation = violationOf(error);
     world.trace.add(violation.message);
   } finally {
     world.close();
@@ -100,6 +103,13 @@ async function take(world: World, { pauseMs, actor, seed }: Step): Promise<void>
   world.trace.add(`${actor.name}: ${done.text}`);
   if (actor.kind === "fault") for (const each of done.to) world.coverage.met(before.get(each) ?? "", actor.name);
   await world.clock.settle();
+}
+
+/** Whoever looks on reads nothing but what is listed: that there is an object less than there must be is no fault of the reader. */
+function violationOf(error: unknown): Violation {
+  if (error instanceof Violation) return error;
+  const lost = error instanceof NotFound || error instanceof Corrupt;
+  return new Violation(lost ? "durable before listed" : "program fault", textOf(error));
 }
 
 const textOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));

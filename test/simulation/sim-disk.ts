@@ -7,18 +7,19 @@ import { numberIn, sectorBytes } from "./oracle/guest-log.ts";
 export type FellBack = (offset: number, shows: number) => void;
 
 /** A disk that outlives processes and, as far as it was flushed, losses of power. Some writes take a while, by `slow`. */
-export class SimDisk implements BlockDevice {
+export class SimDisk {
   readonly sectorBytes = 4096;
-  readonly readOnly = false;
   readonly volume: number;
-  readonly image: Buffer;
+  /** Of its volume. */
+  readonly name: string;
   /** Grows with every change, as a file's ctime does. */
   changes = 0;
   /** Share of requests that take up to `slowMsMax`. */
   slow = 0;
   /** Share of requests that fail with EIO, writes often halfway. */
   fails = 0;
-  readonly #durable: Buffer;
+  #image: Buffer;
+  #durable: Buffer;
   readonly #dirty = new Set<number>();
   readonly #clock: Clock;
   readonly #random: SeededRandom;
@@ -26,17 +27,49 @@ export class SimDisk implements BlockDevice {
   /** Lives between two losses of power. */
   #power = 0;
 
-  constructor(volume: number, sizeBytes: number, clock: Clock, random: SeededRandom, fellBack: FellBack) {
+  /** `volume`: in the guests' log. `image`: what stands on it, durably. */
+  constructor(
+    { volume, name }: Pick<SimDisk, "volume" | "name">,
+    image: Uint8Array,
+    clock: Clock,
+    random: SeededRandom,
+    fellBack: FellBack,
+  ) {
     this.volume = volume;
-    this.image = Buffer.alloc(sizeBytes);
-    this.#durable = Buffer.alloc(sizeBytes);
+    this.name = name;
+    this.#image = Buffer.from(image);
+    this.#durable = Buffer.from(image);
     this.#clock = clock;
     this.#random = random;
     this.#fellBack = fellBack;
   }
 
+  get image(): Buffer {
+    return this.#image;
+  }
+
   get sizeBytes(): number {
-    return this.image.length;
+    return this.#image.length;
+  }
+
+  /** As somebody grows it, by what happened to stand there; who has it open sees nothing of that. */
+  grow(more: Uint8Array): void {
+    this.#image = Buffer.concat([this.#image, more]);
+    this.#durable = Buffer.concat([this.#durable, more]);
+    this.changes += 1;
+  }
+
+  open(): BlockDevice {
+    return {
+      sizeBytes: this.sizeBytes,
+      sectorBytes: this.sectorBytes,
+      readOnly: false,
+      read: (offset, target) => this.read(offset, target),
+      write: (offset, source) => this.write(offset, source),
+      writeZeroes: (offset, length) => this.writeZeroes(offset, length),
+      flush: () => this.flush(),
+      close: () => Promise.resolve(),
+    };
   }
 
   read(offset: number, target: Uint8Array): void | Promise<void> {
@@ -71,10 +104,6 @@ export class SimDisk implements BlockDevice {
       }
       if (fails) throw new DiskError("EIO", "injected");
     });
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve();
   }
 
   /** Of what wasn't flushed a random part is gone. */

@@ -44,6 +44,11 @@ export class SimExports implements ExportServer {
     this.#exports.clear();
   }
 
+  /** As the clients were told; 0 where nothing is exported. */
+  sizeOf(name: string): number {
+    return this.#exports.get(name)?.device.sizeBytes ?? 0;
+  }
+
   takesWrites(name: string): boolean {
     return this.#exports.get(name)?.readOnly === false;
   }

@@ -14,6 +14,7 @@ import { lambdaContext } from "../../cli/site/lambda-context.ts";
 import { siteLimits } from "../../cli/site/limits.ts";
 import { invokeTask, machines } from "../../cli/site/machines.ts";
 import { rebuildAll } from "../../cli/site/rebuild.ts";
+import { handler as collectJournals } from "../../functions/collect-journal/handler.ts";
 import { handler as compactJournals } from "../../functions/compact-journal/handler.ts";
 import { handler as gatewayApi } from "../../functions/gateway-api/handler.ts";
 import { handler as ingestBatch } from "../../functions/ingest-batch/handler.ts";
@@ -26,6 +27,8 @@ import type { WireReply, WireRequest } from "../../gateway/control/http-transpor
 import { MemoryTable } from "../kit/memory-table.ts";
 import { Life, mortal, mortalClock } from "../kit/mortal.ts";
 import { noPeers, noWorkflows, silentLog } from "../kit/site.ts";
+import { collectEveryMs, compactEveryMs } from "./limits.ts";
+import type { SimPeers } from "./sim-peers.ts";
 import { SkewedClock } from "./skewed-clock.ts";
 
 /** Wraps a site's ports: a planted bug, for the tests that show that bugs are found. */
@@ -41,6 +44,7 @@ export interface SimSiteOptions {
   /** Told of every error that no name foresees: it is a fault of the program. */
   readonly log: Log;
   readonly notify: Notify;
+  readonly peers: SimPeers;
   readonly wrap: WrapSite;
 }
 
@@ -68,6 +72,11 @@ export class SimSite {
     this.plan = new FaultPlan({ seed: options.faultSeed, clock: options.clock, delayMsMax: 3000 });
     this.#file = `file:${options.databaseName}?mode=memory&cache=shared`;
     this.#keeper = new DatabaseSync(this.#file);
+  }
+
+  /** Its way to the other site. */
+  get peers(): SimPeers {
+    return this.#options.peers;
   }
 
   get up(): boolean {
@@ -100,7 +109,7 @@ export class SimSite {
     this.lives += 1;
     const life = new Life();
     this.#life = life;
-    const { random, log, notify, name } = { ...this.#options, name: this.name };
+    const { random, log, notify, name, peers } = { ...this.#options, name: this.name };
     const clock = mortalClock(this.clock, life);
     const identity = await claimSite({ objects: this.objects, table: this.table }, name, { clock, random });
     this.#siteId = identity.siteId;
@@ -114,13 +123,14 @@ export class SimSite {
       objects: mortal(new FaultyObjects(this.objects, this.plan), life),
       table: mortal(new FaultyTable(this.table, this.plan), life),
       workflows: mortal(new FaultyWorkflows(workflows, this.plan), life),
-      ...{ clock, random, log, notify, peers: noPeers },
+      ...{ clock, random, log, notify, peers: mortal(peers, life) },
     });
     this.#workflows = workflows;
     this.#process = site;
     await workflows.resume();
     this.#every(life, siteLimits.reconcileEveryMs, reconcile, {});
-    this.#every(life, siteLimits.compactEveryMs, compactJournals, {});
+    this.#every(life, compactEveryMs, compactJournals, {});
+    this.#every(life, collectEveryMs, collectJournals, {});
     this.#every(life, siteLimits.monitorEveryMs, watchSources, { everyMs: siteLimits.monitorEveryMs });
   }
 

@@ -7,10 +7,10 @@ import { run, stepsOf } from "./run.ts";
 import { shrink } from "./shrink.ts";
 
 /** The same worlds each time, and one that nobody has seen. */
-const seeds = [1, 2, 3, 4, 5, 6, 7, 8, 10, 11];
+const seeds = [1, 2, 3, 4, 7, 8, 9];
 const fresh = Date.now() % 1_000_000_000;
 /** Shorter runs tried after a failure: a minute or two. */
-const shrinkRuns = 30;
+const shrinkRuns = 20;
 
 describe("simulation: two sites, gateways, workflows and clocks on one seed, every invariant after every step", () => {
   const coverage = new Coverage();

@@ -17,5 +17,6 @@ export type Invariant =
   | "move loses nothing"
   | "undo"
   | "pins"
+  | "deleted in time"
   | "liveness"
   | "program fault";

@@ -11,23 +11,31 @@ import { VirtualClock } from "../kit/virtual-clock.ts";
 import { Coverage } from "./coverage.ts";
 import { gatewayBufferBytes, syncBytesPerSecond } from "./limits.ts";
 import { type Answered, Link } from "./link.ts";
+import { Machine } from "./machine.ts";
 import { GuestLog } from "./oracle/guest-log.ts";
 import { People } from "./people.ts";
 import { Protection } from "./protection.ts";
-import { RecoveredDisks } from "./recovered-disks.ts";
-import { SimDisk } from "./sim-disk.ts";
-import { SimGateway } from "./sim-gateway.ts";
+import { type AttachBody, type Images, RecoveredDisks } from "./recovered-disks.ts";
+import { type FellBack, SimDisk } from "./sim-disk.ts";
+import { SimGateway, type SimGatewayOptions, type SiteWire } from "./sim-gateway.ts";
+import { SimPeers } from "./sim-peers.ts";
 import { SimSite, type WrapSite } from "./sim-site.ts";
 import { SkewedClock } from "./skewed-clock.ts";
 import { Trace } from "./trace.ts";
 import { Violation } from "./violation.ts";
-import { simVolumes } from "./volumes.ts";
+import { diskNumber, simVolumes, volumeNames } from "./volumes.ts";
 
 /** A bug put in on purpose; nothing by default. */
 export interface Planted {
   readonly site?: WrapSite;
   readonly host?: (host: Partial<SourceHost>) => Partial<SourceHost>;
   readonly startWithoutGrant?: StartWithoutGrant;
+}
+
+/** An answer that a gateway heard, and from whom. */
+export interface Heard extends Answered {
+  readonly gateway: string;
+  readonly site: SimSite;
 }
 
 let worlds = 0;
@@ -41,30 +49,47 @@ export class World {
   readonly people: People;
   readonly sites: readonly SimSite[];
   readonly protections: readonly Protection[];
+  /** Between the sites. */
+  readonly peerLinks: Link[] = [];
   /** What gateways were told since the invariants were looked at. */
-  readonly answered: (Answered & { readonly gateway: string })[] = [];
+  readonly answered: Heard[] = [];
+  /** Views that people have open: until when their checkpoint is leased, in true time. */
+  readonly leases = new Map<string, number>();
   readonly #started: number;
   readonly #number: number;
   readonly #planted: Planted;
   #lastWrite = 0;
+  #machines = 0;
   #violation: Violation | undefined;
 
-  private constructor(seed: number, planted: Planted) {
+  private constructor(seed: number, planted: Planted, tell: (line: string) => void) {
     this.seed = seed;
     this.#planted = planted;
     this.#started = this.clock.now();
     this.#number = worlds;
     worlds += 1;
-    this.trace = new Trace(() => this.clock.now() - this.#started);
+    this.trace = new Trace(() => this.clock.now() - this.#started, tell);
     this.people = new People(this);
-    this.sites = ["berlin", "paris"].map((name) => this.#site(name));
-    this.protections = [this.#protection("shop", 0), this.#protection("bank", 1)];
+    const berlin: SimSite = this.#site("berlin", () => paris);
+    const paris: SimSite = this.#site("paris", () => berlin);
+    this.sites = [berlin, paris];
+    this.protections = [this.#protection("shop", berlin, paris), this.#protection("bank", paris, berlin)];
   }
 
-  /** A world in which both VPGs are protected and their sources run. */
-  static async begin(seed: number, planted: Planted = {}): Promise<World> {
-    const world = new World(seed, planted);
-    for (const site of world.sites) await site.start();
+  /** A world in which both VPGs are protected and their sources run. `tell` hears of everything that happens in it. */
+  static async begin(
+    seed: number,
+    planted: Planted = {},
+    tell: (line: string) => void = () => undefined,
+  ): Promise<World> {
+    const world = new World(seed, planted, tell);
+    for (const site of world.sites) {
+      await site.start();
+      await world.people.register(site);
+    }
+    for (const site of world.sites) {
+      for (const other of world.sites) if (other !== site) await world.people.introduce(site, other);
+    }
     for (const protection of world.protections) await world.#protect(protection);
     return world;
   }
@@ -72,6 +97,12 @@ export class World {
   /** Ms since the world began. */
   get elapsedMs(): number {
     return this.clock.now() - this.#started;
+  }
+
+  /** Every network there is. */
+  get links(): readonly Link[] {
+    const gateways = this.protections.flatMap((protection) => protection.gateways);
+    return [...gateways.flatMap(({ own, remote }) => [own.link, remote.link]), ...this.peerLinks];
   }
 
   /** A stream of its own for each name. */
@@ -115,26 +146,30 @@ export class World {
   }
 
   close(): void {
-    for (const { source, recovery } of this.protections) {
-      source.kill();
-      recovery.kill();
-    }
+    for (const { gateways } of this.protections) for (const gateway of gateways) gateway.kill();
     for (const site of this.sites) site.close();
   }
 
   async #protect(protection: Protection): Promise<void> {
-    const { site, source, recovery } = protection;
-    const seen = site.seen();
-    for (const gateway of [source, recovery]) {
-      gateway.token = (await createToken(seen, { name: gateway.name, role: "gateway" }, operator)).token;
+    for (const { name, own, remote } of protection.gateways) {
+      for (const wire of [own, remote]) {
+        wire.token = (await createToken(wire.site.seen(), { name, role: "gateway" }, operator)).token;
+      }
     }
-    await this.people.register(site);
     await this.people.protect(protection);
-    await recovery.start();
-    await source.start();
+    await protection.recovery.start();
+    await protection.source.start();
   }
 
-  #site(name: string): SimSite {
+  #site(name: string, other: () => SimSite): SimSite {
+    const link = new Link(
+      this.clock,
+      this.random(`peers of ${name}`),
+      (request) => other().serve(request),
+      ({ method, path, status, again }) =>
+        this.trace.detail(`${name} ${again ? "again " : ""}${method} ${path} ${status}`),
+    );
+    this.peerLinks.push(link);
     return new SimSite({
       name,
       clock: this.clock,
@@ -143,60 +178,89 @@ export class World {
       databaseName: `simulation-${process.pid}-${this.#number}-${name}`,
       log: this.#log(name),
       notify: { publish: async ({ kind }) => this.trace.add(`${name} tells people: ${kind}`) },
+      peers: new SimPeers(link),
       wrap: this.#planted.site ?? ((site) => site),
     });
   }
 
-  #protection(name: string, at: number): Protection {
-    const site = this.sites[at];
-    if (site === undefined) throw new TypeError("there are two sites");
-    const log = new GuestLog();
-    const disks = simVolumes.map(({ sizeBytes }, index) => {
-      const volume = index + 1;
-      const fellBack = (offset: number, shows: number): void =>
-        log.fellBack(this.nextWrite(), volume, offset, shows, this.clock.now());
-      return new SimDisk(volume, sizeBytes, this.clock, this.random(`disk ${name} ${index}`), fellBack);
-    });
-    const vms = { running: new Set(["vm"]), stoppedAt: 0 };
-    const recovered = new RecoveredDisks();
-    const volumes = simVolumes.map((volume) => ({
-      ...{ vmName: "vm", name: volume.name, path: `/${name}/${volume.name}`, sectorBytes: 4096 as const },
+  #protection(name: string, home: SimSite, away: SimSite): Protection {
+    const paths = volumeNames.map((volume) => ({
+      ...{ vmName: "vm", name: volume, path: `/${name}/${volume}`, sectorBytes: 4096 as const },
     }));
-    const vpg = { name, socket: undefined, listen: undefined, barrier: undefined, volumes };
-    const capture = {
-      ...{ bufferBytes: gatewayBufferBytes, syncBytesPerSecond, drainMs: 10_000, throttle: [] },
-      startWithoutGrant: this.#planted.startWithoutGrant ?? ({ kind: "never" } as const),
-      onFenced: "read-only" as const,
-    };
-    const byPath = new Map(volumes.flatMap(({ path }, index) => (disks[index] ? [[path, disks[index]] as const] : [])));
-    return new Protection({
-      ...{ name, site, disks, vms, recovered, log },
-      source: this.#gateway(`${name}-source`, site, { source: { capture, vpg, disks: byPath, vms } }),
-      recovery: this.#gateway(`${name}-recovery`, site, { recovery: recovered }),
+    const clock = new SkewedClock(this.clock);
+    const log = new GuestLog();
+    const zeros = volumeNames.map((volume) => {
+      const { sizeBytes } = simVolumes.find((each) => each.name === volume) ?? { sizeBytes: extraBytes };
+      return { name: volume, image: new Uint8Array(sizeBytes) };
     });
+    const exports = () => protection.source.exports;
+    const disks = this.#disks(name, zeros, log);
+    const first = new Machine({ vpgName: name, operationId: undefined, disks, log, clock, exports }, this.#machines);
+    this.#machines += 1;
+    first.vms.running.add("vm");
+    const named = () => paths.filter((volume) => protection.file.has(volume.name));
+    const vpg = () => ({ name, socket: undefined, listen: undefined, barrier: undefined, volumes: named() });
+    const source = this.#gateway(`${name}-source`, away, home, clock, { configured: { vpg, machine: () => first } });
+    const recovery = this.#gateway(`${name}-recovery`, home, away, new SkewedClock(this.clock));
+    const protection = new Protection({ name, home, away, source, recovery });
+    return protection;
+  }
+
+  #disks(what: string, images: readonly { readonly name: string; readonly image: Uint8Array }[], log: GuestLog) {
+    return images.map(({ name, image }) => {
+      const volume = diskNumber(name);
+      const fellBack: FellBack = (offset, shows) =>
+        log.fellBack(this.nextWrite(), volume, offset, shows, this.clock.now());
+      return new SimDisk({ volume, name }, image, this.clock, this.random(`disk ${what} ${name}`), fellBack);
+    });
+  }
+
+  /** What an operation recovered: its guests begin with what they found on it. */
+  #recover(gateway: SimGateway, { operationId, vpgName }: AttachBody, images: Images): Machine {
+    const log = new GuestLog(new Map([...images].map(([name, image]) => [diskNumber(name), image])));
+    const named = [...images].map(([name, image]) => ({ name, image }));
+    const disks = this.#disks(`${operationId} ${this.#machines}`, named, log);
+    const exports = () => gateway.recovery?.exportsOf(operationId);
+    const { clock } = gateway;
+    const machine = new Machine({ vpgName, operationId, disks, log, clock, exports }, this.#machines);
+    this.#machines += 1;
+    return machine;
   }
 
   #gateway(
     name: string,
-    site: SimSite,
-    half: Pick<ConstructorParameters<typeof SimGateway>[0], "source" | "recovery">,
+    ownSite: SimSite,
+    remoteSite: SimSite,
+    clock: SkewedClock,
+    more: Pick<SimGatewayOptions, "configured"> = {},
   ): SimGateway {
-    const noted = (answer: Answered): void => {
-      const { method, path, status, again } = answer;
-      this.trace.detail(`${name} ${again ? "again " : ""}${method} ${path} ${status}`);
-      if (!again && status < 300) this.answered.push({ ...answer, gateway: name });
+    const wire = (what: string, site: SimSite): SiteWire => {
+      const noted = (answer: Answered): void => {
+        const { method, path, status, again } = answer;
+        this.trace.detail(`${name} ${again ? "again " : ""}${method} ${path} ${status}`);
+        if (!again && status < 300) this.answered.push({ ...answer, gateway: name, site });
+      };
+      const link = new Link(this.clock, this.random(`${what} link ${name}`), (ask) => site.serve(ask), noted);
+      return { site, link, token: "" };
     };
     return new SimGateway({
       name,
-      siteUrl: `http://${site.name}.example`,
-      link: new Link(this.clock, this.random(`link ${name}`), (request) => site.serve(request), noted),
-      clock: new SkewedClock(this.clock),
+      own: wire("own", ownSite),
+      remote: wire("remote", remoteSite),
+      clock,
       trueNow: () => this.clock.now(),
       random: this.random(`gateway ${name}`),
       log: this.#log(name),
       crashed: (error) => this.fault(`${name} crashed`, error),
+      capture: {
+        ...{ bufferBytes: gatewayBufferBytes, syncBytesPerSecond, drainMs: 10_000, throttle: [] },
+        startWithoutGrant: this.#planted.startWithoutGrant ?? ({ kind: "never" } as const),
+        onFenced: "read-only" as const,
+      },
+      recovered: new RecoveredDisks(),
+      recover: (gateway, body, images) => this.#recover(gateway, body, images),
       wrapHost: this.#planted.host ?? ((host) => host),
-      ...half,
+      ...more,
     });
   }
 
@@ -213,6 +277,9 @@ export class World {
     return { debug: quiet, info: (event) => this.trace.detail(`${part} ${event}`), warn: look, error: look };
   }
 }
+
+/** Of the volume that comes and goes. */
+const extraBytes = 192 * 1024;
 
 /** Errors with names of their own are what the world is full of. */
 const isForeseen = (error: unknown): error is Error => error instanceof FarshoreError || error instanceof DiskError;

@@ -47,5 +47,5 @@ export async function toSite(
   const site = oneOf(random, world.sites);
   const text = site && (await act(site));
   if (site === undefined || text === undefined) return undefined;
-  return { text: `${site.name}: ${text}`, to: world.protections.filter((protection) => protection.site === site) };
+  return { text: `${site.name}: ${text}`, to: world.protections };
 }

@@ -1,15 +1,26 @@
+import { leapsMs } from "../limits.ts";
 import { type Actor, oneOf, toOne, toSite } from "./actor.ts";
 
 const skews = [-40_000, -3000, -200, 0, 0, 150, 2000, 60_000] as const;
 
 export const clocks: readonly Actor[] = [
   {
+    name: "long sleep",
+    kind: "fault",
+    weight: 3,
+    act: async (world, random) => {
+      const ms = oneOf(random, leapsMs) ?? 0;
+      world.clock.leap(ms);
+      return { text: `all machines sleep for ${ms / 60_000} minutes`, to: world.protections };
+    },
+  },
+  {
     name: "skew gateway",
     kind: "fault",
     weight: 3,
     act: (world, random) =>
-      toOne(world, random, async ({ source, recovery }) => {
-        const gateway = oneOf(random, [source, recovery]) ?? source;
+      toOne(world, random, async ({ source, gateways }) => {
+        const gateway = oneOf(random, gateways) ?? source;
         const skewMs = oneOf(random, skews) ?? 0;
         gateway.clock.skew(skewMs);
         return `the clock of ${gateway.name} is ${skewMs} ms off`;

@@ -1,12 +1,16 @@
 import type { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { fairWeather, type Link } from "../link.ts";
 import type { Protection } from "../protection.ts";
+import type { World } from "../world.ts";
 import { type Actor, oneOf, toOne } from "./actor.ts";
 
-const linkOf = (random: SeededRandom, { source, recovery }: Protection): readonly [string, Link] => {
-  const gateway = oneOf(random, [source, source, recovery]) ?? source;
-  return [gateway.name, gateway.link];
-};
+/** Mostly between a gateway and the site that it replicates to. */
+function linkOf(random: SeededRandom, { source, recovery }: Protection, { peerLinks }: World): readonly [string, Link] {
+  const { name, own, remote } = oneOf(random, [source, source, recovery]) ?? source;
+  const links = [remote, remote, own].map(({ site, link }) => [`${name} to ${site.name}`, link] as const);
+  const peers = peerLinks.map((link) => ["the sites to each other", link] as const);
+  return oneOf(random, [...links, ...peers]) ?? [name, remote.link];
+}
 
 export const networks: readonly Actor[] = [
   {
@@ -15,7 +19,7 @@ export const networks: readonly Actor[] = [
     weight: 5,
     act: (world, random) =>
       toOne(world, random, async (protection) => {
-        const [name, link] = linkOf(random, protection);
+        const [name, link] = linkOf(random, protection, world);
         const ms = random.chance(0.5) ? random.below(3000) : random.below(40_000);
         link.cut = true;
         world.later(ms, "link", () => {
@@ -30,7 +34,7 @@ export const networks: readonly Actor[] = [
     weight: 4,
     act: (world, random) =>
       toOne(world, random, async (protection) => {
-        const [name, link] = linkOf(random, protection);
+        const [name, link] = linkOf(random, protection, world);
         link.weather = { ...fairWeather, losesRequest: random.fraction() * 0.4, losesReply: random.fraction() * 0.4 };
         world.later(random.below(20_000), "link", () => {
           link.weather = fairWeather;
@@ -44,7 +48,7 @@ export const networks: readonly Actor[] = [
     weight: 4,
     act: (world, random) =>
       toOne(world, random, async (protection) => {
-        const [name, link] = linkOf(random, protection);
+        const [name, link] = linkOf(random, protection, world);
         link.weather = { ...fairWeather, delayMsMax: random.below(4000) };
         world.later(random.below(20_000), "link", () => {
           link.weather = fairWeather;
@@ -58,7 +62,7 @@ export const networks: readonly Actor[] = [
     weight: 4,
     act: (world, random) =>
       toOne(world, random, async (protection) => {
-        const [name, link] = linkOf(random, protection);
+        const [name, link] = linkOf(random, protection, world);
         link.weather = { ...fairWeather, duplicates: random.fraction() };
         world.later(random.below(20_000), "link", () => {
           link.weather = fairWeather;

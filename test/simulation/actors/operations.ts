@@ -1,13 +1,14 @@
 import type { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { listCheckpoints } from "#core/protection/checkpoints.ts";
-import { hasEnded } from "#core/recovery/operation-store.ts";
 import type { Protection } from "../protection.ts";
 import { type Actor, oneOf, toOne } from "./actor.ts";
 
 /** The newest checkpoint, or any other. */
 async function chosen(protection: Protection, random: SeededRandom): Promise<object> {
   if (random.chance(0.6)) return { kind: "latest" };
-  const { checkpoints } = await listCheckpoints(protection.site.seen(), protection.vpgId, { limit: 200 });
+  const { site, vpg } = await protection.seat();
+  if (vpg === undefined) return { kind: "latest" };
+  const { checkpoints } = await listCheckpoints(site.seen(), vpg.vpgId, { limit: 200 });
   const checkpoint = oneOf(random, checkpoints);
   return checkpoint === undefined ? { kind: "latest" } : { kind: "id", id: checkpoint.id };
 }
@@ -68,12 +69,18 @@ export const operations: readonly Actor[] = [
     act: (world, random) =>
       toOne(world, random, async (protection) => {
         const commits = random.chance(0.35);
-        const open = (await protection.operations()).filter((operation) => !hasEnded(operation));
-        const operation = oneOf(random, open);
-        if (operation === undefined) return undefined;
-        const decision = operation.kind === "failover-test" ? "stop" : commits ? "commit" : "rollback";
-        world.background("decide", world.people.decide(protection, operation, decision));
-        return `${decision} in ${operation.phase}`;
+        const reverses = random.chance(0.5);
+        const open = await protection.openOperations();
+        const found = oneOf(random, open);
+        if (found === undefined) return undefined;
+        const { kind, phase } = found.operation;
+        if (kind === "failover-test") {
+          world.background("decide", world.people.decide(found, { decision: "stop", success: true, notes: "" }));
+          return `stop in ${phase}`;
+        }
+        const commit = { decision: "commit", reverseProtection: reverses } as const;
+        world.background("decide", world.people.decide(found, commits ? commit : { decision: "rollback" }));
+        return `${commits ? `commit${reverses ? " and reverse" : ""}` : "rollback"} in ${phase}`;
       }),
   },
   {
@@ -83,7 +90,7 @@ export const operations: readonly Actor[] = [
     act: (world, random) =>
       toOne(world, random, async (protection) => {
         const checkpoint = await chosen(protection, random);
-        const open = (await protection.operations()).filter(({ phase }) => phase === "BeforeCommit");
+        const open = (await protection.operations()).filter(({ operation: { phase } }) => phase === "BeforeCommit");
         const operation = oneOf(random, open);
         if (operation === undefined) return undefined;
         world.background("retarget", world.people.retarget(protection, operation, checkpoint));
@@ -96,11 +103,33 @@ export const operations: readonly Actor[] = [
     weight: 4,
     act: (world, random) =>
       toOne(world, random, async (protection) => {
-        const failed = (await protection.operations()).filter(({ phase }) => phase === "Failed");
+        const failed = (await protection.operations()).filter(({ operation: { phase } }) => phase === "Failed");
         const operation = oneOf(random, failed);
         if (operation === undefined) return undefined;
-        world.background("retry", world.people.retry(protection, operation));
+        world.background("retry", world.people.retry(operation));
         return "retry of what failed";
+      }),
+  },
+  {
+    name: "reverse protection",
+    kind: "deed",
+    weight: 8,
+    act: (world, random) =>
+      toOne(world, random, async (protection) => {
+        if ((await protection.seat()).vpg?.role !== "Runs") return undefined;
+        const options = { gatewayLost: false, force: false };
+        world.background("reverse", world.people.start(protection, { kind: "reverse-protection", options }));
+        return "reverse protection";
+      }),
+  },
+  {
+    name: "sync by hand",
+    kind: "deed",
+    weight: 3,
+    act: (world, random) =>
+      toOne(world, random, async (protection) => {
+        world.background("sync", world.people.sync(protection));
+        return "a sync of everything";
       }),
   },
 ];

@@ -1,18 +1,27 @@
 import type { SeededRandom } from "#adapters/faulty/seeded-random.ts";
+import type { Machine } from "../machine.ts";
 import type { Protection } from "../protection.ts";
-import { type Actor, toOne, toSite } from "./actor.ts";
+import type { SimDisk } from "../sim-disk.ts";
+import type { SimGateway } from "../sim-gateway.ts";
+import { type Actor, oneOf, toOne, toSite } from "./actor.ts";
 
 const downMsMax = 15_000;
 
 /** Mostly a restart at once, sometimes a long while later. */
 const downMs = (random: SeededRandom): number => (random.chance(0.6) ? random.below(1500) : random.below(downMsMax));
 
-/** The machine of a source loses its power: guests, gateway, and what the disks hadn't flushed. */
-function cutPower({ source, disks, vms }: Protection, random: SeededRandom): void {
-  source.kill();
-  for (const disk of disks) disk.cutPower(random);
-  vms.running.clear();
+/** A gateway's machine loses its power: guests, gateway, and what the disks hadn't flushed. Answers what ran. */
+function cutPower(gateway: SimGateway, random: SeededRandom): readonly Machine[] {
+  const ran = gateway.machines.filter(({ runs }) => runs);
+  gateway.kill();
+  for (const { disks, vms } of gateway.machines) {
+    for (const disk of disks) disk.cutPower(random);
+    vms.running.clear();
+  }
+  return ran;
 }
+
+const disksOf = ({ machines }: Protection): readonly SimDisk[] => machines.flatMap(({ disks }) => disks);
 
 export const processes: readonly Actor[] = [
   {
@@ -58,12 +67,14 @@ export const processes: readonly Actor[] = [
     act: (world, random) =>
       toOne(world, random, async (protection) => {
         const ms = downMs(random);
-        cutPower(protection, random);
+        const { source, recovery } = protection;
+        const gateway = oneOf(random, [source, source, recovery]) ?? source;
+        const ran = cutPower(gateway, random);
         world.later(ms, "power comes back", () => {
-          protection.vms.running.add("vm");
-          return protection.source.start();
+          for (const { vms } of ran) vms.running.add("vm");
+          return gateway.start();
         });
-        return `the source loses its power for ${ms} ms`;
+        return `the machine of ${gateway.name} loses its power for ${ms} ms`;
       }),
   },
   {
@@ -71,12 +82,13 @@ export const processes: readonly Actor[] = [
     kind: "deed",
     weight: 3,
     act: (world, random) =>
-      toOne(world, random, async ({ source }) => {
+      toOne(world, random, async ({ source, recovery }) => {
+        const gateway = oneOf(random, [source, source, recovery]) ?? source;
         world.background(
           "restart",
-          source.stop().then(() => source.start()),
+          gateway.stop().then(() => gateway.start()),
         );
-        return "source gateway is restarted cleanly";
+        return `gateway ${gateway.name} is restarted cleanly`;
       }),
   },
   {
@@ -84,7 +96,8 @@ export const processes: readonly Actor[] = [
     kind: "fault",
     weight: 2,
     act: (world, random) =>
-      toOne(world, random, async ({ disks }) => {
+      toOne(world, random, async (protection) => {
+        const disks = disksOf(protection);
         const slow = random.fraction();
         for (const disk of disks) disk.slow = slow;
         world.later(random.below(10_000), "disks", () => {
@@ -98,7 +111,8 @@ export const processes: readonly Actor[] = [
     kind: "fault",
     weight: 2,
     act: (world, random) =>
-      toOne(world, random, async ({ disks }) => {
+      toOne(world, random, async (protection) => {
+        const disks = disksOf(protection);
         const fails = random.fraction() * 0.3;
         for (const disk of disks) disk.fails = fails;
         world.later(random.below(6000), "disks", () => {

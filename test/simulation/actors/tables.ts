@@ -12,18 +12,19 @@ export const hasOldTable = (site: SimSite): boolean => restored.has(site);
 
 /** The site comes down, its table is made again from the bucket, and it starts. */
 export async function rebuild(world: World, site: SimSite): Promise<void> {
+  await forget(world);
   site.kill();
   await site.rebuild();
   restored.delete(site);
-  forget(world, site);
   await site.start();
 }
 
-/** A table that is not what it was may know nothing of the operations under way, nor of their pins. */
-function forget(world: World, site: SimSite): void {
+/** A table that is not what it was may know nothing of the operations under way, nor of pins and leases. */
+async function forget(world: World): Promise<void> {
+  world.leases.clear();
   for (const protection of world.protections) {
-    if (protection.site !== site) continue;
-    for (const operationId of protection.operationIds) protection.forgotten.add(operationId);
+    for (const { operation } of await protection.operations()) protection.forgotten.add(operation.operationId);
+    for (const { operationId } of protection.folders()) protection.forgotten.add(operationId);
   }
 }
 
@@ -47,10 +48,10 @@ export const tables: readonly Actor[] = [
         const all = backups.get(site) ?? [];
         const backup = all[random.below(all.length)];
         if (backup === undefined) return undefined;
+        await forget(world);
         site.kill();
         site.table.restore(backup);
         restored.add(site);
-        forget(world, site);
         await site.start();
         return "an old table is restored";
       }),

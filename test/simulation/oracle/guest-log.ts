@@ -20,7 +20,9 @@ export interface Write {
   ackedAt: number;
 }
 
-const beginning: Write = { id: 0, shows: 0, submitted: -1, acked: -1, over: -1, submittedAt: 0, ackedAt: 0 };
+const beginning = (shows: number): Write => ({
+  ...{ id: 0, shows, submitted: -1, acked: -1, over: -1, submittedAt: 0, ackedAt: 0 },
+});
 
 export interface Place {
   readonly volume: number;
@@ -41,10 +43,20 @@ export function numberIn(image: Uint8Array, start: number): number | undefined {
 }
 
 export class GuestLog {
+  /** What stood in each sector before the first write, by volume. */
+  readonly #before = new Map<number, readonly (number | undefined)[]>();
   readonly #covering = new Map<string, Write[]>();
   readonly #writes = new Map<number, Write>();
   #line = 0;
   acknowledged = 0;
+
+  /** `before`: what the disks showed when their clients got them; zeros otherwise. */
+  constructor(before: ReadonlyMap<number, Uint8Array> = new Map()) {
+    for (const [volume, image] of before) {
+      const sectors = Array.from({ length: image.length / sectorBytes }, (_, at) => numberIn(image, at * sectorBytes));
+      this.#before.set(volume, sectors);
+    }
+  }
 
   submit(id: number, place: Place, zero: boolean, now: number): void {
     this.#add(id, zero ? 0 : id, place, now);
@@ -72,9 +84,10 @@ export class GuestLog {
     this.acknowledge(id, now);
   }
 
-  /** Every write that touches a sector, in the order of submission, after the zeros that stood there before. */
+  /** Every write that touches a sector, in the order of submission, after what stood there before. */
   writesOf(volume: number, offset: number): readonly Write[] {
-    return [beginning, ...(this.#covering.get(`${volume}/${offset}`) ?? [])];
+    const before = this.#before.get(volume)?.[offset / sectorBytes] ?? 0;
+    return [beginning(before), ...(this.#covering.get(`${volume}/${offset}`) ?? [])];
   }
 
   #add(id: number, shows: number, { volume, offset, length }: Place, now: number): void {

@@ -8,10 +8,12 @@ import { type Bug, bugs } from "./bugs.ts";
 /** Worlds within which each of them must be found, by what it is to be found by; mostly the first does. */
 const seedsMax = 12;
 const stepsEach = 100;
+/** Each is a world, most of which go on to their end. */
+const shrinkRuns = 10;
 
 const stepsFor = (bug: Bug, seed: number) =>
   stepsBy(
-    actors.filter(({ name }) => bug.actors?.includes(name) ?? true),
+    actors.filter(({ name }) => bug.actors.includes(name)),
     seed,
     stepsEach,
   );
@@ -43,18 +45,18 @@ describe("simulation: bugs put in on purpose are found", () => {
   });
 
   it("and the way to one is made shorter, and told with its seed", async () => {
-    const bug = bugs.find(({ name }) => name === "zeros are not journaled");
+    const bug = bugs.find(({ name }) => name === "reverse protection lets the old source go on taking writes");
     if (bug === undefined) throw new Error("no such bug");
     await whilePlanted(bug, async () => {
       const failed = await search(bug);
       const { seed } = failed;
       const steps = stepsFor(bug, seed);
-      const shrunk = await shrink(failed, { seed, planted: bug }, steps, 25);
+      const shrunk = await shrink(failed, { seed, planted: bug }, steps, shrinkRuns);
       expect(shrunk.result.violation?.invariant).toBe(failed.violation?.invariant);
       expect(shrunk.steps.length).toBeLessThan(failed.steps);
-      const text = failureText(failed, "npm run sim -- --seed 1", shrunk);
-      expect(text).toContain(`seed ${seed}: exact`);
-      expect(text).toContain("repeat: npm run sim -- --seed 1");
+      const text = failureText(failed, "npm run sim -- --seed 3", shrunk);
+      expect(text).toContain(`seed ${seed}: one writer`);
+      expect(text).toContain("repeat: npm run sim -- --seed 3");
       expect(text).toContain(`${shrunk.steps.length} steps`);
     });
   });

@@ -1,12 +1,16 @@
+import { z } from "zod";
+import { chunkBytes } from "#core/blocks/geometry.ts";
 import { LayerWriter } from "#core/compaction/layer-writer.ts";
 import { decodeObject } from "#core/journal/decode.ts";
-import { parseBatchKey, parseSessionClaimKey, parseTermKey } from "#core/journal/keys.ts";
-import type { Objects } from "#core/ports.ts";
+import { packsPrefix, parseBatchKey, parseSessionClaimKey, parseTermKey } from "#core/journal/keys.ts";
+import type { Objects, TableItem } from "#core/ports.ts";
 import { SyncTimeline } from "#core/protection/checkpoint.ts";
 import type { Site } from "#core/site.ts";
 import { RangeLock } from "../../../gateway/disk/range-lock.ts";
+import { SourceDisks } from "../../../gateway/source/source-disks.ts";
 import { SessionLog } from "../../../gateway/tap/session-log.ts";
 import { VolumeTrack } from "../../../gateway/tap/volume-track.ts";
+import { VolumeTracks } from "../../../gateway/tap/volume-tracks.ts";
 import type { Invariant } from "../violation.ts";
 import type { Planted } from "../world.ts";
 
@@ -16,8 +20,8 @@ export interface Bug extends Planted {
   readonly foundBy: readonly Invariant[];
   /** The world that is tried first (1); further ones follow it. */
   readonly seed?: number;
-  /** Only these of the actors: what a rare bug needs comes more often then. */
-  readonly actors?: readonly string[];
+  /** Only these of the actors: what a rare bug needs comes more often then, and further actors change nothing of its worlds. */
+  readonly actors: readonly string[];
   /** Puts it into the program; answers what takes it out again. */
   readonly plant?: () => () => void;
 }
@@ -46,6 +50,45 @@ const withObjects = (site: Site, over: Partial<Objects>): Site => ({
 
 const isSeal = (key: string, body: Uint8Array): boolean =>
   parseBatchKey(key) !== undefined && decodeObject(body).kind === "seal";
+
+/** Reads see the items otherwise than they are. */
+function withTable(site: Site, seen: (item: TableItem) => TableItem): Site {
+  const { table } = site;
+  return {
+    ...site,
+    table: {
+      get: async (key) => {
+        const item = await table.get(key);
+        return item && seen(item);
+      },
+      query: async (pk, options) => {
+        const page = await table.query(pk, options);
+        return { ...page, items: page.items.map(seen) };
+      },
+      transact: (actions) => table.transact(actions),
+    },
+  };
+}
+
+const pinnedSchema = z.looseObject({ pins: z.array(z.string()) });
+
+/** A checkpoint's item without its pins. */
+function unpinned(item: TableItem): TableItem {
+  const checkpoint = pinnedSchema.safeParse(item.fields["checkpoint"]);
+  if (!checkpoint.success) return item;
+  return { ...item, fields: { ...item.fields, checkpoint: { ...checkpoint.data, pins: [] } } };
+}
+
+/** Whatever fences or closes a source, its clients stay. */
+const neverReadOnly = (): (() => void) =>
+  replace(SourceDisks.prototype, "exportAs", (exportAs) => {
+    return async function (this: SourceDisks, wanted) {
+      if (wanted !== "read-only") await exportAs.call(this, wanted);
+    };
+  });
+
+/** What a cycle is made of. */
+const reversing = ["write", "failover live", "decide", "reverse protection"];
 
 export const bugs: readonly Bug[] = [
   {
@@ -76,6 +119,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "a batch is acknowledged before it is durable",
     foundBy: ["durable before listed", "independent"],
+    actors: ["write", "restart source"],
     site: (site) =>
       withObjects(site, {
         put: async (key, body, options) => {
@@ -90,6 +134,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "a sync settles chunks that it did not ship",
     foundBy: ["exact"],
+    actors: ["write", "kill source"],
     plant: () =>
       replace(SessionLog.prototype, "settleChunk", (settle) => {
         return function (this: SessionLog, track, chunk, revision, start, bytes) {
@@ -112,6 +157,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "a layer loses a section",
     foundBy: ["exact"],
+    actors: ["write", "restart source", "failover test"],
     plant: () =>
       replace(LayerWriter.prototype, "add", (add) => {
         let sections = 0;
@@ -124,6 +170,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "a checkpoint is listed in the midst of a sync",
     foundBy: ["exact"],
+    actors: ["write", "kill source"],
     plant: () => {
       const syncing = Object.getOwnPropertyDescriptor(SessionLog.prototype, "syncing") ?? {};
       Object.defineProperty(SessionLog.prototype, "syncing", { configurable: true, get: () => false });
@@ -137,12 +184,75 @@ export const bugs: readonly Bug[] = [
   {
     name: "zeros are not journaled",
     foundBy: ["exact"],
+    actors: ["write"],
     plant: () => replace(SessionLog.prototype, "zero", () => () => undefined),
   },
   {
     name: "a gateway that starts writes without a grant",
     foundBy: ["one writer"],
+    seed: 3,
     actors: ["write", "failover live", "decide", "cut link", "kill source", "kill site"],
     startWithoutGrant: { kind: "always" },
+  },
+  {
+    name: "a pin is ignored by retention",
+    foundBy: ["pins"],
+    actors: ["write", "failover test", "open view", "long sleep", "restart source"],
+    site: (site) => withTable(site, unpinned),
+  },
+  {
+    name: "the collector deletes an object too many",
+    foundBy: ["durable before listed", "independent", "exact"],
+    actors: ["write", "tag", "long sleep", "restart source"],
+    site: (site) =>
+      withObjects(site, {
+        purge: async (keys) => {
+          await site.objects.purge(keys);
+          const [first] = keys.flatMap((key) => parseBatchKey(key) ?? []);
+          if (first === undefined) return;
+          const packs = await site.objects.list(packsPrefix(first.vpgId));
+          await site.objects.purge(packs.slice(-1).map(({ key }) => key));
+        },
+      }),
+  },
+  {
+    name: "reverse protection lets the old source go on taking writes",
+    foundBy: ["one writer"],
+    seed: 3,
+    actors: reversing,
+    plant: neverReadOnly,
+  },
+  {
+    name: "the sync of a reverse protection trusts the old disks",
+    foundBy: ["exact"],
+    seed: 3,
+    actors: reversing,
+    plant: () =>
+      replace(SessionLog.prototype, "settleChunk", (settle) => {
+        return function (this: SessionLog, track, chunk, revision, start, bytes, pieces) {
+          const reversed = (this.session?.term ?? 1) > 1;
+          return settle.call(this, track, chunk, revision, start, bytes, reversed ? [] : pieces);
+        };
+      }),
+  },
+  {
+    name: "a move goes on with volumes that take writes",
+    foundBy: ["move loses nothing"],
+    actors: ["write", "move", "boot source", "decide"],
+    plant: neverReadOnly,
+  },
+  {
+    name: "what a volume has grown by is not read",
+    foundBy: ["exact"],
+    actors: ["write", "grow a volume"],
+    plant: () =>
+      replace(VolumeTracks.prototype, "addGrown", (addGrown) => {
+        return function (this: VolumeTracks, before, sizeBytes) {
+          const track = addGrown.call(this, before, sizeBytes);
+          const first = Math.floor(before.sizeBytes / chunkBytes);
+          for (let chunk = first; chunk * chunkBytes < sizeBytes; chunk += 1) track.suspects.delete(chunk);
+          return track;
+        };
+      }),
   },
 ];
