@@ -103,12 +103,24 @@ async function choose(
     const units = await unitsOf(site.objects, claim, digest, Math.min(end, covered), seen);
     const within = units.slice(0, 1 + units.findLastIndex(({ lastSequence }) => (lastSequence ?? Infinity) <= limit));
     for (const segment of segmentsOf(within, cutsOf(claim.session))) {
+      if (chosen.length === limits.packsMax) return { chosen, whole: false };
+      const some = firstOf(segment, left);
+      if (some.length > 0) chosen.push(some);
+      if (some.length < segment.length) return { chosen, whole: false };
       left -= segment.reduce((sum, { size }) => sum + size, 0);
-      if (left < 0 || chosen.length === limits.packsMax) return { chosen, whole: false };
-      chosen.push(segment);
     }
   }
   return { chosen, whole: true };
+}
+
+/** As many of a segment's units as may be read: what lies between two kept checkpoints can be more than one run has room for. */
+function firstOf(segment: readonly Unit[], bytesMost: number): readonly Unit[] {
+  let bytes = 0;
+  const end = segment.findIndex(({ size }) => {
+    bytes += size;
+    return bytes > bytesMost;
+  });
+  return end < 0 ? segment : segment.slice(0, end);
 }
 
 /** A stored pack. Its bytes and those of its units are let go: a run makes more than fits into memory. */
