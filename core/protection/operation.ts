@@ -278,7 +278,10 @@ export const operationSchema = z.strictObject({
   sourceWasShutDown: z.boolean(),
   /** A rollback could not power the source on, because its gateway was silent: it is done when that is heard again. */
   sourceLeftOff: z.boolean().default(false),
-  /** It was forgotten with a table and goes on: what its steps of before did is known to gateways alone. */
-  resumed: z.boolean().default(false),
+  /**
+   * Of an operation that was forgotten with a table and goes on: what its steps of before did is known to gateways alone, so this
+   * stands in the names of its commands. Null: it was never forgotten.
+   */
+  resumeId: idSchema.nullable().default(null),
 });
 export type Operation = z.infer<typeof operationSchema>;

@@ -43,10 +43,14 @@ import {
   throwIfFailed,
 } from "./steps.ts";
 
-/** Each attempt and each try at another checkpoint gives its commands anew. */
-export function commandIdOf({ operationId, attempt, retargets }: Operation, name: string): string {
+/**
+ * Each attempt and each try at another checkpoint gives its commands anew, and so does going on with a forgotten operation: a gateway
+ * may still keep the answer to a command of before, and would give it to one of the same id.
+ */
+export function commandIdOf({ operationId, resumeId, attempt, retargets }: Operation, name: string): string {
   const last = retargets.at(-1);
-  return `${operationId}.${attempt}.${last === undefined ? "" : `try-${last.number}.`}${name}`;
+  const again = resumeId === null ? "" : `${resumeId}.`;
+  return `${operationId}.${again}${attempt}.${last === undefined ? "" : `try-${last.number}.`}${name}`;
 }
 
 /** The commands that the step gave, and the one behind them if it gave that, by name. */

@@ -127,14 +127,14 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
     case stepNames.stopVms:
     case stepNames.retargetStopVms: {
       const booted = Object.keys(operation.steps).some((name) => bootGroupOf(name) !== undefined);
-      if (!booted && !operation.resumed) return skip("No VM had been booted.");
+      if (!booted && operation.resumeId === null) return skip("No VM had been booted.");
       const vms = recovered.vms.map((vm) => vm.name);
       return recovery(vpg, step, { kind: "stop-vms", ...base, mode, vms });
     }
     case stepNames.detachVolumes:
     case stepNames.retargetDetachVolumes: {
       const attached = operation.steps[stepNames.attachVolumes] !== undefined;
-      if (!attached && !operation.resumed) return skip("No volume had been attached.");
+      if (!attached && operation.resumeId === null) return skip("No volume had been attached.");
       const keepScratchMs = mode === "live" ? limits.scratchKeptMs : 0;
       return recovery(vpg, step, { kind: "detach-volumes", ...base, keepScratchMs });
     }
@@ -183,7 +183,7 @@ export function planCommand(operation: Operation, vpg: VpgRecord, step: string, 
     }
     case stepNames.openVolumes: {
       const closed = operation.steps[stepNames.closeVolumes] !== undefined;
-      if (!closed && !operation.resumed) return skip("No volume had been closed.");
+      if (!closed && operation.resumeId === null) return skip("No volume had been closed.");
       return planWhereHeard(vpg, step, facts.connected, () => ({ kind: "open-volumes", ...base }));
     }
     case stepNames.removeSource: {

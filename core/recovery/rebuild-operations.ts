@@ -97,7 +97,7 @@ function operationOf(report: Report): Operation {
     exports: Object.fromEntries(report.exports.map(({ number, uri }) => [String(number), uri])),
     bootGroupsDone: 0,
     sourceLeftOff: report.sourceLeftOff,
-    resumed: false,
+    resumeId: null,
     sourceWasShutDown: steps[stepNames.shutdownSource]?.state === "done",
   };
 }

@@ -1,13 +1,14 @@
 import { describe, expect, it } from "vitest";
 import type { StreamState } from "#core/api/gateway-api.ts";
 import { type Id, idSchema } from "#core/ids.ts";
-import type { Workflows } from "#core/ports.ts";
+import type { ExecutionDescription, Workflows } from "#core/ports.ts";
 import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
 import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
+import { items } from "#core/protection/items.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { moveOptionsSchema } from "#core/protection/operation.ts";
-import { getVpg } from "#core/protection/vpg-store.ts";
+import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import { makeSite, noWorkflows, openAsk, operator, protect } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
@@ -16,18 +17,27 @@ import { settleDecision } from "./decide.ts";
 import { resumeMove } from "./resume-move.ts";
 import { enterDecided } from "./route.ts";
 import { startOperation } from "./start-operation.ts";
-import { undoStepsOf } from "./steps.ts";
+import { stepNames, undoStepsOf } from "./steps.ts";
+
+const options = moveOptionsSchema.parse({
+  ...{ graceMs: 1000, commitPolicy: { action: "none" }, source: "keep", verify: false },
+});
 
 const noon = Date.UTC(2030, 0, 1, 12);
 
+type Status = ExecutionDescription["status"];
+
 /** A protected VPG whose source gateway says that an operation closed it; executions that are known, by name. */
-async function closedSite(operationId: Id, known: readonly string[] = []) {
-  const executions = new Set(known);
+async function closedSite(operationId: Id, known: Readonly<Record<string, Status>> = {}) {
+  const executions = new Map<string, Status>(Object.entries(known));
   const workflows: Workflows = {
     ...noWorkflows,
-    start: async (_machine, name) => void executions.add(name),
-    describe: async (_machine, name) =>
-      executions.has(name) ? { name, status: "TIMED_OUT", startedAt: noon } : undefined,
+    start: async (_machine, name) => void executions.set(name, "RUNNING"),
+    stop: async (_machine, name) => void executions.set(name, "ABORTED"),
+    describe: async (_machine, name) => {
+      const status = executions.get(name);
+      return status && { name, status, startedAt: noon };
+    },
   };
   const site = makeSite({ workflows });
   const { vpg, source, recovery } = await protect(site);
@@ -47,13 +57,38 @@ describe("a move that a rebuilt site has forgotten", () => {
   const operationId = idSchema.parse("01k3f0rg0t0000000000000001");
 
   it("goes on under its own id in an execution of its own, and is told of only until then", async () => {
-    const { site, vpg, executions } = await closedSite(operationId, [`${operationId}.1`, `${operationId}.2`]);
+    const { site, vpg, executions } = await closedSite(operationId, {
+      [`${operationId}.1`]: "RUNNING",
+      [`${operationId}.2`]: "TIMED_OUT",
+    });
     expect((await vpgView(site, vpg)).sourceClosed).toContain(`farshore move resume ${vpg.definition.name}`);
     const resumed = await resumeMove(site, operator, vpg.vpgId);
     expect(resumed).toMatchObject({ operationId, attempt: 3, kind: "move", move: { source: "keep" } });
-    expect(executions).toContain(`${operationId}.3`);
+    expect([...executions.values()], "none of before goes on beside it").toEqual(["ABORTED", "TIMED_OUT", "RUNNING"]);
+    expect(executions.get(`${operationId}.3`)).toBe("RUNNING");
     expect((await vpgView(site, await getVpg(site, vpg.vpgId))).sourceClosed).toBeUndefined();
     await expect(resumeMove(site, operator, vpg.vpgId)).rejects.toMatchObject({ name: "InvalidInput" });
+  });
+
+  it("asks gateways under names of its own: one may still keep the answer to a command of before", async () => {
+    const { site, vpg, executions } = await closedSite(operationId);
+    const asked = async (): Promise<readonly string[]> => {
+      await issueStep(site, operationId, stepNames.closeVolumes);
+      return (await pendingCommands(site, vpg.definition.sourceGatewayId)).map(({ commandId }) => commandId);
+    };
+    await startOperation(site, operator, vpg, { kind: "move", requestId: operationId, options });
+    const first = await asked();
+    await site.table.transact([
+      { delete: items.operation(operationId) },
+      { delete: items.operationIndex(operationId) },
+      { delete: items.command(vpg.definition.sourceGatewayId, first[0] ?? "") },
+    ]);
+    await updateVpg(site, await getVpg(site, vpg.vpgId), { operationId: null });
+    executions.clear();
+    await resumeMove(site, operator, vpg.vpgId);
+    const second = await asked();
+    expect([first.length, second.length]).toEqual([1, 1]);
+    expect(second).not.toEqual(first);
   });
 
   it("is undone with its recovered VMs stopped first, though none of its own steps tells of them", async () => {
@@ -77,9 +112,6 @@ describe("a move that a rebuilt site has forgotten", () => {
 
   it("is not what closed a source of an operation that is known here", async () => {
     const { site, vpg } = await closedSite(operationId);
-    const options = moveOptionsSchema.parse({
-      ...{ graceMs: 1000, commitPolicy: { action: "none" }, source: "keep", verify: false },
-    });
     await startOperation(site, operator, vpg, { kind: "move", requestId: operationId, options });
     await expect(resumeMove(site, operator, vpg.vpgId)).rejects.toMatchObject({ name: "InvalidInput" });
   });

@@ -1,5 +1,5 @@
-import { InvalidInput } from "#core/errors.ts";
-import type { Id } from "#core/ids.ts";
+import { InvalidInput, OperationAborted } from "#core/errors.ts";
+import { type Id, newId } from "#core/ids.ts";
 import { closedSources } from "#core/protection/closed-source.ts";
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway } from "#core/protection/gateway-store.ts";
@@ -7,7 +7,7 @@ import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { MoveOptions, Operation } from "#core/protection/operation.ts";
 import { getVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Caller, Site } from "#core/site.ts";
-import { executionName } from "./operation-store.ts";
+import { executionName, findOperation } from "./operation-store.ts";
 import { startOperation } from "./start-operation.ts";
 
 /** Of a move whose own options were lost: it waits for a person, and removes nothing. */
@@ -35,17 +35,31 @@ export async function resumeMove(site: Site, caller: Caller, ref: string): Promi
   }
   return startOperation(site, caller, vpg, { kind: "move", requestId, options }, undefined, {
     attempt: await unusedAttempt(site, requestId),
-    resumed: true,
+    resumeId: newId(site.clock, site.random),
     // Which of its VMs it had stopped, a gateway knows.
     sourceWasShutDown: true,
   });
 }
 
-/** Its executions outlived the table: what one of them still waits for it will find done, or undo. */
+/**
+ * Its executions outlived the table. One that still runs is stopped, for it would go on beside the new one; unless somebody else has
+ * resumed the move meanwhile, and it is theirs.
+ */
 async function unusedAttempt(site: Site, operationId: Id): Promise<number> {
-  let attempt = 1;
-  while ((await site.workflows.describe("move", executionName({ operationId, attempt }))) !== undefined) attempt += 1;
-  return attempt;
+  for (let attempt = 1; ; attempt += 1) {
+    const name = executionName({ operationId, attempt });
+    const execution = await site.workflows.describe("move", name);
+    if (execution === undefined) return attempt;
+    if (execution.status !== "RUNNING") continue;
+    if ((await findOperation(site, operationId)) !== undefined) return attempt;
+    site.log.warn("forgotten-execution-stopped", { operationId, execution: name });
+    await site.workflows.stop(
+      "move",
+      name,
+      OperationAborted.name,
+      "the site has forgotten the operation, and goes on with it anew",
+    );
+  }
 }
 
 async function forgottenMove(site: Site, vpg: VpgRecord): Promise<Id | undefined> {

@@ -28,7 +28,7 @@ export interface Trigger {
 }
 
 /** What is known of an operation that this site had forgotten (resume-move.ts). */
-export type Found = Pick<Operation, "attempt" | "resumed" | "sourceWasShutDown">;
+export type Found = Pick<Operation, "attempt" | "resumeId" | "sourceWasShutDown">;
 
 /**
  * Starts a failover, a test or a move. The request's id becomes the operation's, so the same request again answers with the same
@@ -213,6 +213,6 @@ export function blankOperation(
     rtoMs: null,
     sourceWasShutDown: false,
     sourceLeftOff: false,
-    resumed: false,
+    resumeId: null,
   };
 }

@@ -2,9 +2,9 @@ import type { BucketArea } from "./bucket-areas.ts";
 
 /**
  * What a function may do with state machines: `answer` is a task token's success, failure or heartbeat; `start-sync` starts the one
- * machine that a gateway's session may bring about.
+ * machine that a gateway's session may bring about; `stop-move` ends an execution of a move that the site has forgotten.
  */
-export type MachineUse = "start" | "start-sync" | "describe" | "answer";
+export type MachineUse = "start" | "start-sync" | "stop-move" | "describe" | "answer";
 
 export interface FunctionSettings {
   readonly memoryMiB: number;
@@ -83,7 +83,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     reservedConcurrency: 20,
     reads: [...journal, ...layers, "terms", "offers", "vpgs", "deleted-vpgs", "reports", "peers"],
     creates: ["journal", "terms", "offers", "vpgs", "deleted-vpgs", "decisions", "tokens", "peers"],
-    machines: ["start", "describe", "answer"],
+    machines: ["start", "stop-move", "describe", "answer"],
     url: "people",
     because: "people wait for it, a few at a time; a list of checkpoints folds many rows",
   },

@@ -120,9 +120,10 @@ export class SiteFunctions extends Construct {
   }
 
   #machineResources(use: MachineUse): string[] {
-    const folders = use === "start-sync" ? ["delta-sync"] : machineFolders;
+    const folders = machinesOfUse[use] ?? machineFolders;
+    const ofExecutions = use === "describe" || use === "stop-move";
     const machines = folders.map((machine) => siteName(this.#props.site, machine));
-    return machines.map((name) => (use === "describe" ? executionsArn(this, name) : machineArn(this, name)));
+    return machines.map((name) => (ofExecutions ? executionsArn(this, name) : machineArn(this, name)));
   }
 
   /** The wildcards that the policies above have. */
@@ -156,6 +157,13 @@ const areas: ReadonlySet<string> = new Set(
 const machineActions: Readonly<Record<MachineUse, readonly string[]>> = {
   start: ["states:StartExecution"],
   "start-sync": ["states:StartExecution"],
+  "stop-move": ["states:StopExecution"],
   describe: ["states:DescribeExecution"],
   answer: ["states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"],
+};
+
+/** Of a use that is not of all machines. */
+const machinesOfUse: Readonly<Partial<Record<MachineUse, readonly string[]>>> = {
+  "start-sync": ["delta-sync"],
+  "stop-move": ["move"],
 };
