@@ -1,13 +1,7 @@
 import { pageBytes } from "#core/blocks/geometry.ts";
 import { Corrupt, InvalidInput } from "#core/errors.ts";
 import type { Objects } from "#core/ports.ts";
-import {
-  type Checkpoint,
-  listCheckpoints,
-  positionOfVolume,
-  type SessionFacts,
-  sharedOf,
-} from "#core/protection/checkpoint.ts";
+import { type Checkpoint, factsOf, listCheckpoints, positionOfVolume } from "#core/protection/checkpoint.ts";
 import type { BatchRef, JournalSource } from "#core/recovery/journal-source.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { BatchHeader, ExtentColumns } from "./batch.ts";
@@ -96,7 +90,8 @@ export class BucketJournal implements JournalSource {
 
   /** R12 over the bucket, and what retention left of it: exactly the checkpoints that the site lists, in order of position. */
   checkpoints(): Checkpoint[] {
-    const valid = listCheckpoints(this.sessions.map(factsOf), this.facts.syncFacts, this.facts.markers);
+    const sessions = this.sessions.map(({ claim, lastSequence }) => factsOf(claim, lastSequence));
+    const valid = listCheckpoints(sessions, this.facts.syncFacts, this.facts.markers);
     return valid.filter((checkpoint) => this.digest?.lists(checkpoint) !== false);
   }
 
@@ -165,14 +160,6 @@ export class BucketJournal implements JournalSource {
   frame(ref: BatchRef, header: BatchHeader, index: number): Promise<Uint8Array> {
     return this.#stored.frame(ref, header, index);
   }
-}
-
-/** What R12 needs to know of a session. */
-export function factsOf(run: SessionRun): SessionFacts {
-  const { session, term, continues, volumes } = run.claim;
-  const numbers = volumes.map((entry) => entry.volume);
-  const shared = sharedOf(run.claim);
-  return { session, term, continues, volumes: numbers, prefixSequence: run.lastSequence, shared };
 }
 
 class JournalContents {

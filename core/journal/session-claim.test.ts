@@ -16,13 +16,15 @@ const claim: SessionClaim = {
   volumes: [{ volume: 0, sizeBytes: 1024, sectorBytes: 512 }],
 };
 
+const seeds: SessionClaim = { ...claim, formatVersion: 3, continues: false, seed: true };
+
 function stored(value: unknown): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(value));
 }
 
 describe("session claims", () => {
   it("come back as they were", () => {
-    expect(decodeSessionClaim(encodeSessionClaim(claim))).toEqual(claim);
+    for (const one of [claim, seeds]) expect(decodeSessionClaim(encodeSessionClaim(one))).toEqual(one);
   });
 
   it.each<[string, unknown]>([
@@ -30,6 +32,9 @@ describe("session claims", () => {
     ["an ordinal of 0", { ...claim, session: 0 }],
     ["a volume twice", { ...claim, volumes: [...claim.volumes, ...claim.volumes] }],
     ["a sector size", { ...claim, volumes: [{ volume: 0, sizeBytes: 1024, sectorBytes: 1024 }] }],
+    ["seeds that a reader of version 1 would take for a capture", { ...seeds, formatVersion: 1 }],
+    ["version 3 without seeds", { ...claim, formatVersion: 3 }],
+    ["seeds that continue", { ...seeds, continues: true }],
     ["no object", null],
   ])("refuse %s", (_, value) => {
     expect(() => decodeSessionClaim(stored(value))).toThrow(Corrupt);
@@ -38,6 +43,6 @@ describe("session claims", () => {
   it("refuse what is not JSON, too long, or of a newer version", () => {
     expect(() => decodeSessionClaim(Uint8Array.of(0xff))).toThrow(Corrupt);
     expect(() => decodeSessionClaim(new Uint8Array(300 * 1024))).toThrow(Corrupt);
-    expect(() => decodeSessionClaim(stored({ ...claim, formatVersion: 3, future: true }))).toThrow(UnsupportedFormat);
+    expect(() => decodeSessionClaim(stored({ ...claim, formatVersion: 4, future: true }))).toThrow(UnsupportedFormat);
   });
 });

@@ -24,8 +24,8 @@ export const sessionVolumeSchema = z
 /** The object `sessions/<vpg>/<ordinal>.json`: created once, never changed or deleted. */
 export const sessionClaimSchema = z
   .strictObject({
-    /** 2: of a VPG with several source gateways, and only then are `previous` and `gateways` there. */
-    formatVersion: z.union([z.literal(1), z.literal(2)]),
+    /** 2: of a VPG with several source gateways, and only then are `previous` and `gateways` there. 3: of seeds, and only then is `seed` there. */
+    formatVersion: z.union([z.literal(1), z.literal(2), z.literal(3)]),
     vpgId: ulid,
     term: z.int().min(1).max(u32Max),
     /** Ordinal over the VPG's whole life. */
@@ -44,6 +44,8 @@ export const sessionClaimSchema = z
     previous: z.int().min(0).max(u32Max).exactOptional(),
     /** All source gateways of the VPG, the coordinator of its barriers first. */
     gateways: z.array(ulid).min(2).max(componentsMax).readonly().exactOptional(),
+    /** Old disks or copies come in: no volume is synced before its end, and it has no checkpoint, whatever its records say. */
+    seed: z.literal(true).exactOptional(),
   })
   .refine((claim) => new Set(claim.volumes.map((entry) => entry.volume)).size === claim.volumes.length, {
     message: "a volume stands twice",
@@ -54,6 +56,9 @@ export const sessionClaimSchema = z
       message: "previous and gateways belong to version 2",
     },
   )
+  .refine(({ seed, formatVersion, continues }) => (seed === true) === (formatVersion === 3) && !(seed && continues), {
+    message: "seed belongs to version 3, and seeds continue nothing",
+  })
   .refine((claim) => claim.previous === undefined || claim.previous < claim.session, {
     message: "previous is not before",
   })
@@ -77,7 +82,7 @@ export function encodeSessionClaim(claim: SessionClaim): Uint8Array {
 export function decodeSessionClaim(bytes: Uint8Array): SessionClaim {
   if (bytes.length > sessionObjectBytesMax) throw new Corrupt(`a session object of ${bytes.length} bytes`);
   const json = parseJson(bytes);
-  const version = z.looseObject({ formatVersion: z.int().min(3) }).safeParse(json);
+  const version = z.looseObject({ formatVersion: z.int().min(4) }).safeParse(json);
   if (version.success) {
     throw new UnsupportedFormat("a session object of a newer format: use a newer Farshore", { field: "formatVersion" });
   }

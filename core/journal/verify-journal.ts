@@ -1,7 +1,7 @@
 import { Corrupt, FarshoreError } from "#core/errors.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
-import { listCheckpoints, type SessionFacts, sharedOf } from "#core/protection/checkpoint.ts";
+import { factsOf, listCheckpoints, type SessionFacts } from "#core/protection/checkpoint.ts";
 import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { Digest } from "./digest.ts";
 import { JournalFacts } from "./journal-facts.ts";
@@ -144,9 +144,7 @@ class Verifier {
       if (this.#whole) prefixSequence = header.lastSequence;
       this.#facts.add(header.session, header.events);
     }
-    const { session, term, continues } = claim;
-    const numbers = claim.volumes.map((entry) => entry.volume);
-    this.#sessions.push({ session, term, continues, volumes: numbers, prefixSequence, shared: sharedOf(claim) });
+    this.#sessions.push(factsOf(claim, prefixSequence));
   }
 
   #damage(key: string, error: unknown): void {

@@ -5,7 +5,7 @@ import { checkStored } from "#core/json.ts";
 import type { Site } from "#core/site.ts";
 import { type BarrierSummary, coordinates, foldBarriers } from "./barrier-fold.ts";
 import { eventsRowSchema } from "./batch-row.ts";
-import { type MarkerFact, type SessionFacts, type SyncFact, SyncTimeline, sharedOf } from "./checkpoint.ts";
+import { factsOf, type MarkerFact, type SessionFacts, type SyncFact, SyncTimeline } from "./checkpoint.ts";
 import { type CheckpointRow, type ListedCheckpoint, rowOfItem, viewOfRow } from "./checkpoint-row.ts";
 import { items, ordinalText } from "./items.ts";
 import { latestDigest } from "./manifests.ts";
@@ -56,7 +56,7 @@ export class CheckpointScan {
   async #openBarriers(): Promise<void> {
     const known = [...this.#sessions.values()];
     if (!known.some(({ state }) => state.claim.gateways !== undefined)) return;
-    const timeline = new SyncTimeline(known.map(factsOf), await this.#facts());
+    const timeline = new SyncTimeline(known.map(factsAlone), await this.#facts());
     const isListed = (row: CheckpointRow): boolean => this.#isInRun(row) && timeline.checkpointOf(row) !== undefined;
     const summary = await foldBarriers(this.#site, this.#vpgId, this.#sessions, this.digest, isListed);
     this.#barriers = { timeline, summary };
@@ -142,7 +142,7 @@ export class CheckpointScan {
     const made = this.#barriers?.timeline ?? this.#timelines.get(session);
     if (made !== undefined) return made;
     const facts = await this.#facts({ from: ordinalText(session), to: ordinalText(session + 1) });
-    const timeline = new SyncTimeline([factsOf({ state, progress })], facts);
+    const timeline = new SyncTimeline([factsAlone({ state, progress })], facts);
     this.#timelines.set(session, timeline);
     return timeline;
   }
@@ -168,10 +168,8 @@ export class CheckpointScan {
 }
 
 /** What the session begins with is settled by its claim (`startOf`), so that no older session has to be read. */
-function factsOf({ state, progress }: KnownSession): SessionFacts {
-  const { claim } = state;
-  const begins = { session: claim.session, term: claim.term, continues: false, volumes: startOf(claim).syncing };
-  return { ...begins, prefixSequence: progress.lastSequence, shared: sharedOf(claim) };
+function factsAlone({ state: { claim }, progress }: KnownSession): SessionFacts {
+  return { ...factsOf(claim, progress.lastSequence), continues: false, volumes: startOf(claim).syncing };
 }
 
 function placed(session: number, place: { readonly sequence: number; readonly time: number }): PlacedTime {

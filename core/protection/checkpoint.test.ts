@@ -96,6 +96,15 @@ describe("R12", () => {
     expect(ids(sessions, facts, [marker(1, 5), marker(2, 5), marker(3, 5)])).toEqual(listed);
   });
 
+  it("never lists a marker of seeds, nor takes their end for a clean one, whatever they say of themselves", () => {
+    const seeds = session(1, { prefixSequence: 10, seed: true });
+    const said = [end(1, 1), close(1, 10)];
+    expect(ids([seeds, second], said, [marker(1, 5), marker(2, 5)])).toEqual([]);
+    expect(ids([seeds, second], [...said, end(2, 3)], [marker(1, 5), marker(2, 5)])).toEqual(["2-5"]);
+    expect(ids([session(1, { seed: true, volumes: [] })], [], [marker(1, 5)])).toEqual([]);
+    expect([...new SyncTimeline([seeds], said).unsyncedAt({ session: 1, sequence: 5 })]).toEqual([0]);
+  });
+
   it("carries clean ends over several sessions", () => {
     const chain = [1, 2, 3].map((number) => session(number, { continues: number > 1, prefixSequence: 10 }));
     expect(ids(chain, [end(1, 1), close(1, 10), close(2, 10)], [marker(3, 5)])).toEqual(["3-5"]);

@@ -13,6 +13,8 @@ export interface SessionFacts {
   readonly prefixSequence: number;
   /** There when the VPG has several source gateways: then barriers are its checkpoints, and markers are none. */
   readonly shared?: SharedFacts | undefined;
+  /** Of seeds: its volumes are unsynced to its end, and none of its markers is a checkpoint. */
+  readonly seed?: boolean | undefined;
 }
 
 export interface SharedFacts {
@@ -24,8 +26,15 @@ export interface SharedFacts {
   readonly previous: number;
 }
 
+/** What the rules need of a session whose unbroken run ends with `prefixSequence`. */
+export function factsOf(claim: SessionClaim, prefixSequence: number): SessionFacts {
+  const { session, term, continues, seed } = claim;
+  const volumes = claim.volumes.map(({ volume }) => volume);
+  return { session, term, continues, volumes, prefixSequence, shared: sharedOf(claim), seed };
+}
+
 /** What a session object says beyond the VPGs of one source gateway. */
-export function sharedOf({ gatewayId, gateways, configRevision, previous }: SessionClaim): SharedFacts | undefined {
+function sharedOf({ gatewayId, gateways, configRevision, previous }: SessionClaim): SharedFacts | undefined {
   if (gateways === undefined || previous === undefined) return undefined;
   return { gatewayId, gateways, configRevision, previous };
 }
@@ -60,7 +69,8 @@ interface Step extends Position {
 /**
  * R12 and R11, the rule of which markers and barriers are checkpoints; the site applies it to its rows and an offline reader to
  * the bucket, and both list the same. A volume is unsynced from its session's start, unless the session continues the one before
- * it of its gateway and that ended clean with all its volumes synced; from a sync-begin; until a sync-end.
+ * it of its gateway and that ended clean with all its volumes synced; from a sync-begin; until a sync-end. In a session of seeds it
+ * is so to the end.
  */
 export class SyncTimeline {
   readonly #steps: Step[] = [];
@@ -86,11 +96,11 @@ export class SyncTimeline {
       let closed = false;
       for (let fact = facts[next]; fact !== undefined && fact.session <= session.session; fact = facts[next]) {
         next += 1;
-        if (fact.session < session.session || fact.sequence > session.prefixSequence) continue;
+        if (fact.session < session.session || fact.sequence > session.prefixSequence || session.seed === true) continue;
         if (fact.kind === "close") closed = fact.sequence === session.prefixSequence;
         else unsynced = this.#step(unsynced, fact);
       }
-      if (closed && unsynced.size === 0) endedClean.add(session.session);
+      if (closed && unsynced.size === 0 && session.seed !== true) endedClean.add(session.session);
     }
   }
 
@@ -120,7 +130,7 @@ export class SyncTimeline {
   }
 
   #holds(session: SessionFacts, marker: Position): boolean {
-    return session.shared === undefined && this.unsyncedAt(marker).size === 0;
+    return session.shared === undefined && session.seed !== true && this.unsyncedAt(marker).size === 0;
   }
 
   /**

@@ -1,10 +1,11 @@
 import type { BatchReply } from "#core/api/gateway-api.ts";
 import { Diverged, Fenced, Forbidden, Gap, JournalFull, MalformedBatch, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import type { BatchHeader, BatchPlace } from "#core/journal/batch.ts";
+import type { BatchEvent, BatchHeader, BatchPlace } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { batchHash } from "#core/journal/hash.ts";
 import { batchKey } from "#core/journal/keys.ts";
+import type { SessionClaim } from "#core/journal/session-claim.ts";
 import { verifyBatch } from "#core/journal/verify-batch.ts";
 import { checkStored } from "#core/json.ts";
 import type { Caller, Site } from "#core/site.ts";
@@ -50,7 +51,7 @@ export async function ingestBatch(site: Site, caller: Caller, sent: SentBatch): 
       field: "recordCount",
     });
   }
-  checkMarkers(state, header);
+  checkEvents(state, header);
   await checkPlace(site, state, sent);
   await assertTaken(site, sent);
   const row = rowOf(header, batchHash(body));
@@ -138,19 +139,21 @@ async function admit(site: Site, sent: SentBatch): Promise<SessionState> {
   return state;
 }
 
-/** Which records make checkpoints is settled by the session's object; a gateway that takes it for another kind is refused. */
-function checkMarkers({ claim }: SessionState, { events }: BatchHeader): void {
-  const coordinator = claim.gateways?.[0] === claim.gatewayId;
+/** Which records may stand in a session is settled by its object; a gateway that takes it for another kind is refused. */
+function checkEvents({ claim }: SessionState, { events }: BatchHeader): void {
   for (const { kind } of events) {
-    const wrong =
-      claim.gateways === undefined
-        ? kind === "hold" || kind === "barrier"
-        : kind === "marker" || (kind === "barrier" && !coordinator);
-    if (!wrong) continue;
+    if (hasPlace(claim, kind)) continue;
     throw new MalformedBatch(`batch refused: records.kind ${kind} has no place in session ${claim.session}`, {
       field: "records.kind",
     });
   }
+}
+
+/** Seeds are data and their end: they settle nothing of what is synced, what is a checkpoint or how large a volume is. */
+function hasPlace({ seed, gateways, gatewayId }: SessionClaim, kind: BatchEvent["kind"]): boolean {
+  if (seed) return kind === "sync-begin" || kind === "close";
+  if (gateways === undefined) return kind !== "hold" && kind !== "barrier";
+  return kind !== "marker" && (kind !== "barrier" || gateways[0] === gatewayId);
 }
 
 /** Refuses what is behind the session's end or too far ahead of its unbroken run. */

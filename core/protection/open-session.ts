@@ -84,9 +84,9 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
     nonce: ask.nonce,
     openedAt: site.clock.now(),
     configRevision: captureRevisionOf(vpg.definition),
-    continues: !adopted && last?.term === following.term && continues(ask, last, before, volumes),
+    continues: !seeds && !adopted && last?.term === following.term && continues(ask, last, before, volumes),
     volumes: volumes.map(({ volume, sizeBytes, sectorBytes }) => ({ volume, sizeBytes, sectorBytes })),
-    ...(seeds ? {} : sharedFields(vpg, lastSession)),
+    ...(seeds ? { formatVersion: 3, seed: true } : sharedFields(vpg, lastSession)),
   };
   // An edit that was cut off has the table only: a session names nothing that the bucket lacks.
   if (claim.configRevision > 1 && claim.configRevision === vpg.definition.revision) {

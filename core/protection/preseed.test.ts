@@ -3,9 +3,12 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { Fenced } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
+import type { BatchEvent } from "#core/journal/batch.ts";
+import { BucketJournal } from "#core/journal/bucket-journal.ts";
+import { batchKey } from "#core/journal/keys.ts";
 import { gatewayCallers, offered, severalGateways } from "../../test/kit/several-gateways.ts";
 import { makeSite, openAsk, operator, protect, twoVolumes } from "../../test/kit/site.ts";
-import { Stream } from "../../test/kit/stream.ts";
+import { Stream, type Unplaced } from "../../test/kit/stream.ts";
 import { listCheckpoints } from "./checkpoints.ts";
 import { pendingCommands } from "./commands.ts";
 import { createVpg } from "./create-vpg.ts";
@@ -75,6 +78,45 @@ describe("a preseed at its site", () => {
     await ingestBatch(site, source, synced.synced());
     await ingestBatch(site, source, synced.checkpoint(site.clock.now()));
     expect((await listCheckpoints(site, vpgId, { limit: 10 })).checkpoints).toHaveLength(1);
+  });
+
+  it.each<[string, Unplaced<BatchEvent>]>([
+    ["a sync-end", { kind: "sync-end", volume: 1 }],
+    ["a marker", { kind: "marker", time: 5, tag: "" }],
+    ["a hold", { kind: "hold", time: 5 }],
+    ["a final", { kind: "final", operationId: "01k3zper4t0000000000000009", hash: new Uint8Array(32) }],
+    ["a resize", { kind: "resize", volume: 1, sizeBytes: 2 ** 30 }],
+  ])("takes nothing but data and its end: %s is refused", async (_, event) => {
+    const { site, vpgId, recovery, seedAsk } = await made();
+    const stream = new Stream(vpgId, await openSession(site, recovery, seedAsk()));
+    await ingestBatch(
+      site,
+      recovery,
+      stream.next([{ volume: 1, offset: 0, bytes }], [{ kind: "sync-begin", volume: 1 }]),
+    );
+    const refused = ingestBatch(site, recovery, stream.clone().next([], [event]));
+    await expect(refused).rejects.toMatchObject({
+      name: "MalformedBatch",
+      message: expect.stringContaining(event.kind),
+    });
+    await ingestBatch(site, recovery, stream.close());
+  });
+
+  it("makes no checkpoint even of a batch that stands in the bucket, at the site, after a rebuild and offline", async () => {
+    const { site, vpgId, recovery, seedAsk } = await made();
+    const stream = new Stream(vpgId, await openSession(site, recovery, seedAsk()));
+    for (const sent of [stream.synced(), stream.checkpoint(site.clock.now())]) {
+      await site.objects.put(batchKey(sent), sent.body, { ifAbsent: true });
+    }
+    const listed = async (at: typeof site) => {
+      const { checkpoints, total } = await listCheckpoints(at, vpgId, { limit: 5 });
+      return [checkpoints.length, total];
+    };
+    expect(await listed(site)).toEqual([0, 0]);
+    const rebuilt = { ...site, table: new SqliteTable(":memory:") };
+    await rebuildTable(rebuilt);
+    expect(await listed(rebuilt)).toEqual([0, 0]);
+    expect((await BucketJournal.open(site.objects, vpgId)).checkpoints()).toEqual([]);
   });
 
   it("sees a source's session that stands in the bucket alone, since the call that opened it was cut off", async () => {

@@ -32,7 +32,7 @@ export async function rebuildSession(
   const packs = digest?.packsOf(claim.session) ?? [];
   const end = await readValidRun(site.objects, stored, claim, packs, async ({ packed }, header, hash) => {
     const whole = rowOf(header, hash);
-    progress = advance(progress, whole, packed);
+    progress = advance(claim, progress, whole, packed);
     // Of what is in packs the table has checkpoints and events; views find the rest by layers.
     const row = packed === undefined ? whole : { ...whole, batch: packed.to - 1, touched: [] };
     const { session } = claim;

@@ -48,19 +48,25 @@ export function startOf(claim: SessionClaim): SessionProgress {
   };
 }
 
-/** One batch further, or the batches that a pack stands for; what doesn't follow breaks the run for ever. */
-export function advance(progress: SessionProgress, row: BatchRow, pack?: Pack): SessionProgress {
+/** One batch further, or the batches that a pack stands for; what doesn't follow breaks the run for ever. In a session of seeds nothing is ever synced. */
+export function advance(
+  { seed }: Pick<SessionClaim, "seed">,
+  progress: SessionProgress,
+  row: BatchRow,
+  pack?: Pack,
+): SessionProgress {
   const follows =
     row.batch === progress.batches && row.previous === progress.hash && row.firstSequence === progress.lastSequence + 1;
   if (!follows || progress.closed) return { ...progress, end: "broken" };
   const syncing = new Set(progress.syncing);
-  for (const event of row.events) {
+  for (const event of seed ? [] : row.events) {
     if (event.kind === "sync-begin") syncing.add(event.volume);
     if (event.kind === "sync-end") syncing.delete(event.volume);
   }
   // A marker is its batch's last record, so the state after all events is the marker's.
   // A barrier needs other sessions too, so it is not this fold's to count (barrier-fold.ts).
-  const listed = row.marker !== null && row.marker.vector === undefined && syncing.size === 0 ? row.marker : null;
+  const counts = !seed && row.marker?.vector === undefined && syncing.size === 0;
+  const listed = counts ? row.marker : null;
   const newest = listed === null ? progress.newest : { sequence: listed.sequence, time: listed.time };
   return {
     batches: pack?.to ?? progress.batches + 1,

@@ -141,7 +141,7 @@ async function foldRows(site: Site, state: SessionState, start: SessionProgress)
     for (const item of page.items) {
       const row = checkStored(batchRowSchema, item.fields, "a batch's item");
       if (row.batch !== progress.batches) return progress;
-      progress = advance(progress, row);
+      progress = advance(claim, progress, row);
       if (progress.end !== "open") return progress;
     }
     if (page.cursor === undefined) return progress;
@@ -164,7 +164,7 @@ async function mendNext(site: Site, state: SessionState, progress: SessionProgre
   if (stored === undefined) return progress;
   if (stored.kind === "seal") return { ...progress, end: "sealed" };
   const row = rowOf(stored.header, stored.hash);
-  const next = advance(progress, row);
+  const next = advance(claim, progress, row);
   if (next.end === "broken") return next;
   const now = site.clock.now();
   await recordRow(site, vpgId, claim.session, row, Math.min(row.marker?.time ?? now, now));

@@ -25,7 +25,7 @@ interface Opened extends Pick<OpenSessionReply, "term" | "session"> {
   readonly volumes: readonly { readonly volume: number }[];
 }
 
-type Unplaced<E> = E extends BatchEvent ? Omit<E, "sequence"> : never;
+export type Unplaced<E> = E extends BatchEvent ? Omit<E, "sequence"> : never;
 
 /** A gateway's side of one session: chained batches with true sequences, without its clock, network or disks. */
 export class Stream {
