@@ -9,7 +9,6 @@ import { type CommandRecord, commandActions, findCommand, wake } from "#core/pro
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway, isConnected } from "#core/protection/gateway-store.ts";
 import type { Operation } from "#core/protection/operation.ts";
-import { termsOf } from "#core/protection/terms.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
@@ -31,6 +30,7 @@ import {
   type PlannedCommand,
   planCommand,
 } from "./plan-command.ts";
+import { promoterOf } from "./promoter.ts";
 import {
   assertStepFits,
   bootGroupOf,
@@ -139,13 +139,6 @@ async function planFacts(site: Site, operation: OperationRecord, vpg: VpgRecord,
   // After a rebuild there are no commands, and the report's word stands for them.
   const promotedBy = step === stepNames.protectVolumes ? await promoterOf(site, vpg) : null;
   return { promotedBy, connected, shutdownAsked: shutdowns.size > 0 || operation.sourceWasShutDown, parts, recovered };
-}
-
-/** The operation that brought the VPG here: it minted the first of the newest terms that this site runs. */
-async function promoterOf(site: Site, { vpgId }: VpgRecord): Promise<Id | null> {
-  const terms = await termsOf(site, vpgId);
-  const before = terms.findLastIndex(({ runs }) => runs !== site.siteId);
-  return terms[before + 1]?.operationId ?? null;
 }
 
 /**

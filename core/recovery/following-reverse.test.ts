@@ -10,6 +10,8 @@ import { operator } from "../../test/kit/site.ts";
 import { decide } from "./decide.ts";
 import { findOperation } from "./operation-store.ts";
 import { readReport } from "./report.ts";
+import { retryOperation } from "./retry-operation.ts";
+import { createReverse } from "./start-reverse.ts";
 
 const live: LiveOptions = {
   checkpoint: { kind: "latest" },
@@ -24,8 +26,12 @@ afterEach(() => {
 });
 
 /** An operation that waits for its decision, at a site that knows the VPG's own site as a peer, or doesn't. */
-async function waiting(ask: WorldOptions["ask"], known = true): Promise<FailoverWorld> {
-  const world = new FailoverWorld(await protectShop(), { ask });
+async function waiting(
+  ask: WorldOptions["ask"],
+  known = true,
+  more: Omit<WorldOptions, "ask"> = {},
+): Promise<FailoverWorld> {
+  const world = new FailoverWorld(await protectShop(), { ask, ...more });
   worlds.push(world);
   const { site, vpg } = world.shop;
   const peer = {
@@ -104,5 +110,26 @@ describe("reverse protection after a commit", () => {
     await expect(decide(world.outside, operator, operationId, commit)).rejects.toMatchObject({ name: "InvalidInput" });
     await decide(world.outside, operator, operationId, { decision: "commit", reverseProtection: false });
     expect(await leftBy(world)).toMatchObject({ phase: "Completed", next: undefined });
+  });
+
+  it("is not begun of disks that a commit has not filled, before it is gone on with", async () => {
+    const fail = { "promote-volumes": { name: "CommandFailed", message: "no room", to: 1 } };
+    const world = await waiting({ kind: "failover-live", options: live }, true, { recovery: { fail } });
+    await decide(world.outside, operator, operationId, { decision: "commit" });
+    expect(await leftBy(world)).toMatchObject({ phase: "Failed", next: undefined });
+    const { site, vpg } = world.shop;
+    const runs = await getVpg(site, vpg.vpgId);
+    const options = { gatewayLost: false, force: false };
+    const ask = {
+      kind: "reverse-protection",
+      options,
+      requestId: idSchema.parse("01k3s1te00000000000000000b"),
+    } as const;
+    await expect(createReverse(site, operator, runs, ask)).rejects.toMatchObject({
+      ...{ name: "OperationInProgress", message: expect.stringContaining(`operation retry ${operationId}`) },
+    });
+    await retryOperation(world.outside, operator, operationId);
+    expect(await leftBy(world)).toMatchObject({ phase: "Completed" });
+    expect((await createReverse(site, operator, runs, ask)).kind).toBe("reverse-protection");
   });
 });

@@ -9,6 +9,7 @@ import { assertTableCurrent, highestTerm } from "#core/protection/terms.ts";
 import { getVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { changeOperation, findOperation, hasEnded, operationFields } from "./operation-store.ts";
+import { assertPromoted } from "./promoter.ts";
 import { journalPeer } from "./reverse-offer.ts";
 import { blankOperation, inProgress } from "./start-operation.ts";
 
@@ -112,4 +113,5 @@ async function assertMayReverse(site: Site, vpg: VpgRecord, { force }: ReverseOp
   if (term?.journal === peer.siteId && !vpg.needsConfiguration) {
     throw new InvalidInput(`${name} has its journal at ${peer.name} already, in term ${vpg.term}`);
   }
+  await assertPromoted(site, vpg);
 }

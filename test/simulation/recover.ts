@@ -4,6 +4,7 @@ import { volumesOf } from "#core/protection/definition.ts";
 import type { VpgRecord } from "#core/protection/vpg-record.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
 import { hasEnded } from "#core/recovery/operation-store.ts";
+import { stepNames, stepOk } from "#core/recovery/steps.ts";
 import { View } from "#core/recovery/view.ts";
 import { retentionLimits } from "#core/retention/limits.ts";
 import { hasOldTable, rebuild } from "./actors/tables.ts";
@@ -102,6 +103,11 @@ async function help(world: World, protection: Protection, since: number): Promis
   const { site, vpg } = await protection.seat();
   if (vpg === undefined) return "is not known to its site";
   if (vpg.role === "Runs") {
+    const half = operations.find(({ operation }) => isHalfCommitted(operation));
+    if (half !== undefined) {
+      world.background("retry", people.retry(half));
+      return `was committed by ${textOf(half)}, which is not through`;
+    }
     const options = { gatewayLost: false, force: false };
     world.background("reverse", people.start(protection, { kind: "reverse-protection", options }));
     return "was failed over";
@@ -169,6 +175,10 @@ async function checkEqual(protection: Protection, site: SimSite, { position, ter
 }
 
 /** With the steps that haven't ended, which is what it waits for. */
+/** Its term was minted and its disks are not filled, so that protection can't be reversed. */
+const isHalfCommitted = (operation: SiteOperation["operation"]): boolean =>
+  stepOk(operation, stepNames.mintTerm) && !stepOk(operation, stepNames.promoteVolumes);
+
 function textOf({ site, operation: { operationId, kind, phase, steps } }: SiteOperation): string {
   const waits = Object.entries(steps).filter(([, { endedAt }]) => endedAt === null);
   return `${kind} ${operationId} at ${site.name} in ${phase}, with ${waits.map(([name]) => name).join(" and ") || "no step"}`;
