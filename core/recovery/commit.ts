@@ -31,7 +31,7 @@ export async function ensureMinted(site: Site, operation: OperationRecord): Prom
   for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
     const vpg = await vpgOf(site, operation);
     const highest = await highestTerm(site, operation.vpgId);
-    const claimed = highest?.operationId === operation.operationId ? highest : undefined;
+    const claimed = highest !== undefined && isOwnClaim(site, operation, highest) ? highest : undefined;
     const parts = await checkpointParts(site, vpg, checkpointOf(operation));
     const fork = parts.map(({ position }) => ({ ...position }));
     const next = { n: vpg.term + 1, runs: site.siteId, journal: null, fork, operationId: operation.operationId };
@@ -48,6 +48,10 @@ export async function ensureMinted(site: Site, operation: OperationRecord): Prom
   }
   throw new Transient(`${operation.vpgName} is being changed by others`);
 }
+
+/** The id alone says little: a resumed move's comes from a gateway, and this site may know it as that of a peer's operation. */
+const isOwnClaim = (site: Site, operation: OperationRecord, { operationId, minter, n }: Term): boolean =>
+  operationId === operation.operationId && minter === site.siteId && n > operation.term;
 
 /**
  * The definition from the commit on. A checkpoint from before an edit brought back what was captured then, so that is what the VPG

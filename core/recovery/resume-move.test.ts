@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { StreamState } from "#core/api/gateway-api.ts";
 import { type Id, idSchema } from "#core/ids.ts";
+import { decisionKey, offerKey, reportKey, termKey } from "#core/journal/keys.ts";
+import { jsonBytes } from "#core/json.ts";
 import type { ExecutionDescription, Workflows } from "#core/ports.ts";
 import { pendingCommands, reportCommand } from "#core/protection/commands.ts";
 import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
@@ -8,12 +10,18 @@ import { ingestBatch } from "#core/protection/ingest.ts";
 import { items } from "#core/protection/items.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { moveOptionsSchema } from "#core/protection/operation.ts";
+import type { Term } from "#core/protection/term.ts";
+import { highestTerm, termsOf } from "#core/protection/terms.ts";
 import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
+import type { Site } from "#core/site.ts";
 import { makeSite, noWorkflows, openAsk, operator, protect } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
+import { beginOperation, settleCheckpoint } from "./begin-operation.ts";
 import { checkStep, issueStep } from "./command-step.ts";
-import { settleDecision } from "./decide.ts";
+import { takeOver } from "./commit.ts";
+import { decide, settleDecision } from "./decide.ts";
+import { changeOperation } from "./operation-store.ts";
 import { resumeMove } from "./resume-move.ts";
 import { enterDecided } from "./route.ts";
 import { startOperation } from "./start-operation.ts";
@@ -24,6 +32,14 @@ const options = moveOptionsSchema.parse({
 });
 
 const noon = Date.UTC(2030, 0, 1, 12);
+
+const peer = idSchema.parse("01k3pee0000000000000000001");
+
+/** What a peer's reverse protection has minted: it runs the VPG, and this site journals it. */
+const peersTerm = ({ siteId }: Site, vpgId: Id, operationId: Id): Term => ({
+  ...{ formatVersion: 1, vpgId, n: 2, minter: peer, runs: peer, journal: siteId, parent: 1 },
+  ...{ fork: [], mintedAt: noon, operationId },
+});
 
 type Status = ExecutionDescription["status"];
 
@@ -89,6 +105,54 @@ describe("a move that a rebuilt site has forgotten", () => {
     const second = await asked();
     expect([first.length, second.length]).toEqual([1, 1]);
     expect(second).not.toEqual(first);
+  });
+
+  it("stays undone once that was decided, whatever the table has lost", async () => {
+    const { site, vpg } = await closedSite(operationId);
+    const decision = { decision: "rollback", by: "ann", at: noon, success: null, notes: "" } as const;
+    await site.objects.put(decisionKey(vpg.vpgId, operationId), jsonBytes(decision));
+    await resumeMove(site, operator, vpg.vpgId);
+    expect(await beginOperation(site, operationId)).toBe("undo");
+    const commit = decide(site, operator, operationId, { decision: "commit" });
+    await expect(commit).rejects.toMatchObject({ name: "AlreadyDecided" });
+  });
+
+  it.each(["term", "offer", "report"] as const)(
+    "is not what a %s in the bucket tells of: a gateway may say anything",
+    async (kind) => {
+      const { site, vpg } = await closedSite(operationId);
+      const { vpgId } = vpg;
+      const term = peersTerm(site, vpgId, operationId);
+      const offer = {
+        ...{ formatVersion: 1, vpgId, operationId, term, lineage: await termsOf(site, vpgId) },
+        ...{ definition: vpg.definition, gatewayLost: false, initiatedBy: "ann" },
+      };
+      const objects = {
+        term: [termKey(vpgId, 2, peer), term],
+        offer: [offerKey(vpgId, 2, peer), offer],
+        report: [reportKey(vpgId, operationId, 1, "json"), {}],
+      } as const;
+      const [key, object] = objects[kind];
+      await site.objects.put(key, jsonBytes(object));
+      await updateVpg(site, await getVpg(site, vpgId), { term: kind === "term" ? 2 : 1 });
+      await expect(resumeMove(site, operator, vpgId)).rejects.toThrow("no move that was left open");
+      expect((await getVpg(site, vpgId)).operationId).toBeNull();
+    },
+  );
+
+  it("mints a term of its own at its commit, though one of a peer's carries its id", async () => {
+    const { site, vpg } = await closedSite(operationId);
+    const { vpgId } = vpg;
+    await site.objects.put(termKey(vpgId, 2, peer), jsonBytes(peersTerm(site, vpgId, operationId)));
+    const held = await updateVpg(site, await getVpg(site, vpgId), { term: 2 });
+    await startOperation(site, operator, held, { kind: "move", requestId: operationId, options });
+    await settleCheckpoint(site, operationId);
+    await changeOperation(site, operationId, () => ({ change: { phase: "BeforeCommit" } }));
+    await decide(site, operator, operationId, { decision: "commit" });
+    await changeOperation(site, operationId, () => ({ change: { phase: "Committing" } }));
+    await takeOver(site, operationId);
+    expect(await highestTerm(site, vpgId)).toMatchObject({ n: 3, minter: site.siteId, runs: site.siteId, operationId });
+    expect(await getVpg(site, vpgId)).toMatchObject({ term: 3, role: "Runs" });
   });
 
   it("is undone with its recovered VMs stopped first, though none of its own steps tells of them", async () => {

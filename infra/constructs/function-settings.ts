@@ -81,7 +81,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 1024,
     timeoutSeconds: 60,
     reservedConcurrency: 20,
-    reads: [...journal, ...layers, "terms", "offers", "vpgs", "deleted-vpgs", "reports", "peers"],
+    reads: [...journal, ...layers, "terms", "offers", "vpgs", "deleted-vpgs", "decisions", "reports", "peers"],
     creates: ["journal", "terms", "offers", "vpgs", "deleted-vpgs", "decisions", "tokens", "peers"],
     machines: ["start", "stop-move", "describe", "answer"],
     url: "people",
