@@ -3,7 +3,7 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import { heartbeatSchema } from "#core/api/gateway-api.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { newId } from "#core/ids.ts";
-import { batchKey } from "#core/journal/keys.ts";
+import { batchKey, sessionClaimPrefix } from "#core/journal/keys.ts";
 import { recordsMax } from "#core/journal/limits.ts";
 import type { Objects } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
@@ -223,6 +223,16 @@ describe("a table that is older than the bucket", () => {
       const ask = openAsk(site, vpg.vpgId, { lastSession });
       await expect(openSession(restored, source, ask)).rejects.toMatchObject({ name: "TableBehindBucket" });
     }
+  });
+
+  it("refuses what was deleted since: its journal is to be purged", async () => {
+    const { site, vpg, source } = await running();
+    const yesterday = await copyOf(site, pksOf(vpg.vpgId));
+    await deleteVpg(site, operator, "shop");
+    const restored = otherProcess(site, { table: yesterday });
+    const ask = openAsk(site, vpg.vpgId, { lastSession: 1 });
+    await expect(openSession(restored, source, ask)).rejects.toMatchObject({ name: "TableBehindBucket" });
+    expect(await site.objects.list(sessionClaimPrefix(vpg.vpgId))).toHaveLength(1);
   });
 
   it("mends itself inside a session: rows that it lacks come back from the objects", async () => {

@@ -12,6 +12,7 @@ import { decodeSessionClaim } from "#core/journal/session-claim.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Site } from "#core/site.ts";
+import { bucketKeys } from "./keys.ts";
 import { highestTaken } from "./taken.ts";
 import { type Term, termSchema } from "./term.ts";
 import type { VpgRecord } from "./vpg-record.ts";
@@ -81,8 +82,8 @@ export async function termsOf(site: Pick<Site, "objects">, vpgId: Id): Promise<r
 }
 
 /**
- * Compares the table with the highest claims in the bucket, of terms and of sessions. Throws `TableBehindBucket` when the
- * bucket knows more, so that a table restored from yesterday can't un-fence anyone. What this site itself began and
+ * Compares the table with the highest claims in the bucket, of terms and of sessions, and with its end. Throws `TableBehindBucket`
+ * when the bucket knows more, so that a table restored from yesterday can't un-fence anyone. What this site itself began and
  * didn't get to record (the running operation's term, an open that was cut off) doesn't count against it.
  */
 export async function assertTableCurrent(site: Site, vpg: VpgRecord): Promise<void> {
@@ -96,6 +97,10 @@ export async function assertTableCurrent(site: Site, vpg: VpgRecord): Promise<vo
   const taken = await highestTaken(site, vpg.vpgId);
   if (taken > vpg.term && vpg.role !== "Retired" && vpg.role !== "Preparing") {
     throw behind(vpg, `a peer's offer of term ${taken} was taken`);
+  }
+  // Its journal is purged once the table is made again: nobody may write to it until then.
+  if (!vpg.deleted && (await site.objects.head(bucketKeys.deletedVpg(vpg.vpgId))) !== undefined) {
+    throw behind(vpg, "it was deleted");
   }
   await assertSessionsCurrent(site, vpg);
 }

@@ -3,14 +3,18 @@ import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { compactJournal } from "#core/compaction/compact.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
+import { sessionClaimKey, termKey } from "#core/journal/keys.ts";
 import { formatPosition } from "#core/journal/position.ts";
+import { decodeSessionClaim } from "#core/journal/session-claim.ts";
 import { verifyJournal } from "#core/journal/verify-journal.ts";
+import { jsonBytes } from "#core/json.ts";
 import type { Objects, Table } from "#core/ports.ts";
 import { pinCheckpoint, unpinCheckpoint } from "#core/protection/checkpoints.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { leaseOf } from "#core/protection/pins.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
+import { highestTerm } from "#core/protection/terms.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { listedOffline } from "../../test/kit/listing.ts";
@@ -79,6 +83,9 @@ async function begin(kept: "kept" | "deleted" = "deleted") {
   return { objects, table, clock, vpg, vpgId, caller, source, as, purge, live, left, offline, rows };
 }
 
+const claimOf = async (objects: Objects, vpgId: string, session: number) =>
+  decodeSessionClaim(await objects.get(sessionClaimKey(vpgId, session)));
+
 /** The seals of two sessions; the newest manifest with its digest. */
 const remains = { journal: 2, packs: 0, layers: 0, digests: 1, manifests: 1 };
 
@@ -127,6 +134,22 @@ describe("the journal of a deleted VPG", () => {
         await clock.advance(hour);
       }
       expect(await left()).toEqual(remains);
+    },
+  );
+
+  it.each(["session", "term"] as const)(
+    "stays when a %s is younger than the deletion: a table of before let it be used again",
+    async (kind) => {
+      const { objects, clock, live, left, vpgId, as } = await begin();
+      const before = await left();
+      await clock.advance(1);
+      const [key, made] =
+        kind === "session"
+          ? [sessionClaimKey(vpgId, 3), { ...(await claimOf(objects, vpgId, 2)), session: 3, openedAt: clock.now() }]
+          : [termKey(vpgId, 2, as().siteId), { ...(await highestTerm(as(), vpgId)), n: 2, mintedAt: clock.now() }];
+      await objects.put(key, jsonBytes(made));
+      await live(limits.deletedKeptMs + 2 * hour);
+      expect(await left()).toEqual(before);
     },
   );
 

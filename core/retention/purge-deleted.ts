@@ -8,11 +8,13 @@ import {
   manifestKey,
   manifestPrefix,
   packsPrefix,
+  sessionClaimPrefix,
 } from "#core/journal/keys.ts";
 import { sealBytes } from "#core/journal/layout.ts";
 import { safeIntegerMax, u32Max } from "#core/journal/limits.ts";
 import { digestOf } from "#core/journal/manifest.ts";
 import { formatPosition } from "#core/journal/position.ts";
+import { storedClaim } from "#core/journal/session-walk.ts";
 import { checkStored, parseStored, tableFields } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { ObjectInfo, TableItem } from "#core/ports.ts";
@@ -21,6 +23,7 @@ import { items } from "#core/protection/items.ts";
 import { bucketKeys } from "#core/protection/keys.ts";
 import { latestManifest } from "#core/protection/manifests.ts";
 import { livePins } from "#core/protection/pins.ts";
+import { termsOf } from "#core/protection/terms.ts";
 import { findVpg } from "#core/protection/vpg-store.ts";
 import { concurrently } from "#core/recovery/concurrently.ts";
 import type { Site } from "#core/site.ts";
@@ -84,6 +87,10 @@ export async function purgeDeletedVpg(site: Site, vpgId: Id, deletedAt: number):
     site.log.warn("purge-waits", { vpgId, reason: "pinned" });
     return undefined;
   }
+  if (await isUsedSince(site, vpgId, deletedAt)) {
+    site.log.warn("purge-waits", { vpgId, reason: "used-after-deletion" });
+    return undefined;
+  }
   const standing = await unlistAll(site, vpgId);
   if (standing === undefined) return undefined;
   for (const pk of [items.batch(vpgId, 0, 0).pk, items.event(vpgId, 0, 0).pk]) await dropItems(site, pk);
@@ -124,6 +131,14 @@ async function isPinned(site: Site, vpgId: Id): Promise<boolean> {
     if (livePins(rowOfItem(item)?.pins ?? [], now).length > 0) return true;
   }
   return false;
+}
+
+/** A table of before the deletion let it be protected or failed over again: then what is there is somebody's. */
+async function isUsedSince(site: Site, vpgId: Id, deletedAt: number): Promise<boolean> {
+  if ((await termsOf(site, vpgId)).some(({ mintedAt }) => mintedAt > deletedAt)) return true;
+  let last: string | undefined;
+  for await (const { key } of listAll(site.objects, sessionClaimPrefix(vpgId))) last = key;
+  return last !== undefined && storedClaim(last, await site.objects.get(last)).openedAt > deletedAt;
 }
 
 /** The manifest and the digest by which nothing is listed; undefined when another manifest came first. */

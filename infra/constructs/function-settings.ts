@@ -91,7 +91,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 512,
     timeoutSeconds: 300,
     reservedConcurrency: 1,
-    reads: [...journal, "terms", "offers", "vpgs", "reports"],
+    reads: [...journal, "terms", "offers", "vpgs", "deleted-vpgs", "reports"],
     creates: ["journal", "terms", "vpgs", "annotations", "decisions", "reports"],
     machines: ["start", "describe", "answer"],
     because: "one at a time: the next minute's run waits for the one before; it may walk over every VPG of the site",
@@ -100,7 +100,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 512,
     timeoutSeconds: 300,
     reservedConcurrency: 1,
-    reads: [...journal, "terms"],
+    reads: [...journal, "terms", "deleted-vpgs"],
     creates: [],
     machines: ["start", "describe"],
     notifies: true,
@@ -160,7 +160,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   },
   "end-operation": {
     ...task,
-    reads: [...journal, "terms", "vpgs", "reports"],
+    reads: [...journal, "terms", "vpgs", "deleted-vpgs", "reports"],
     creates: ["journal", "terms", "vpgs", "annotations", "decisions", "reports"],
     machines: ["start"],
     because:
@@ -177,7 +177,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   "next-pages": { ...task, reads: ["sync"], because: "lists the hashes and want-lists of a delta-sync" },
   "prove-final": {
     ...task,
-    reads: [...journal, "terms", "vpgs"],
+    reads: [...journal, "terms", "vpgs", "deleted-vpgs"],
     because: "reads the ends of the sessions and counts what stands behind their checkpoint",
   },
   "read-decision": { ...task, creates: ["decisions"], because: "decides by the policy when the time is over" },
