@@ -10,7 +10,7 @@ import { contextOf } from "../context.ts";
 import { progressLine, result } from "../output.ts";
 
 const askedSchema = z.object({ commandId: z.string() });
-const resultSchema = syncedBytesSchema.loose();
+const resultSchema = syncedBytesSchema.extend({ unreadableBytes: z.number().default(0) }).loose();
 
 export function registerVpgPreseed(vpg: Command): void {
   vpg
@@ -40,10 +40,13 @@ export function registerVpgPreseed(vpg: Command): void {
         progress.update(`${compared} of ${total} ${unit} compared`),
       ).finally(() => progress.end());
       const figures = resultSchema.parse(done);
+      const { hashedBytes, shippedBytes, unreadableBytes } = figures;
+      const lost =
+        unreadableBytes === 0 ? "" : ` ${formatBytes(unreadableBytes)} could not be read, and its source sends that.`;
       result(output, figures, () =>
         output.line(
-          `${name}: ${formatBytes(figures.hashedBytes)} read, ${formatBytes(figures.shippedBytes)} new in the journal. ` +
-            "Start its source gateway now.",
+          `${name}: ${formatBytes(hashedBytes - unreadableBytes)} read, ${formatBytes(shippedBytes)} new in the journal.` +
+            `${lost} Start its source gateway now.`,
         ),
       );
     });

@@ -121,4 +121,19 @@ describe("commands", () => {
     }
     expect(await pendingCommands(site, gatewayId)).toHaveLength(limits.commandsPerReplyMax);
   });
+
+  it("gives a younger command in a reply that older preseeds alone would fill", async () => {
+    const { site, pass } = world();
+    const volume = { volume: 1, vmName: "db", name: "data", sizeBytes: 512, sectorBytes: 512 as const, path: "a" };
+    const body: CommandBody = {
+      ...{ kind: "preseed-volumes", vpgId: id("v"), vpgName: "shop", term: 1, volumes: [volume] },
+    };
+    for (let i = 0; i < limits.commandsPerReplyMax; i += 1) {
+      await issueCommand(site, gatewayId, { commandId: `a.${i}`, body });
+    }
+    pass(1);
+    await issueCommand(site, gatewayId, { commandId: "z.tag", body: tag("x") });
+    const given = await pendingCommands(site, gatewayId);
+    expect([given.length, given[0]?.commandId]).toEqual([limits.commandsPerReplyMax, "z.tag"]);
+  });
 });

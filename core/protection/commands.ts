@@ -115,16 +115,26 @@ async function read(site: Site, commandId: string): Promise<{ stored: StoredComm
   return item && { stored: checkStored(storedSchema, item.fields, `command ${commandId}`), rev: item.rev };
 }
 
-/** What a gateway has to do, oldest first, at most `commandsPerReplyMax`. A command is given again until it has ended or expired. */
+/**
+ * What a gateway has to do, oldest first, at most `commandsPerReplyMax`. A command is given again until it has ended or expired; so
+ * preseeds, which may go on for days and which nobody's recovery waits for, come behind everything else.
+ */
 export async function pendingCommands(site: Site, gatewayId: Id): Promise<readonly Command[]> {
   const open = (await queuedCommands(site, gatewayId)).filter(
     ({ state }) => state === "pending" || state === "running",
   );
   return open
     .map(({ command }) => command)
-    .sort((left, right) => left.createdAt - right.createdAt || (left.commandId < right.commandId ? -1 : 1))
+    .sort(
+      (left, right) =>
+        lateness(left) - lateness(right) ||
+        left.createdAt - right.createdAt ||
+        (left.commandId < right.commandId ? -1 : 1),
+    )
     .slice(0, limits.commandsPerReplyMax);
 }
+
+const lateness = ({ body }: Command): number => (body.kind === "preseed-volumes" ? 1 : 0);
 
 /** The gateway's queue, with what was not swept out of it yet. */
 export async function queuedCommands(site: Site, gatewayId: Id): Promise<readonly CommandRecord[]> {

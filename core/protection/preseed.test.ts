@@ -5,12 +5,12 @@ import { Fenced } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import type { BatchEvent } from "#core/journal/batch.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
-import { batchKey } from "#core/journal/keys.ts";
+import { batchKey, sessionClaimKey } from "#core/journal/keys.ts";
 import { gatewayCallers, offered, severalGateways } from "../../test/kit/several-gateways.ts";
 import { makeSite, openAsk, operator, protect, twoVolumes } from "../../test/kit/site.ts";
 import { Stream, type Unplaced } from "../../test/kit/stream.ts";
 import { listCheckpoints } from "./checkpoints.ts";
-import { pendingCommands } from "./commands.ts";
+import { pendingCommands, reportCommand } from "./commands.ts";
 import { createVpg } from "./create-vpg.ts";
 import { ingestBatch } from "./ingest.ts";
 import { openSession } from "./open-session.ts";
@@ -39,6 +39,16 @@ describe("a preseed at its site", () => {
     expect(await pendingCommands(site, recovery.gatewayId)).toMatchObject([
       { commandId, body: { kind: "preseed-volumes", vpgId, term: 1, volumes: [{ volume: 1, path: "data.img" }] } },
     ]);
+  });
+
+  it("is the one that is under way when the same copies are asked for again, until that has ended", async () => {
+    const { site, recovery, ask } = await made();
+    const { commandId } = await startPreseed(site, operator, "shop", ask());
+    expect(await startPreseed(site, operator, "shop", ask())).toEqual({ commandId });
+    const other = await startPreseed(site, operator, "shop", ask([{ ...copy, path: "other.img" }]));
+    expect(other.commandId).not.toBe(commandId);
+    await reportCommand(site, recovery, commandId, { state: "done", result: {} });
+    expect((await startPreseed(site, operator, "shop", ask())).commandId).not.toBe(commandId);
   });
 
   it("is refused by name for what isn't there, twice the same, and where nobody could do it", async () => {
@@ -134,6 +144,32 @@ describe("a preseed at its site", () => {
     await expect(openSession({ ...site, table }, source, ask)).rejects.toThrow("cut off");
     await expect(openSession(site, recovery, seedAsk())).rejects.toMatchObject({ name: "ProtectionBegan" });
     expect((await openSession(site, source, ask)).session).toBe(1);
+  });
+
+  it("sees it also behind an earlier preseed, while the call that opens it is between bucket and table", async () => {
+    const { site, vpgId, source, recovery, seedAsk } = await made();
+    const stream = new Stream(vpgId, await openSession(site, recovery, seedAsk()));
+    await ingestBatch(site, recovery, stream.next([{ volume: 1, offset: 0, bytes }]));
+    let again: Promise<unknown> | undefined;
+    const objects: typeof site.objects = {
+      get: (...asked) => site.objects.get(...asked),
+      head: (key) => site.objects.head(key),
+      list: (...asked) => site.objects.list(...asked),
+      delete: (key) => site.objects.delete(key),
+      purge: (...asked) => site.objects.purge(...asked),
+      put: async (...asked) => {
+        const created = await site.objects.put(...asked);
+        if (asked[0] === sessionClaimKey(vpgId, 2)) {
+          again = openSession(site, recovery, seedAsk(1));
+          await again.catch(() => undefined);
+        }
+        return created;
+      },
+    };
+    const first = await openSession({ ...site, objects }, source, openAsk(site, vpgId));
+    expect(first).toMatchObject({ session: 2, sync: "delta", journalEnd: { session: 1, sequence: 1 } });
+    await expect(again).rejects.toMatchObject({ name: "ProtectionBegan" });
+    expect((await openSession(site, source, openAsk(site, vpgId, { lastSession: 2 }))).session).toBe(3);
   });
 
   it("is known of the bucket alone: after a rebuild the source still comes first, and seeds still not behind it", async () => {

@@ -1,8 +1,11 @@
 import type { PreseedAsk } from "#core/api/site-api.ts";
 import { ComputeNotConfigured, InvalidInput, NotFound, ProtectionBegan } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
+import { tableFields } from "#core/json.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
+import { equalValues } from "#core/table-rules.ts";
 import type { CommandBody } from "./command.ts";
-import { issueCommand } from "./commands.ts";
+import { issueCommand, queuedCommands } from "./commands.ts";
 import { isSourceGateway, sourceGatewaysOf, volumesOf } from "./definition.ts";
 import { lastSessionOf, type VpgRecord } from "./vpg-record.ts";
 import { getVpg } from "./vpg-store.ts";
@@ -12,8 +15,8 @@ type PreseedBody = Extract<CommandBody, { kind: "preseed-volumes" }>;
 /**
  * Orders a VPG's recovery gateway to bring copies of its disks into the journal before protection begins, so that the first sync is a
  * delta. The copies are never taken to be equal to anything: the source's disks are compared with what the journal then holds.
- * Answers the command; the same request again is the same one. Throws `NotFound` (VPG or volume), `ComputeNotConfigured`,
- * `ProtectionBegan`, `InvalidInput`.
+ * Answers the command; the same request again is the same one, and so is any for the same copies until it has ended. Throws
+ * `NotFound` (VPG or volume), `ComputeNotConfigured`, `ProtectionBegan`, `InvalidInput`.
  */
 export async function startPreseed(
   site: Site,
@@ -33,8 +36,20 @@ export async function startPreseed(
   assertMayPreseed(vpg);
   const commandId = `${ask.requestId}.preseed`;
   const body: PreseedBody = { kind: "preseed-volumes", vpgId, vpgName, term, volumes: volumesAsked(vpg, ask) };
+  const open = await openLike(site, recoveryGatewayId, body);
+  if (open !== undefined) return { commandId: open };
   await issueCommand(site, recoveryGatewayId, { commandId, body, initiatedBy: callerText(caller) });
   return { commandId };
+}
+
+/** The command that brings these very copies already: somebody who asks again waits for it. */
+async function openLike(site: Site, gatewayId: Id, body: PreseedBody): Promise<string | undefined> {
+  const wanted = tableFields(body);
+  const same = (await queuedCommands(site, gatewayId)).find(
+    ({ state, command }) =>
+      (state === "pending" || state === "running") && equalValues(tableFields(command.body), wanted),
+  );
+  return same?.command.commandId;
 }
 
 /** Throws `ProtectionBegan` once a source gateway has had a session: what it captures is newer than any copy. */

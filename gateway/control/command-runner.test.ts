@@ -8,6 +8,7 @@ import type { Command, CommandBody, CommandReport } from "#core/protection/comma
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { VirtualClock } from "../../test/kit/virtual-clock.ts";
+import { commandsAtOnceMax } from "../limits.ts";
 import { StateDirectory } from "../state/state-directory.ts";
 import { CommandRunner } from "./command-runner.ts";
 import type { CommandContext } from "./handlers.ts";
@@ -17,6 +18,10 @@ const operationId = newId(new VirtualClock(), new SeededRandom(2));
 
 const detach: CommandBody = { kind: "detach-volumes", operationId, vpgId, vpgName: "shop", keepScratchMs: 0 };
 const tag: CommandBody = { kind: "tag-checkpoint", vpgId, tag: "payday" };
+const preseed: CommandBody = {
+  ...{ kind: "preseed-volumes", vpgId, vpgName: "shop", term: 1 },
+  volumes: [{ volume: 1, vmName: "db", name: "data", sizeBytes: 512, sectorBytes: 512, path: "data.img" }],
+};
 const commandOf = (body: CommandBody): Command => ({ commandId: "op.1.step", createdAt: 0, expiresAt: 9, body });
 
 let folder: string;
@@ -50,7 +55,7 @@ function load(): Promise<CommandRunner> {
       context.signal.addEventListener("abort", () => reject(context.signal.reason), { once: true });
     });
   return CommandRunner.load({
-    handlers: { "detach-volumes": handler, "tag-checkpoint": handler },
+    handlers: { "detach-volumes": handler, "tag-checkpoint": handler, "preseed-volumes": handler },
     state,
     prefix: "command-",
     site: {
@@ -141,6 +146,18 @@ describe("CommandRunner", () => {
     runner.received([], 2);
     await until(async () => (await kept()).length === 0);
     expect(reports).toEqual([]);
+  });
+
+  it("begins what somebody waits for, however many preseeds there are, and no more of it at once than its bound", async () => {
+    const many = (body: CommandBody, count: number) =>
+      Array.from({ length: count }, (_, index) => ({ ...commandOf(body), commandId: `op.${index}.${body.kind}` }));
+    runner.received(many(preseed, commandsAtOnceMax + 1), 1);
+    await until(() => runs.length === commandsAtOnceMax + 1);
+    runner.received(many(detach, commandsAtOnceMax + 1), 2);
+    await until(() => runs.length === 2 * commandsAtOnceMax + 1);
+    runner.received(many(detach, commandsAtOnceMax + 1), 3);
+    await clock.settle();
+    expect(runs).toHaveLength(2 * commandsAtOnceMax + 1);
   });
 
   it("says every second that it is at work", async () => {

@@ -33,8 +33,13 @@ const unwanted: ReadonlySet<string> = new Set([
   "ConditionFailed",
 ]);
 
+/** Commands that may run for days and wait for each other by themselves: they take no place from those that somebody waits for. */
+const unhurried: ReadonlySet<string> = new Set<CommandBody["kind"]>(["preseed-volumes"]);
+
 interface Held {
   record: CommandRecord;
+  /** Begun in this life, and one of `commandsAtOnceMax`. */
+  counted: boolean;
   running: boolean;
   /** Heartbeat number at which the site took the answer; undefined before. */
   takenAt: number | undefined;
@@ -74,6 +79,7 @@ export class CommandRunner {
       if (record === undefined) continue;
       runner.#held.set(name.slice(options.prefix.length), {
         record,
+        counted: false,
         running: false,
         takenAt: undefined,
         reporting: false,
@@ -105,7 +111,8 @@ export class CommandRunner {
       if (this.#held.get(commandId)?.running === true) continue;
       if (this.#held.get(commandId)?.record.state === "ended") this.#inBackground(() => this.#report(commandId));
       else if (!parsed.success) this.#inBackground(() => this.#refuse(commandId));
-      else if (this.#running < commandsAtOnceMax) this.#inBackground(() => this.#run(parsed.data));
+      else if (unhurried.has(parsed.data.body.kind) || this.#running < commandsAtOnceMax)
+        this.#inBackground(() => this.#run(parsed.data));
     }
     for (const [commandId, held] of this.#held) {
       const over = held.takenAt !== undefined && held.takenAt < heartbeat && !asked.has(commandId);
@@ -122,7 +129,7 @@ export class CommandRunner {
   }
 
   get #running(): number {
-    return [...this.#held.values()].filter((held) => held.running).length;
+    return [...this.#held.values()].filter((held) => held.running && held.counted).length;
   }
 
   #inBackground(work: () => Promise<void>): void {
@@ -137,7 +144,13 @@ export class CommandRunner {
   async #run(command: Command): Promise<void> {
     const { commandId, body } = command;
     const before = this.#held.get(commandId);
-    const held: Held = { record: { state: "started" }, running: true, takenAt: undefined, reporting: false };
+    const held: Held = {
+      record: { state: "started" },
+      counted: !unhurried.has(body.kind),
+      running: true,
+      takenAt: undefined,
+      reporting: false,
+    };
     this.#held.set(commandId, held);
     try {
       if (before === undefined) await this.#state.write(`${this.#prefix}${commandId}`, held.record);
@@ -247,7 +260,7 @@ export class CommandRunner {
   async #refuse(commandId: string): Promise<void> {
     const report = failed(new InvalidInput("this gateway's version does not know such a command; update it"));
     const record: CommandRecord = { state: "ended", report };
-    this.#held.set(commandId, { record, running: false, takenAt: undefined, reporting: false });
+    this.#held.set(commandId, { record, counted: false, running: false, takenAt: undefined, reporting: false });
     await this.#report(commandId);
   }
 

@@ -41,6 +41,11 @@ function orRefused<Result>(path: string, open: () => Result): Result {
   }
 }
 
+function refuseOther(path: string, kind: fs.Stats): void {
+  if (kind.isFile() || kind.isBlockDevice()) return;
+  throw new InvalidInput(`${path} is neither a regular file nor a block device`, { path });
+}
+
 export class FileDevice implements BlockDevice {
   readonly path: string;
   readonly sizeBytes: number;
@@ -69,27 +74,36 @@ export class FileDevice implements BlockDevice {
     const readOnly = options.readOnly ?? false;
     const sectorBytes = options.sectorBytes ?? 512;
     const kind = orRefused(path, () => fs.statSync(path));
-    if (!kind.isFile() && !kind.isBlockDevice()) {
-      throw new InvalidInput(`${path} is neither a regular file nor a block device`, { path });
-    }
+    // Before it is opened: the open of a FIFO would wait for a writer.
+    refuseOther(path, kind);
     // O_EXCL on a block device makes Linux refuse one that is mounted or claimed by another driver.
     const exclusive = kind.isBlockDevice() && !readOnly ? fs.constants.O_EXCL : 0;
     const mode = (readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR) | exclusive;
     const fd = orRefused(path, () => fs.openSync(path, mode));
     try {
-      const stat = fs.fstatSync(fd);
-      const sizeBytes = stat.isFile() ? stat.size : deviceBytes(fd, stat.rdev);
-      if (sizeBytes === 0 || sizeBytes % sectorBytes !== 0) {
-        throw new InvalidInput(
-          `${path} has ${sizeBytes} bytes, which is no whole number of ${sectorBytes}-byte sectors; enlarge it with truncate`,
-          { path, sizeBytes, sectorBytes },
-        );
-      }
-      return new FileDevice(path, fd, sizeBytes, sectorBytes, readOnly);
+      return FileDevice.#of(path, fd, sectorBytes, readOnly);
     } catch (error) {
       fs.closeSync(fd);
       throw error;
     }
+  }
+
+  /** What the caller opened read-only, and leaves to the device unless this throws as `open` does. */
+  static adopt(path: string, fd: number, { sectorBytes }: { readonly sectorBytes: 512 | 4096 }): FileDevice {
+    return FileDevice.#of(path, fd, sectorBytes, true);
+  }
+
+  static #of(path: string, fd: number, sectorBytes: 512 | 4096, readOnly: boolean): FileDevice {
+    const stat = fs.fstatSync(fd);
+    refuseOther(path, stat);
+    const sizeBytes = stat.isFile() ? stat.size : deviceBytes(fd, stat.rdev);
+    if (sizeBytes === 0 || sizeBytes % sectorBytes !== 0) {
+      throw new InvalidInput(
+        `${path} has ${sizeBytes} bytes, which is no whole number of ${sectorBytes}-byte sectors; enlarge it with truncate`,
+        { path, sizeBytes, sectorBytes },
+      );
+    }
+    return new FileDevice(path, fd, sizeBytes, sectorBytes, readOnly);
   }
 
   read(offset: number, target: Uint8Array): void | Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -6,6 +6,7 @@ import { SystemClock } from "#adapters/embedded/clock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { Transient } from "#core/errors.ts";
+import { type Id, newId } from "#core/ids.ts";
 import { GatewaySite } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
@@ -47,6 +48,12 @@ describe("copies of disks at a recovery gateway", { timeout: 120_000 }, () => {
 
   /** One life of the recovery gateway, until the preseed is done or the signal ends it. */
   async function preseed(signal: AbortSignal): Promise<Record<string, unknown>> {
+    return withHandler((run) => run(site.vpgId, "data.img", signal));
+  }
+
+  type Run = (vpgId: Id, path: string, signal: AbortSignal) => Promise<Record<string, unknown>>;
+
+  async function withHandler<Result>(use: (run: Run) => Promise<Result>): Promise<Result> {
     const text = `site = "${site.url}"\nstate = "recovery-state"\n[recovery]\ndirectory = "r"\npreseed = "shipped"\n`;
     const config = parseGatewayConfig(text, { path: join(folder, "recovery.toml"), token: "recovery" });
     const client = new SiteClient(config.site, 4);
@@ -55,10 +62,19 @@ describe("copies of disks at a recovery gateway", { timeout: 120_000 }, () => {
       const link = { address: config.site, client };
       const world = { clock: new SystemClock(), random: new SystemRandom(), log: new QuietLog() };
       const handlers = preseedHandlers({ directory: config.recovery?.preseedDirectory, link, state, ...world });
-      const volume = { volume: 1, vmName: "db", name: "data", sizeBytes, sectorBytes: 512 as const, path: "data.img" };
-      const body = { kind: "preseed-volumes" as const, vpgId: site.vpgId, vpgName: "shop", term: 1, volumes: [volume] };
-      if (handlers["preseed-volumes"] === undefined) throw new Error("no handler");
-      return await handlers["preseed-volumes"](body, { commandId: "c", signal, progress: () => undefined });
+      const handler = handlers["preseed-volumes"];
+      if (handler === undefined) throw new Error("no handler");
+      const volume = { volume: 1, vmName: "db", name: "data", sizeBytes, sectorBytes: 512 as const };
+      return await use((vpgId, path, signal) => {
+        const body = {
+          kind: "preseed-volumes" as const,
+          vpgId,
+          vpgName: "shop",
+          term: 1,
+          volumes: [{ ...volume, path }],
+        };
+        return handler(body, { commandId: "c", signal, progress: () => undefined });
+      });
     } finally {
       await state.close();
       await client.close();
@@ -110,6 +126,36 @@ describe("copies of disks at a recovery gateway", { timeout: 120_000 }, () => {
     await preseedKilled();
     expect(await preseed(new AbortController().signal)).toMatchObject({ hashedBytes: 12 * MiB - MiB / 2 });
     expect(await protect()).toEqual({ equal: true, shippedBytes: 0 });
+  });
+
+  it("may have places that can't be read: they are counted, and the source sends them", async () => {
+    // Whoever reads behind the end of a file that was cut gets nothing, as from a bad sector.
+    const cut = (request: string): void => {
+      if (request.startsWith("POST")) truncateSync(join(folder, "shipped/data.img"), 8 * MiB);
+    };
+    site.faults.refuse = cut;
+    const lost = 4 * MiB - MiB / 2;
+    expect(await preseed(AbortSignal.timeout(60_000))).toMatchObject({ unreadableBytes: lost, shippedBytes: 8 * MiB });
+    site.faults.refuse = () => undefined;
+    expect(await protect()).toEqual({ equal: true, shippedBytes: sizeBytes - 8 * MiB });
+  });
+
+  it("are read one after the other, so that each has memory and disks for itself", async () => {
+    const dies = new AbortController();
+    let asked = 0;
+    site.faults.refuse = () => {
+      asked += 1;
+      if (asked > 3) dies.abort(new Error("the gateway dies"));
+      throw new Transient("nobody is there");
+    };
+    const ended: string[] = [];
+    await withHandler(async (run) => {
+      const first = run(site.vpgId, "data.img", dies.signal).catch(() => ended.push("first"));
+      const other = newId(new SystemClock(), new SystemRandom());
+      const second = run(other, "missing.img", new AbortController().signal).catch(() => ended.push("second"));
+      await Promise.all([first, second]);
+    });
+    expect(ended).toEqual(["first", "second"]);
   });
 
   it("are seen to be wrong when a site believes them instead of reading what it holds", async () => {

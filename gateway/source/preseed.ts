@@ -1,17 +1,18 @@
-import { realpath } from "node:fs/promises";
-import path from "node:path";
+import { chunkBytes } from "#core/blocks/geometry.ts";
 import { CommandFailed, Fenced, InvalidInput, ProtectionBegan } from "#core/errors.ts";
-import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
 import type { CommandBody } from "#core/protection/command.ts";
+import { ChunkBitmap } from "#core/sync/chunk-bitmap.ts";
 import type { CommandHandlers } from "../control/handlers.ts";
-import { FileDevice } from "../disk/file-device.ts";
+import { DiskError } from "../disk/block-device.ts";
+import type { FileDevice } from "../disk/file-device.ts";
 import type { RangeWatch } from "../disk/tapped-device.ts";
 import { bufferBytesDefault } from "../limits.ts";
 import type { SiteLink } from "../site-link.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import type { SyncSource } from "../sync/volume-sync.ts";
 import { Turns } from "../turns.ts";
+import { openCopy } from "./open-copy.ts";
 import { type SeedDisk, Seeding } from "./seeding.ts";
 import { thisMachine } from "./source-host.ts";
 
@@ -29,18 +30,24 @@ export interface PreseedParts {
 
 /** What a site may ask of a recovery gateway before a VPG's protection begins. */
 export function preseedHandlers(parts: PreseedParts): Pick<CommandHandlers, "preseed-volumes"> {
-  /** One preseed of a VPG at a time: a second session of the same gateway would end the first. */
-  const turns = new Turns<Id>();
+  /**
+   * One preseed at a time: each has a buffer of its own, and of one VPG a second session of the same gateway would end the first. Those
+   * that wait are at work for their site, so that they don't expire.
+   */
+  const turns = new Turns<"preseed">();
   return {
     "preseed-volumes": (body, context) =>
-      turns.run(body.vpgId, async () => {
-        const disks = await openCopies(parts.directory, body);
+      turns.run("preseed", async () => {
+        context.signal.throwIfAborted();
+        const disks = await openCopies(parts, body);
         const { link, state, clock, random, log } = parts;
         const capture = { bufferBytes: bufferBytesDefault, syncBytesPerSecond: undefined };
         const site = { address: link.address, site: link.client };
         try {
           const seeding = new Seeding({ ...site, disks, capture, state, clock, random, log, host: thisMachine }, body);
-          return await seeding.run(context);
+          const figures = await seeding.run(context);
+          const unreadableBytes = disks.reduce((sum, { source }) => sum + source.unreadableBytes, 0);
+          return { ...figures, unreadableBytes };
         } catch (error) {
           if (!(error instanceof Fenced)) throw error;
           throw new ProtectionBegan(
@@ -57,7 +64,7 @@ export function preseedHandlers(parts: PreseedParts): Pick<CommandHandlers, "pre
 
 /** All copies, or none. Throws `CommandFailed` without a folder for them, `InvalidInput` naming the file that doesn't fit. */
 async function openCopies(
-  directory: string | undefined,
+  { directory, log }: Pick<PreseedParts, "directory" | "log">,
   { volumes }: PreseedBody,
 ): Promise<readonly (SeedDisk & { readonly source: CopiedDisk })[]> {
   if (directory === undefined) {
@@ -68,11 +75,8 @@ async function openCopies(
   const disks: { readonly volume: PreseedBody["volumes"][number]; readonly source: CopiedDisk }[] = [];
   try {
     for (const volume of volumes) {
-      const device = FileDevice.open(await pathInside(directory, volume.path), {
-        readOnly: true,
-        sectorBytes: volume.sectorBytes,
-      });
-      const source = new CopiedDisk(device);
+      const device = await openCopy(directory, volume.path, volume.sectorBytes);
+      const source = new CopiedDisk(device, log);
       disks.push({ volume, source });
       if (device.sizeBytes === volume.sizeBytes) continue;
       throw new InvalidInput(
@@ -88,47 +92,42 @@ async function openCopies(
   return disks.map(({ volume: { path: _, ...volume }, source }) => ({ volume, source }));
 }
 
-/** The path comes over the wire: with every link followed it must lie in the folder. Throws `InvalidInput`. */
-async function pathInside(directory: string, asked: string): Promise<string> {
-  const real = async (place: string): Promise<string> => {
-    try {
-      return await realpath(place);
-    } catch (cause) {
-      const why = cause instanceof Error && "code" in cause ? String(cause.code) : "unreadable";
-      throw new InvalidInput(`${place} can't be opened (${why})`, { field: "path" }, { cause });
-    }
-  };
-  const folder = await real(directory);
-  const refused = (): InvalidInput =>
-    new InvalidInput(`${asked} is not in ${directory}, the folder that [recovery] preseed names`, { field: "path" });
-  // Before anything is asked of the file system, so that the answer tells nothing of what lies elsewhere.
-  if (asked.includes("\0") || !within(path.resolve(directory), path.resolve(directory, asked))) throw refused();
-  const found = await real(path.resolve(directory, asked));
-  if (!within(folder, found)) throw refused();
-  return found;
-}
-
-function within(folder: string, file: string): boolean {
-  const relative = path.relative(folder, file);
-  return relative !== "" && relative !== ".." && !relative.startsWith(`..${path.sep}`) && !path.isAbsolute(relative);
-}
-
 const unwatched: RangeWatch = { overlapped: () => false, end: () => undefined };
 
-/** A copy of a disk as the sync reads it. Whoever writes to it meanwhile only makes the seed worse. */
+/**
+ * A copy of a disk as the sync reads it. Whoever writes to it meanwhile only makes the seed worse; so does a chunk that can't be read,
+ * which counts as zeros, since nothing but bytes depends on it.
+ */
 class CopiedDisk implements SyncSource {
   readonly #device: FileDevice;
+  readonly #log: Log;
+  readonly #unreadable: ChunkBitmap;
 
-  constructor(device: FileDevice) {
+  constructor(device: FileDevice, log: Log) {
     this.#device = device;
+    this.#log = log;
+    this.#unreadable = new ChunkBitmap(device.sizeBytes);
+  }
+
+  /** Whole chunks. */
+  get unreadableBytes(): number {
+    return this.#unreadable.count * chunkBytes;
   }
 
   get sizeBytes(): number {
     return this.#device.sizeBytes;
   }
 
-  read(offset: number, target: Uint8Array): void | Promise<void> {
-    return this.#device.read(offset, target);
+  async read(offset: number, target: Uint8Array): Promise<void> {
+    try {
+      await this.#device.read(offset, target);
+    } catch (error) {
+      if (!(error instanceof DiskError) || error.errno !== "EIO") throw error;
+      if (this.#unreadable.count === 0)
+        this.#log.warn("preseed.unreadable", { path: this.#device.path, offset, error });
+      this.#unreadable.addBytes(offset, target.length);
+      target.fill(0);
+    }
   }
 
   watch(): RangeWatch {
@@ -141,7 +140,7 @@ class CopiedDisk implements SyncSource {
     use: (bytes: Uint8Array) => Result | Promise<Result>,
   ): Promise<Result> {
     const bytes = new Uint8Array(length);
-    await this.#device.read(offset, bytes);
+    await this.read(offset, bytes);
     return await use(bytes);
   }
 
