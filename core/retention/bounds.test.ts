@@ -15,9 +15,11 @@ import { retainJournal } from "./retain.ts";
 
 // Bounds so small that a journal of an hour meets them; everything else is as it is.
 const small = vi.hoisted(() => ({ unlistedMax: 30, deletedMax: 25 }));
+const digest = vi.hoisted(() => ({ packsMax: 36_000 }));
 vi.mock("./limits.ts", async (load) => {
   const { retentionLimits } = await load<typeof import("./limits.ts")>();
-  return { retentionLimits: { ...retentionLimits, ...small } };
+  const digestPacksMax = { get: () => digest.packsMax };
+  return { retentionLimits: Object.defineProperties({ ...retentionLimits, ...small }, { digestPacksMax }) };
 });
 
 const hour = 3_600_000;
@@ -58,6 +60,23 @@ async function begin() {
   const collect = async () => collectJournal(as(), await getVpg(as(), vpgId));
   return { objects, site, clock, vpg, vpgId, source, as, retain, collect };
 }
+
+it("a digest that has no room for more packs gets none of batches alone", async () => {
+  const { clock, retain, source } = await begin();
+  const made: number[] = [];
+  for (const packsMax of [0, 36_000]) {
+    digest.packsMax = packsMax;
+    let packs = 0;
+    for (let hours = 0; hours < 9; hours += 3) {
+      await clock.advance(3 * hour);
+      await source.write(1);
+      packs += (await retain())?.packed?.packs ?? 0;
+    }
+    made.push(packs);
+  }
+  expect(made[0]).toBe(0);
+  expect(made[1]).toBeGreaterThan(0);
+}, 60_000);
 
 describe("a run that meets a bound leaves the rest to the next one", () => {
   let world: Awaited<ReturnType<typeof begin>>;

@@ -45,6 +45,8 @@ export const retentionLimits = {
   packBytesMax: 1024 * 1024 * 1024,
   /** Packs made by one run. */
   packsMax: 2048,
+  /** Packs of a journal from which on none is made of batches alone: a digest has room for 40,000, and a run may add some. */
+  digestPacksMax: 36_000,
   /** Batches at the end of an open session that are never packed: a gateway may send them again. */
   openBatches: 128,
   /** Events that one pack may carry: they stand in one item of the table. */

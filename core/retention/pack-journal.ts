@@ -94,6 +94,7 @@ async function choose(
   for await (const record of liveRecords(live, table)) seen.add(record);
   const chosen: (readonly Unit[])[] = [];
   let left: number = limits.packBytesMax;
+  const crowded = (digest?.fields.packs.length ?? 0) >= limits.digestPacksMax;
   for (const { state, progress } of scan.sessions) {
     const { claim } = state;
     const covered = manifest?.covered.get(claim.session)?.batches ?? 0;
@@ -103,6 +104,7 @@ async function choose(
     const units = await unitsOf(site.objects, claim, digest, Math.min(end, covered), seen);
     const within = units.slice(0, 1 + units.findLastIndex(({ lastSequence }) => (lastSequence ?? Infinity) <= limit));
     for (const segment of segmentsOf(within, cutsOf(claim.session))) {
+      if (crowded && segment.every(({ packed }) => packed === undefined)) continue;
       if (chosen.length === limits.packsMax) return { chosen, whole: false };
       const some = firstOf(segment, left);
       if (some.length > 0) chosen.push(some);
