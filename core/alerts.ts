@@ -102,6 +102,12 @@ export const alertFacts = {
     seen: ["status"],
     runbook: "A source stays closed",
   },
+  "operation-forgotten": {
+    means:
+      "A failover or a move was open when the site lost its table; its recovered VMs may run, so nothing else of the VPG begins and nothing is deleted.",
+    seen: ["status"],
+    runbook: "An operation was forgotten",
+  },
   "not-protected": {
     means: "A VPG was failed over and runs here, and nobody journals it.",
     seen: ["status"],

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { operationViewSchema } from "#core/api/site-api.ts";
+import { operationViewSchema, vpgViewSchema } from "#core/api/site-api.ts";
+import { confirmByName } from "../confirm.ts";
 import { contextOf } from "../context.ts";
 import { fetchOperation, operationExitCode, printOperation, watchOperation } from "../operation-view.ts";
 import { columns, result, timeText } from "../output.ts";
@@ -71,5 +72,29 @@ export function registerOperation(program: Command): void {
       const { output, client } = contextOf(command);
       const shown = await client().post(`/v1/operations/${encodeURIComponent(id)}/retry`, operationViewSchema);
       result(output, shown, () => printOperation(output, shown));
+    });
+
+  operation
+    .command("forget")
+    .argument("<id>", "the operation's id (the alert operation-forgotten, farshore vpg show)")
+    .description("Declare an operation to be over that was open when the site lost its table; you have looked.")
+    .addHelpText(
+      "after",
+      "\nIt held its VPG, since its recovered VMs may run. Once it is declared to be over, failovers may start, old VMs be powered on, and" +
+        "\nwhat only its volumes read is deleted. A move is better gone on with: farshore move resume VPG.\n\nExample:\n  farshore operation forget ID\n",
+    )
+    .action(async (id: string, _options: unknown, command: Command) => {
+      const context = contextOf(command);
+      const consequences = [
+        `The site lost its table while operation ${id} was open, and does not know what became of it.`,
+        "If it was not committed: its recovered VMs must be stopped and its volumes no longer exported at the recovery gateway, or there will be two copies.",
+        "If it was committed: its volumes must be local disks by now, or copied; what of the journal they alone read will be deleted.",
+      ];
+      await confirmByName(context, consequences, id);
+      const path = `/v1/operations/${encodeURIComponent(id)}/forget`;
+      const { name, role } = await context.client().post(path, vpgViewSchema);
+      result(context.output, { operation: id, vpg: name, role }, () =>
+        context.output.line(`${name}: no longer held by operation ${id} (role ${role})`),
+      );
     });
 }

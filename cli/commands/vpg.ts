@@ -85,6 +85,7 @@ function printVpg(output: Output, vpg: VpgView): void {
     ],
     ...(vpg.barrierProblem === undefined ? [] : [["No new checkpoint", vpg.barrierProblem] as const]),
     ...(vpg.configurationProblem === undefined ? [] : [["Edit not taken up", vpg.configurationProblem] as const]),
+    ...(vpg.operationForgotten === undefined ? [] : [["Operation forgotten", vpg.operationForgotten] as const]),
     ...(vpg.sourceClosed === undefined ? [] : [["Source closed", vpg.sourceClosed] as const]),
     ["Replication", `${vpg.mode}, backlog ${formatBytes(vpg.backlogBytes)}, lag ${formatDuration(vpg.lagMs)}`],
     ...(vpg.throttleBytesPerSecond === undefined

@@ -234,6 +234,28 @@ export function decisionKey(vpgId: string, operationId: string): string {
   return `decisions/${id(vpgId)}/${id(operationId)}.json`;
 }
 
+/** Live operations that began, and those that a person declared to be over. */
+export const allOperationsPrefix = "operations/";
+
+/** There before the attempt of a live operation touches anything; its report ends it. */
+export function operationKey(vpgId: string, operationId: string, attempt: number): string {
+  return `${operationAttempt(vpgId, operationId, attempt)}.json`;
+}
+
+/** There when a person declared the attempt to be over that a site had forgotten. */
+export function forgottenKey(vpgId: string, operationId: string, attempt: number): string {
+  return `${operationAttempt(vpgId, operationId, attempt)}-forgotten.json`;
+}
+
+export function parseOperationKey(
+  key: string,
+): { vpgId: string; operationId: string; attempt: number; forgotten: boolean } | undefined {
+  const [, vpgId = "", operationId = "", attempt, forgotten] =
+    /^operations\/([^/]+)\/([^/.]+)\.(\d{4})(-forgotten)?\.json$/.exec(key) ?? [];
+  if (!isUlid(vpgId) || !isUlid(operationId)) return undefined;
+  return { vpgId, operationId, attempt: Number(attempt), forgotten: forgotten !== undefined };
+}
+
 /** Every report of every VPG. */
 export const allReportsPrefix = "reports/";
 
@@ -254,6 +276,10 @@ export function parseReportKey(
     /^reports\/([^/]+)\/([^/.]+)\.(\d{4})\.(json|html)$/.exec(key) ?? [];
   if (!isUlid(vpgId) || !isUlid(operationId)) return undefined;
   return { vpgId, operationId, attempt: Number(attempt), form: form === "html" ? "html" : "json" };
+}
+
+function operationAttempt(vpgId: string, operationId: string, attempt: number): string {
+  return `${allOperationsPrefix}${id(vpgId)}/${id(operationId)}.${padded(attempt, 4, 1, 9999)}`;
 }
 
 function parseNumbered(

@@ -23,7 +23,7 @@ export async function readAuthority(site: Site, vpgId: Id, vpg: VpgRecord | unde
   const terms = await termsOf(site, vpgId);
   const highest = terms.at(-1);
   const listed = highest?.journal === site.siteId && vpg !== undefined ? await listedTerm(site, vpg) : 0;
-  const busy = vpg !== undefined && (vpg.operationId !== null || vpg.openTests.length > 0);
+  const busy = vpg !== undefined && (vpg.operationId !== null || vpg.forgotten.length > 0 || vpg.openTests.length > 0);
   const closed = vpg?.reverse?.closed === true ? vpg.reverse.n : 0;
   return authorityOf(site, vpgId, terms, { listed, busy, closed });
 }

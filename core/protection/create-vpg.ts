@@ -39,6 +39,7 @@ export async function createVpg(site: Site, input: CreateVpg, caller: Caller): P
     syncOperationId: null,
     openTests: [],
     powerOnDue: [],
+    forgotten: [],
     lastSession: 0,
     ...(sourceGatewaysOf(definition).length > 1 ? { gatewaySessions: {} } : {}),
     opening: [],

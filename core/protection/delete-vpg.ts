@@ -1,6 +1,7 @@
 import { OperationInProgress } from "#core/errors.ts";
 import { jsonBytes } from "#core/json.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
+import { assertNoneForgotten } from "./forgotten.ts";
 import { unindexGateways } from "./gateway-index.ts";
 import { items } from "./items.ts";
 import { bucketKeys } from "./keys.ts";
@@ -10,7 +11,7 @@ import { findByRef, noVpg, updateVpg, type VpgRecord } from "./vpg-store.ts";
 
 /**
  * Ends protection: hides the VPG, seals every session, frees the name. Its journal goes a week later (core/retention). Cut off anywhere, asking again
- * finishes it. Throws `OperationInProgress` while a failover or a test is open.
+ * finishes it. Throws `OperationInProgress` while a failover or a test is open, or a forgotten one may be.
  */
 export async function deleteVpg(site: Site, caller: Caller, ref: string): Promise<void> {
   const record = await tryAgain(`VPG ${ref}`, () => hide(site, ref));
@@ -39,5 +40,6 @@ async function hide(site: Site, ref: string): Promise<VpgRecord> {
       { operationId: busy },
     );
   }
+  assertNoneForgotten(record);
   return updateVpg(site, record, { deleted: true }, unindexGateways(record.definition));
 }

@@ -7,6 +7,7 @@ import type { TableAction } from "#core/ports.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { captureRevisionOf, type VpgDefinition } from "./definition.ts";
 import { definedBy } from "./definition-input.ts";
+import { assertNoneForgotten } from "./forgotten.ts";
 import { indexGateways, unindexGateways } from "./gateway-index.ts";
 import { type Revised, reviseDefinition } from "./revise-definition.ts";
 import { assertTableCurrent } from "./terms.ts";
@@ -55,6 +56,7 @@ export function editVpg(site: Site, caller: Caller, ref: string, ask: EditVpg): 
 function assertMayEdit(vpg: VpgRecord, wanted: VpgDefinition): void {
   const { name, recoveryGatewayId, compute } = vpg.definition;
   if (vpg.operationId !== null) throw busy(name, vpg.operationId, "end it first");
+  assertNoneForgotten(vpg);
   const captures = captureRevisionOf(vpg.definition) !== captureRevisionOf(wanted);
   if (vpg.syncOperationId !== null && captures) {
     throw busy(name, vpg.syncOperationId, "it compares the volumes as they are; edit them when it has ended");

@@ -7,6 +7,7 @@ import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import { resolveCheckpoint } from "./checkpoints.ts";
 import { sourceGatewaysOf, vmsOfGateway } from "./definition.ts";
 import { definitionOfCheckpoint } from "./definition-at.ts";
+import { forgottenText } from "./forgotten.ts";
 import { findGateway, isConnected } from "./gateway-store.ts";
 import { findPhase } from "./operation-phase.ts";
 import { assertTableCurrent } from "./terms.ts";
@@ -131,7 +132,8 @@ async function computeLines(site: Site, { definition }: VpgRecord): Promise<read
   ];
 }
 
-async function operationLine(site: Site, { operationId, openTests }: VpgRecord): Promise<CheckLine> {
+async function operationLine(site: Site, vpg: VpgRecord): Promise<CheckLine> {
+  const { operationId, openTests } = vpg;
   if (operationId !== null) {
     const phase = (await findPhase(site, operationId))?.phase ?? "unknown";
     return line(
@@ -140,6 +142,8 @@ async function operationLine(site: Site, { operationId, openTests }: VpgRecord):
       `operation ${operationId} is under way (${phase}); farshore operation show ${operationId}`,
     );
   }
+  const [forgotten] = vpg.forgotten;
+  if (forgotten !== undefined) return line("operation", "blocked", forgottenText(vpg, forgotten));
   const tests = openTests.length === 0 ? "none is open" : `${openTests.length} tests run and are not disturbed`;
   return line("operation", "ok", tests);
 }

@@ -100,6 +100,7 @@ async function rebuildVpg(site: BareSite, definition: VpgDefinition): Promise<Re
     syncOperationId: null,
     openTests: [],
     powerOnDue: [],
+    forgotten: [],
     lastSession,
     ...(sourceGatewaysOf(definition).length > 1 || taken || seeded ? { gatewaySessions } : {}),
     opening: [],

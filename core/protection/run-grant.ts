@@ -1,6 +1,7 @@
 import { RunGrantRefused } from "#core/errors.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
+import { forgottenText } from "./forgotten.ts";
 import { items } from "./items.ts";
 import { endedPhases, openVolumesStep, type Phase } from "./operation.ts";
 import { findPhase, type SeenPhase } from "./operation-phase.ts";
@@ -19,12 +20,18 @@ function mayServe({ kind, phase, steps }: SeenPhase): boolean {
 }
 
 /**
- * R17: a gateway that starts may serve its VMs read-write unless a live failover or a move may have booted their recovered twins.
+ * R17: a gateway that starts may serve its VMs read-write unless a live failover or a move, a forgotten one too, may have booted their recovered twins.
  * Returns conditions for the transaction that opens the session: the operation must still be where it was seen.
  * Throws `RunGrantRefused`.
  */
 export async function runGrant(site: Site, vpg: VpgRecord): Promise<readonly TableAction[]> {
-  if (vpg.operationId === null) return [];
+  if (vpg.operationId === null) {
+    const [forgotten] = vpg.forgotten;
+    if (forgotten === undefined) return [];
+    throw new RunGrantRefused(`${vpg.definition.name}: ${forgottenText(vpg, forgotten)}`, {
+      operationId: forgotten.operationId,
+    });
+  }
   const seen = await findPhase(site, vpg.operationId);
   if (seen !== undefined && mayServe(seen)) {
     return [{ check: items.operation(vpg.operationId), if: { rev: seen.rev } }];

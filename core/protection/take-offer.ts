@@ -4,6 +4,7 @@ import type { TableAction } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { type Authority, readAuthority, storedOffer, writeAll } from "./authority.ts";
 import { storeDefinition } from "./edit-vpg.ts";
+import { assertNoneForgotten } from "./forgotten.ts";
 import { indexGateways, unindexGateways } from "./gateway-index.ts";
 import { items } from "./items.ts";
 import type { OfferReply, StoredOffer } from "./offer.ts";
@@ -161,12 +162,14 @@ async function recordTaken(site: Site, offer: StoredOffer, { definition, gateway
   if (before !== undefined && (before.operationId !== null || before.openTests.length > 0)) {
     throw new OperationInProgress(`${before.definition.name} has an operation under way at ${site.siteName}`);
   }
+  if (before !== undefined) assertNoneForgotten(before);
   const sessions = before?.gatewaySessions ?? sessionsOf(before);
   const fields: VpgFields = {
     ...{ definition, term: lineage.at(-1)?.n ?? 1, role: "Retired", operationId: null, syncOperationId: null },
     ...{
       openTests: [],
       powerOnDue: [],
+      forgotten: [],
       journalFull: false,
       lastSession: before?.lastSession ?? 0,
       gatewaySessions: sessions,

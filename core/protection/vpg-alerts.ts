@@ -18,6 +18,7 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   };
   if (vpg.role === "Runs" && substatus === "NeedsConfiguration")
     add("not-protected", "it runs here and nobody journals it");
+  if (vpg.operationForgotten !== undefined) add("operation-forgotten", vpg.operationForgotten);
   const damaged = vpg.scrub?.journal;
   if (damaged !== undefined && damaged.findings > 0) add("journal-damaged", damageText(damaged));
   for (const disks of vpg.scrub?.disks ?? []) {

@@ -3,6 +3,7 @@ import { type Id, idSchema } from "#core/ids.ts";
 import { checkStored, tableFields } from "#core/json.ts";
 import type { TableFields, TableItem } from "#core/ports.ts";
 import { definitionSchema } from "./definition.ts";
+import { forgottenSchema } from "./forgotten.ts";
 import { protectionLimits as limits } from "./limits.ts";
 
 /** What is stored of a VPG. Its status is a function of this and of what is seen (status.ts). */
@@ -16,6 +17,8 @@ export const vpgFieldsSchema = z.strictObject({
   syncOperationId: idSchema.nullable().default(null),
   /** Rolled back operations that had shut the source down and found it silent: it is powered on when it is heard again. */
   powerOnDue: z.array(idSchema).max(limits.powerOnsDueMax).default([]),
+  /** Open when the table was lost. No other begins while one is here, so there is never more than a few. */
+  forgotten: z.array(forgottenSchema).default([]),
   openTests: z.array(idSchema).max(limits.testsMax),
   /** The newest session's ordinal, 0 before the first. */
   lastSession: z.int().min(0),
@@ -83,12 +86,13 @@ export function recordOf(item: TableItem): VpgRecord {
 export function fieldsOf(record: VpgFields): TableFields {
   const { definition, term, role, operationId, syncOperationId, openTests, lastSession, opening } = record;
   const { journalFull, powerOnDue, paused, deleted, needsConfiguration, formatVersion, createdAt } = record;
-  const { gatewaySessions, reverse } = record;
+  const { gatewaySessions, reverse, forgotten } = record;
   return tableFields({
     ...(gatewaySessions === undefined ? {} : { gatewaySessions }),
     ...(reverse === undefined ? {} : { reverse }),
     ...{ definition, term, role, operationId, syncOperationId, openTests, lastSession, opening },
     ...(journalFull ? { journalFull } : {}),
+    ...(forgotten.length > 0 ? { forgotten } : {}),
     ...{ powerOnDue, paused, deleted, needsConfiguration, formatVersion, createdAt },
   });
 }

@@ -10,6 +10,7 @@ import type { ListedCheckpoint } from "./checkpoint-row.ts";
 import type { CheckpointScan } from "./checkpoint-scan.ts";
 import { closedSources, closedText } from "./closed-source.ts";
 import { captureRevisionOf, type SourceGateway, sourceGatewaysOf } from "./definition.ts";
+import { forgottenText } from "./forgotten.ts";
 import { findGateway, isConnected, streamOf } from "./gateway-store.ts";
 import { latestManifest } from "./manifests.ts";
 import { findPhase } from "./operation-phase.ts";
@@ -98,6 +99,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     scrub: await scrubView(site, vpg),
     ...(sources.length > 1 ? groupFields(sources) : {}),
     ...(outdated.length > 0 ? { configurationProblem: outdated.join("; ") } : {}),
+    ...(vpg.forgotten.length > 0 ? { operationForgotten: forgottenLines(vpg) } : {}),
     ...(closed.length > 0 ? { sourceClosed: closed.map((source) => closedText(vpg, source)).join("; ") } : {}),
     ...throttleOf(streams),
     revision: definition.revision,
@@ -109,6 +111,8 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     })),
   };
 }
+
+const forgottenLines = (vpg: VpgRecord): string => vpg.forgotten.map((each) => forgottenText(vpg, each)).join("; ");
 
 async function retentionFields(
   site: Site,

@@ -2,6 +2,7 @@ import { NoCheckpoint } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { pinCheckpoint, resolveCheckpoint, unpinCheckpoint } from "#core/protection/checkpoints.ts";
 import type { Site } from "#core/site.ts";
+import { noteBegun } from "./begun-operation.ts";
 import { findDecision } from "./decide.ts";
 import { changeOperation, getOperation } from "./operation-store.ts";
 import { checkpointOf } from "./plan-command.ts";
@@ -9,15 +10,16 @@ import { enterDecided, type Route } from "./route.ts";
 import { runStep, stepNames } from "./steps.ts";
 
 /**
- * Task begin-operation: pins the checkpoint that was found at the start ("latest" is only looked up later). A later attempt
+ * Task begin-operation: notes in the bucket that a live operation begins, before anything is touched, and pins the checkpoint that was found at the start ("latest" is only looked up later). A later attempt
  * goes on where the decision leads.
  */
 export async function beginOperation(site: Site, operationId: Id): Promise<Route> {
-  const { kind } = await getOperation(site, operationId);
-  if (kind === "delta-sync") return "recover";
+  const operation = await getOperation(site, operationId);
+  if (operation.kind === "delta-sync") return "recover";
+  await noteBegun(site, operation);
   const decision = await findDecision(site, operationId);
   if (decision !== undefined) return enterDecided(site, operationId, decision);
-  const { vpgId, checkpointId } = await getOperation(site, operationId);
+  const { vpgId, checkpointId } = operation;
   if (checkpointId !== null) await pinCheckpoint(site, vpgId, checkpointId, operationId);
   return "recover";
 }

@@ -10,11 +10,11 @@ import { powerOnBody } from "./plan-command.ts";
 
 /**
  * The reconciler's part of rollbacks that found the source silent: it asks each source gateway that is heard again to power on
- * what the operation had shut down, as long as the VPG is journaled here and no operation runs. A gateway that has nothing to
+ * what the operation had shut down, as long as the VPG is journaled here and no operation runs, nor one that was forgotten. A gateway that has nothing to
  * power on says so; one whose hook fails is asked again, a bounded number of times.
  */
 export async function powerOnLater(site: Site, vpg: VpgRecord): Promise<void> {
-  if (vpg.operationId !== null || vpg.role !== "Journal") return;
+  if (vpg.operationId !== null || vpg.forgotten.length > 0 || vpg.role !== "Journal") return;
   const open: Id[] = [];
   for (const operationId of vpg.powerOnDue) {
     const gateways = sourceGatewaysOf(vpg.definition);

@@ -11,6 +11,7 @@ import type { Operation } from "#core/protection/operation.ts";
 import { leaseOf } from "#core/protection/pins.ts";
 import type { BareSite } from "#core/protection/rebuild.ts";
 import { fieldsOf, recordOf } from "#core/protection/vpg-record.ts";
+import { forgottenOperations } from "./begun-operation.ts";
 import { nothingAttached } from "./end-operation.ts";
 import { type Report, reportSchema } from "./report.ts";
 import { scratchLeases } from "./scratch-leases.ts";
@@ -18,8 +19,9 @@ import { stepNames } from "./steps.ts";
 
 /**
  * Operations that have ended, from their reports, so that they are still listed after a rebuild, with the pins of those that
- * left something attached, and the leases of scratches that are still kept. One that was under way is not there, nor is its pin: it stood in the table alone, and its term in
- * the bucket says whether it was committed. Answers how many.
+ * left something attached, and the leases of scratches that are still kept. One that was under way is not there, nor is its pin: it
+ * stood in the table alone. That a live one had begun the bucket knows, and its VPG is held by it until somebody ends it
+ * (begun-operation.ts). Answers how many are listed.
  */
 export async function rebuildOperations(site: BareSite): Promise<number> {
   const last = new Map<Id, Report>();
@@ -37,6 +39,7 @@ export async function rebuildOperations(site: BareSite): Promise<number> {
     await restorePinsOf(site, operation);
   }
   await restorePowerOns(site, [...last.values()]);
+  await holdForgotten(site, last);
   return last.size;
 }
 
@@ -50,6 +53,16 @@ async function restorePowerOns(site: BareSite, reports: readonly Report[]): Prom
     const own = due.filter((report) => report.vpgId === vpgId && report.term === vpg.term);
     const powerOnDue = own.map(({ operationId }) => operationId).slice(0, limits.powerOnsDueMax);
     await site.table.transact([{ put: items.vpg(vpgId), fields: fieldsOf({ ...vpg, powerOnDue }) }]);
+  }
+}
+
+async function holdForgotten(site: BareSite, reports: ReadonlyMap<Id, Report>): Promise<void> {
+  for (const [vpgId, forgotten] of await forgottenOperations(site, reports)) {
+    const item = await site.table.get(items.vpg(vpgId));
+    if (item === undefined) continue;
+    await site.table.transact([
+      { put: items.vpg(vpgId), fields: fieldsOf({ ...recordOf(item), forgotten: [...forgotten] }) },
+    ]);
   }
 }
 

@@ -1,5 +1,6 @@
 import { ConditionFailed, InvalidInput, LimitExceeded, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import { assertNoneForgotten } from "#core/protection/forgotten.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Decision, Operation } from "#core/protection/operation.ts";
@@ -27,6 +28,7 @@ export async function retryOperation(site: Site, caller: Caller, operationId: Id
     const vpg = await vpgOf(site, operation);
     const other = vpg.operationId;
     if (operation.kind !== "failover-test" && other !== null) throw inProgress(operation.vpgName, other);
+    if (operation.kind !== "failover-test") assertNoneForgotten(vpg, operationId);
     if (operation.kind === "failover-test") assertRoomForTest(vpg);
     const next = nextAttempt(operation, decision, callerText(caller), site.clock.now());
     const { vpgId, kind } = operation;

@@ -11,6 +11,7 @@ import {
 import type { Id } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
 import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
+import { assertNoneForgotten } from "#core/protection/forgotten.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { type CheckpointSelector, isLive, type Operation } from "#core/protection/operation.ts";
@@ -32,7 +33,7 @@ export type Found = Pick<Operation, "attempt" | "resumeId" | "sourceWasShutDown"
 
 /**
  * Starts a failover, a test or a move. The request's id becomes the operation's, so the same request again answers with the same
- * operation, whatever became of it. Refused at once: `ComputeNotConfigured`, `OperationInProgress` (a live one or a move runs),
+ * operation, whatever became of it. Refused at once: `ComputeNotConfigured`, `OperationInProgress` (a live one or a move runs, or was forgotten),
  * `LimitExceeded` (tests), `TableBehindBucket`, `NoCheckpoint`, `AmbiguousCheckpoint`, `InvalidInput` (not protected here),
  * `ConditionFailed` (an action of the trigger).
  */
@@ -82,7 +83,7 @@ async function createOperation(
 ): Promise<Operation> {
   for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
     const record = await getVpg(site, vpg.vpgId);
-    assertMayStart(record, ask.kind);
+    assertMayStart(record, ask);
     await assertTableCurrent(site, record);
     const checkpoint = await resolveCheckpoint(site, record.vpgId, selectorOf(ask));
     const made = newOperation(site, caller, record, ask, { id: checkpoint.id, time: checkpoint.time });
@@ -114,12 +115,14 @@ const selectorOf = (ask: FailoverAsk): CheckpointSelector =>
 
 /** What the VPG's record says while the operation is open. */
 export function holdBy(vpg: VpgRecord, operation: Operation): Partial<VpgRecord> {
-  return isLive(operation) || operation.kind === "reverse-protection"
-    ? { operationId: operation.operationId }
-    : { openTests: [...vpg.openTests, operation.operationId] };
+  const { operationId } = operation;
+  const holds = isLive(operation) || operation.kind === "reverse-protection";
+  if (!holds) return { openTests: [...vpg.openTests, operationId] };
+  // One that is gone on with is no longer forgotten.
+  return { operationId, forgotten: vpg.forgotten.filter((each) => each.operationId !== operationId) };
 }
 
-function assertMayStart(vpg: VpgRecord, kind: Operation["kind"]): void {
+function assertMayStart(vpg: VpgRecord, { kind, requestId }: FailoverAsk): void {
   const { name, compute, recoveryGatewayId } = vpg.definition;
   if (compute === "none" || recoveryGatewayId === null) {
     throw new ComputeNotConfigured(
@@ -128,6 +131,7 @@ function assertMayStart(vpg: VpgRecord, kind: Operation["kind"]): void {
     );
   }
   if (isLive({ kind }) && vpg.operationId !== null) throw inProgress(name, vpg.operationId);
+  if (isLive({ kind })) assertNoneForgotten(vpg, requestId);
   if (vpg.role !== "Journal") {
     throw new InvalidInput(`${name} is not protected at this site (its role here is ${vpg.role})`, {
       vpgId: vpg.vpgId,

@@ -2,6 +2,7 @@ import type { StartOperation } from "#core/api/site-api.ts";
 import { ConditionFailed, InvalidInput, Transient } from "#core/errors.ts";
 import { type Id, newId } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
+import { assertNoneForgotten } from "#core/protection/forgotten.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Operation, ReverseOptions } from "#core/protection/operation.ts";
@@ -98,6 +99,7 @@ async function forceOpen(site: Site, vpg: VpgRecord, operationId: Id): Promise<O
 async function assertMayReverse(site: Site, vpg: VpgRecord, { force }: ReverseOptions): Promise<void> {
   const { name } = vpg.definition;
   if (vpg.operationId !== null) throw inProgress(name, vpg.operationId);
+  assertNoneForgotten(vpg);
   if (vpg.role !== "Runs") {
     throw new InvalidInput(
       `${name} does not run at this site (its role here is ${vpg.role}); reverse protection follows a committed failover or move`,

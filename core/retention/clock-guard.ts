@@ -7,10 +7,11 @@ import type { VpgRecord } from "#core/protection/vpg-record.ts";
 import type { Site } from "#core/site.ts";
 import { type ClockTrouble, clockTrouble } from "./policy.ts";
 
-export type WaitReason = ClockTrouble | "lost-tail-kept";
+export type WaitReason = ClockTrouble | "lost-tail-kept" | "operation-forgotten";
 
-/** Why nothing of the VPG may age now: two clocks don't agree, or a term is so young that what its failover left behind is kept. */
+/** Why nothing of the VPG may age now: VMs of a forgotten operation may run over a checkpoint that nothing pins, two clocks don't agree, or a term is so young that what its failover left behind is kept. */
 export async function waitReason(site: Site, vpg: VpgRecord, scan: CheckpointScan): Promise<WaitReason | undefined> {
+  if (vpg.forgotten.length > 0) return "operation-forgotten";
   const now = site.clock.now();
   const heard = await Promise.all(
     sourceGatewaysOf(vpg.definition).map(({ gatewayId }) => findGateway(site, gatewayId)),

@@ -82,6 +82,10 @@ export async function purgeDeletedVpg(site: Site, vpgId: Id, deletedAt: number):
     site.log.warn("purge-waits", { vpgId, reason: record === undefined ? "not-in-table" : "not-deleted-in-table" });
     return undefined;
   }
+  if (record.forgotten.length > 0) {
+    site.log.warn("purge-waits", { vpgId, reason: "operation-forgotten" });
+    return undefined;
+  }
   if (!(await isDue(site, vpgId, deletedAt))) return undefined;
   if (await isPinned(site, vpgId)) {
     site.log.warn("purge-waits", { vpgId, reason: "pinned" });

@@ -14,7 +14,7 @@ export interface Circumstances {
   readonly term: number;
   /** The VPG's journal is here, a session was opened once, and nobody paused it. */
   readonly watched: boolean;
-  /** The VPG's live operation, whoever started it. */
+  /** The VPG's live operation, whoever started it; also one that the site has forgotten. */
   readonly operationId: Id | null;
   /** Of the incident's own operation; null while there is none. */
   readonly phase: Phase | null;

@@ -44,6 +44,7 @@ export async function standingOf(site: Site, { vpg, watch, incident, sight }: Su
   const { operationId, role, definition } = vpg;
   if (operationId !== null) return phaseStanding(site, operationId);
   if (role !== "Journal") return "up";
+  if (vpg.forgotten.length > 0) return "held";
   const { policy } = definition.trigger;
   const deciding = policy === "approve" || policy === "automatic";
   if (incident === undefined || incident.state === "closed") {

@@ -43,7 +43,8 @@ export function supervise(site: Site, vpgId: Id, everyMs: number): Promise<Super
     // A VPG that isn't watched counts as heard: no chain begins that would be believed once it is watched again.
     const looked = afterLook(watch, { now, everyMs, term: vpg.term, heard: sight.heard || !watched });
     const facts: Circumstances = {
-      ...{ now, definition: vpg.definition, term: vpg.term, watched, operationId: vpg.operationId },
+      ...{ now, definition: vpg.definition, term: vpg.term, watched },
+      operationId: vpg.operationId ?? vpg.forgotten[0]?.operationId ?? null,
       phase: open === undefined ? null : ((await findPhase(site, open.value.incidentId))?.phase ?? null),
       heard: sight.heard,
       seen: sight.seen,

@@ -3,6 +3,8 @@ import { startDeltaSync } from "#core/delta-sync/start.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import { parseInput } from "#core/json.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
+import { vpgView } from "#core/protection/vpg-view.ts";
+import { forgetOperation } from "#core/recovery/begun-operation.ts";
 import { decide } from "#core/recovery/decide.ts";
 import * as store from "#core/recovery/operation-store.ts";
 import { listOperations, operationView } from "#core/recovery/operation-view.ts";
@@ -63,6 +65,10 @@ export async function postMoveResume({ site, caller, param }: Call): Promise<Htt
 export async function postRetry(call: Call): Promise<HttpResult> {
   const retried = await retryOperation(call.site, call.caller, operationId(call));
   return json(await operationView(call.site, retried.operationId));
+}
+
+export async function postForget(call: Call): Promise<HttpResult> {
+  return json(await vpgView(call.site, await forgetOperation(call.site, call.caller, operationId(call))));
 }
 
 export async function getReport(call: Call): Promise<HttpResult> {

@@ -10,6 +10,7 @@ export const createOnceAreas = [
   "deleted-vpgs",
   "annotations",
   "decisions",
+  "operations",
   "reports",
   "peers",
 ] as const;

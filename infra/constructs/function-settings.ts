@@ -82,7 +82,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     timeoutSeconds: 60,
     reservedConcurrency: 20,
     reads: [...journal, ...layers, "terms", "offers", "vpgs", "deleted-vpgs", "decisions", "reports", "peers"],
-    creates: ["journal", "terms", "offers", "vpgs", "deleted-vpgs", "decisions", "tokens", "peers"],
+    creates: ["journal", "terms", "offers", "vpgs", "deleted-vpgs", "decisions", "operations", "tokens", "peers"],
     machines: ["start", "stop-move", "describe", "answer"],
     url: "people",
     because: "people wait for it, a few at a time; a list of checkpoints folds many rows",
@@ -147,7 +147,12 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
       "offers, starts and takes back a term, and asks the peer; a peer that does not answer is given up after 30 s",
   },
   "await-decision": { ...task, machines: ["answer"], because: "keeps a token" },
-  "begin-operation": { ...task, reads: [...journal, "terms"], because: "pins a checkpoint" },
+  "begin-operation": {
+    ...task,
+    reads: [...journal, "terms"],
+    creates: ["operations"],
+    because: "notes that a live operation begins, and pins a checkpoint",
+  },
   "check-command": { ...task, machines: ["answer"], because: "reads a command's record" },
   "compare-page": {
     memoryMiB: 1024,
