@@ -4,7 +4,7 @@ import { openSessionReplySchema } from "#core/api/gateway-api.ts";
 import type { CreateVpg } from "#core/api/site-api.ts";
 import { compactJournal, compactJournals } from "#core/compaction/compact.ts";
 import { idSchema, newId } from "#core/ids.ts";
-import { manifestKey } from "#core/journal/keys.ts";
+import { manifestKey, operationKey } from "#core/journal/keys.ts";
 import type { Objects, Workflows } from "#core/ports.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { imageHashes } from "#core/protection/image-hashes.ts";
@@ -13,6 +13,8 @@ import { items } from "#core/protection/items.ts";
 import { listBatches, readJournalObject } from "#core/protection/journal-reads.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { createToken } from "#core/protection/tokens.ts";
+import { updateVpg } from "#core/protection/vpg-store.ts";
+import { forgetOperation } from "#core/recovery/begun-operation.ts";
 import { siteStatus } from "#core/recovery/site-status.ts";
 import { collectJournals } from "#core/retention/collect.ts";
 import { retentionLimits } from "#core/retention/limits.ts";
@@ -279,6 +281,19 @@ describe("permissions are enough", { timeout: slowMs }, () => {
     for (const scenario of reverseScenarios) (await playReverse(scenario, { seenBy: recorder.as })).close();
     expect([...recorder.seen]).toContain("ask-peer|s3:PutObject|offers/x|if-none-match");
     expect([...recorder.seen]).toContain("site-api|s3:PutObject|terms/x|if-none-match");
+    expect(refused(recorder)).toEqual([]);
+  });
+
+  it("for who declares a forgotten operation to be over", async () => {
+    const recorder = new Recorder();
+    const site = makeSite();
+    const { vpg } = await protect(site);
+    const operationId = newId(site.clock, site.random);
+    const attempt = { operationId, kind: "failover-live" as const, attempt: 1, startedAt: 0 };
+    await updateVpg(site, vpg, { forgotten: [{ ...attempt, known: false }] });
+    await site.objects.put(operationKey(vpg.vpgId, operationId, 1), new Uint8Array(), { ifAbsent: true });
+    await forgetOperation(recorder.as("site-api", site), operator, operationId);
+    expect([...recorder.seen]).toContain("site-api|s3:PutObject|operations/x|if-none-match");
     expect(refused(recorder)).toEqual([]);
   });
 

@@ -8,6 +8,7 @@ import { stepNames, stepOk } from "#core/recovery/steps.ts";
 import { View } from "#core/recovery/view.ts";
 import { retentionLimits } from "#core/retention/limits.ts";
 import { hasOldTable, rebuild } from "./actors/tables.ts";
+import { endForgotten } from "./forgotten.ts";
 import type { Invariants } from "./invariants/invariants.ts";
 import { unneededObjects } from "./invariants/unneeded.ts";
 import { housekeepingMs, leapsMs, recoveryMs } from "./limits.ts";
@@ -95,7 +96,9 @@ async function help(world: World, protection: Protection, since: number): Promis
     }
   }
   if (open.length > 0) return `has operations open: ${open.map(textOf).join(", ")}`;
-  // What a lost table has forgotten of is stopped by hand.
+  const forgotten = await endForgotten(world, protection);
+  if (forgotten !== undefined) return `is held by a forgotten ${forgotten}`;
+  // What a table that was restored knows nothing of is stopped by hand.
   for (const { operationId, folder } of protection.folders()) {
     const found = operations.find(({ operation }) => operation.operationId === operationId);
     if (found?.operation.phase !== "Completed") folder.machine?.vms.running.clear();
