@@ -73,6 +73,8 @@ describe("keys", () => {
     expect(() => keys.sessionClaimKey(vpgId, -1)).toThrow(InvalidInput);
     expect(keys.parseSessionClaimKey(`sessions/${vpgId}/1.json`)).toBeUndefined();
     expect(keys.parseSessionClaimKey(`sessions/${vpgId}/9999999999.json`)).toBeUndefined();
+    expect(keys.parseOperationKey(`operations/${vpgId}/${operationId}.1.json`)).toBeUndefined();
+    expect(keys.parseOperationKey(`operations/${vpgId}/${operationId}.0001-other.json`)).toBeUndefined();
     expect(keys.parseTermKey(`terms/${vpgId}/0000000001-me.json`)).toBeUndefined();
     expect(
       keys.parseAnnotationKey(`annotations/${vpgId}/0000000001-9999999999999999/${operationId}.json`),

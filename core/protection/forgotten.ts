@@ -17,10 +17,11 @@ export const forgottenSchema = z.strictObject({
 export type Forgotten = z.infer<typeof forgottenSchema>;
 
 /** What it is, and what ends it: for people. */
-export function forgottenText({ definition: { name } }: VpgRecord, forgotten: Forgotten): string {
+export function forgottenText({ definition: { name }, role }: VpgRecord, forgotten: Forgotten): string {
   const { operationId, kind, startedAt, known } = forgotten;
   const resume = known ? `farshore operation retry ${operationId}` : `farshore move resume ${name}`;
-  const goOn = known || kind === "move" ? `${resume} goes on with it; or ` : "";
+  // Of a committed one the source is closed for good, and nothing of it is left to be proved.
+  const goOn = known || (kind === "move" && role === "Journal") ? `${resume} goes on with it; or ` : "";
   return (
     `${kind} ${operationId}, begun ${new Date(startedAt).toISOString()}, was open when this site's table was lost: its recovered VMs ` +
     `may run. ${goOn}see that nothing of it runs or is exported any more, then farshore operation forget ${operationId}`
