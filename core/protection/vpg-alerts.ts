@@ -9,6 +9,11 @@ export function alertOn(kind: AlertKind, vpg: string, text: string): Alert {
   return { alertId: `${kind}:${vpg}`, runbook: alertFacts[kind].runbook, vpg, text };
 }
 
+/** What wants a person whether or not the source is heard. */
+export function forgottenAlerts({ name, operationForgotten }: VpgView): readonly Alert[] {
+  return operationForgotten === undefined ? [] : [alertOn("operation-forgotten", name, operationForgotten)];
+}
+
 /** What of a VPG whose source is heard wants a person, by its view. */
 export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   const { name, status, substatus, rpoMs } = vpg;
@@ -18,7 +23,6 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   };
   if (vpg.role === "Runs" && substatus === "NeedsConfiguration")
     add("not-protected", "it runs here and nobody journals it");
-  if (vpg.operationForgotten !== undefined) add("operation-forgotten", vpg.operationForgotten);
   const damaged = vpg.scrub?.journal;
   if (damaged !== undefined && damaged.findings > 0) add("journal-damaged", damageText(damaged));
   for (const disks of vpg.scrub?.disks ?? []) {

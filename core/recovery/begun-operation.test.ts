@@ -11,7 +11,6 @@ import { items } from "#core/protection/items.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { LiveOptions, Phase } from "#core/protection/operation.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
-import { vpgAlerts } from "#core/protection/vpg-alerts.ts";
 import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import { collectJournal } from "#core/retention/collect.ts";
@@ -28,6 +27,7 @@ import { decide } from "./decide.ts";
 import { powerOnLater } from "./power-on-later.ts";
 import { rebuildOperations } from "./rebuild-operations.ts";
 import { retryOperation } from "./retry-operation.ts";
+import { siteStatus } from "./site-status.ts";
 import { startOperation } from "./start-operation.ts";
 
 const options: LiveOptions = {
@@ -109,7 +109,7 @@ describe("a rebuild while a failover waits for its decision", () => {
     await expect(editVpg(site, operator, "shop", edit)).rejects.toMatchObject(inProgress);
     const { items: lines } = await failoverCheck(site, vpg);
     expect(lines.find(({ what }) => what === "operation")).toMatchObject({ state: "blocked" });
-    const alerts = vpgAlerts(await vpgView(site, vpg));
+    const { alerts } = await siteStatus(site);
     expect(alerts.find(({ alertId }) => alertId === "operation-forgotten:shop")?.text).toContain(
       `farshore operation forget ${operationId}`,
     );

@@ -55,7 +55,9 @@ describe("a source that stays closed", () => {
     expect(existsSync(running), "the source's VM").toBe(false);
     await rebuild(stage);
     expect(await closedText(stage)).toContain(`move ${first.operationId}`);
-    expect(await alertsOf(stage)).toContain(`source-closed:${vpg}`);
+    expect(await alertsOf(stage)).toContain(`operation-forgotten:${vpg}`);
+    // Told once the source is heard again, and not before.
+    await until("the alert", 30_000, async () => (await alertsOf(stage)).includes(`source-closed:${vpg}`) || undefined);
     const again = await resumed(stage);
     expect(again).toMatchObject({ operationId: first.operationId, phase: "BeforeCommit" });
     expect(guest.wrongBlocks((await readDisks(again, volumes))[0] ?? Buffer.alloc(0))).toEqual([]);
