@@ -41,7 +41,7 @@ export interface ObjectInfo {
  * key may be a folder of another is the store's matter (`InvalidInput` where it may not), so no caller makes such keys.
  */
 export interface Objects {
-  /** The bytes, or a range cut to the object's end, in memory of the caller's own. Throws `NotFound`. */
+  /** The bytes, or a range cut to the object's end, in memory of the caller's own. Throws `NotFound`, and `Transient` with `medium: true` when the medium fails to give them. */
   get(key: string, range?: ByteRange): Promise<Uint8Array>;
   /** With `ifAbsent`, creates or answers "exists" (412: someone else was first); without, replaces. Conflicts in flight (409) are retried inside. */
   put(key: string, body: Uint8Array, options?: { readonly ifAbsent?: boolean }): Promise<"created" | "exists">;

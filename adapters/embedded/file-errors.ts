@@ -14,10 +14,14 @@ const advice: Readonly<Record<string, string>> = {
   EIO: "the disk reports an error",
 };
 
-/** A system error as the ports speak: `Transient` with the code, and what a person could do about it. */
-export function fileTrouble(error: unknown, what: string): FarshoreError {
+/** A sector that can't be read, a checksum of the file system that doesn't hold. */
+const mediumCodes: ReadonlySet<string> = new Set(["EIO", "EBADMSG", "EUCLEAN"]);
+
+/** A system error as the ports speak: `Transient` with the code, and what a person could do about it; where the disk is at fault `medium` and the object's key. */
+export function fileTrouble(error: unknown, what: string, key?: string): FarshoreError {
   if (error instanceof FarshoreError) return error;
   const code = errorCode(error) ?? "UNKNOWN";
   const message = error instanceof Error ? error.message : String(error);
-  return new Transient(`${what}: ${advice[code] ?? message}.`, { code }, { cause: error });
+  const details = mediumCodes.has(code) ? { code, medium: true, ...(key === undefined ? {} : { key }) } : { code };
+  return new Transient(`${what}: ${advice[code] ?? message}.`, details, { cause: error });
 }

@@ -153,7 +153,7 @@ export class FileObjects implements Objects {
     try {
       return await work();
     } catch (error) {
-      throw fileTrouble(error, `Object ${key} in ${this.#root}`);
+      throw fileTrouble(error, `Object ${key} in ${this.#root}`, key);
     }
   }
 

@@ -25,7 +25,7 @@ function disksText(disks: SourceScrub): string {
   const { coveragePercent, comparedChunks, skippedChunks, totalChunks, ageMs, bytesPerSecond } = disks;
   const { running, differing, mended } = disks;
   const round = running ? [`${comparedChunks} of ${totalChunks} chunks in this round`] : [];
-  const skipped = skippedChunks === 0 ? [] : [`${skippedChunks} skipped under writes`];
+  const skipped = skippedChunks === 0 ? [] : [`${skippedChunks} skipped`];
   const age = ageMs === null ? "no whole round yet" : `all of it within ${formatDuration(ageMs)}`;
   const rate = bytesPerSecond === 0 ? "switched off" : `at ${formatRate(bytesPerSecond)} when idle`;
   const found = differing === 0 ? [] : [`${differing} DIFFERED, ${mended} sent again and equal`];

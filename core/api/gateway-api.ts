@@ -15,7 +15,7 @@ import { diskScrubSchema } from "#core/scrub/disk-standing.ts";
  *   POST /sessions                                     openSessionSchema → openSessionReplySchema
  *   PUT  /batches/<vpg>/<term>/<session>/<k>           the batch object's bytes → batchReplySchema
  *                                                      header x-farshore-age-ms: ms from the batch's last record to this sending
- *   POST /hashes                                       hashesSchema → octets: 32 bytes of SHA-256 a chunk, or 16 a block of 4 KiB, in the order asked
+ *   POST /hashes                                       hashesSchema → octets: 32 bytes of SHA-256 a chunk, or 16 a block of 4 KiB, in the order asked; ff bytes for what the journal is too damaged to say
  *   PUT  /syncs/<operation>/<session>/<volume>/<page>  the hashes of a page (core/sync/page-object.ts) → {}
  *   GET  /syncs/<operation>/<session>/<volume>/<page>  → octets: the page's want-list; NotFound while there is none
  *   GET  /vpgs/<vpg>                                   → {definition: definitionSchema}

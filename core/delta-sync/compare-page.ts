@@ -1,6 +1,7 @@
 import type { Id } from "#core/ids.ts";
 import { bytesEqual, sha256 } from "#core/journal/hash.ts";
 import { type SyncPagePlace, syncPageKey } from "#core/journal/keys.ts";
+import { toldDamage } from "#core/protection/image-hashes.ts";
 import { journalReader } from "#core/protection/table-journal.ts";
 import { getOperation, vpgOf } from "#core/recovery/operation-store.ts";
 import type { Site } from "#core/site.ts";
@@ -10,8 +11,8 @@ import { decodePageHashes, encodePageWants } from "#core/sync/page-object.ts";
 
 /**
  * Task compare-page: reads again what this site's journal holds of a page, compares its hashes with those that the gateway
- * sent, and leaves the want-list. Nothing is taken for equal but what was read and hashed here; whatever can't be read throws,
- * and then there is no want-list. `pause` is called between pieces of work. Safe to repeat.
+ * sent, and leaves the want-list. Nothing is taken for equal but what was read and hashed here: what of the journal is damaged is
+ * wanted, and where the store doesn't answer it throws, and then there is no want-list. `pause` is called between pieces of work. Safe to repeat.
  */
 export async function comparePage(
   site: Site,
@@ -28,7 +29,8 @@ export async function comparePage(
   const { chunks, hashes, upTo, term, sizeBytes } = decodePageHashes(object);
   const { volume, page, session } = place;
   const reader = journalReader(site, vpgId);
-  const held = await chunkHashes(reader, { volume, sizeBytes, page, upTo, only: chunks, pause });
+  const damaged = toldDamage(site, vpg, volume, page);
+  const held = await chunkHashes(reader, { volume, sizeBytes, page, upTo, only: chunks, pause, damaged });
   const at = (bytes: Uint8Array, index: number): Uint8Array =>
     bytes.subarray(index * hashBytes, (index + 1) * hashBytes);
   const wanted = chunks.filter((chunk, index) => !bytesEqual(at(hashes, index), at(held, chunk)));

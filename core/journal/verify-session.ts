@@ -1,6 +1,7 @@
-import { Corrupt, FarshoreError } from "#core/errors.ts";
+import { Corrupt, type FarshoreError } from "#core/errors.ts";
 import { type StoredBatches, storedAs } from "#core/recovery/stored-batches.ts";
 import type { BatchHeader } from "./batch.ts";
+import { damageOf } from "./damage.ts";
 import { decodePrefix, decodeSeal } from "./decode.ts";
 import { hexOf } from "./digest.ts";
 import { batchHash } from "./hash.ts";
@@ -47,8 +48,8 @@ export function standAt(batch: number, claim: SessionClaim): SessionStand {
 
 /**
  * Reads every byte of a session's objects and checks it: place, SHA-256, the chain of hashes, sequences, bounds, and that each frame
- * decompresses. Ends behind a seal or what breaks the chain. What is damaged is told and passed over; only what the store itself
- * throws, like `Transient`, is thrown.
+ * decompresses. Ends behind a seal or what breaks the chain. What is damaged, or lies on a medium that can't be read, is told and
+ * passed over; only what else the store itself throws, like `Transient`, is thrown.
  */
 export async function* verifySession(
   stored: StoredBatches,
@@ -98,8 +99,9 @@ async function attempted<T>(damage: FarshoreError[], work: () => Promise<T>): Pr
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof FarshoreError) || error.kind === "retryable") throw error;
-    damage.push(error);
+    const found = damageOf(error);
+    if (found === undefined) throw error;
+    damage.push(found);
     return undefined;
   }
 }

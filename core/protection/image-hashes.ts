@@ -1,5 +1,5 @@
 import type { HashesRequest } from "#core/api/gateway-api.ts";
-import { InvalidInput } from "#core/errors.ts";
+import { type FarshoreError, InvalidInput } from "#core/errors.ts";
 import type { Site } from "#core/site.ts";
 import { chunkHashes } from "#core/sync/chunk-hashes.ts";
 import { volumesOf } from "./definition.ts";
@@ -8,7 +8,8 @@ import type { VpgRecord } from "./vpg-record.ts";
 
 /**
  * Hashes of what this site holds of a page, for a sync to compare with (R14): 32 bytes a chunk, or 16 a block. `pause` is
- * called between pieces of work, so that a whole page doesn't hold up everybody else. Throws `InvalidInput`.
+ * called between pieces of work, so that a whole page doesn't hold up everybody else. What can't be read is in the answer, as
+ * `chunkHashes` says, and in the log. Throws `InvalidInput`.
  */
 export function imageHashes(
   site: Site,
@@ -23,5 +24,16 @@ export function imageHashes(
     throw new InvalidInput(`${vpg.definition.name} has no volume ${volume}`, { field: "volume", volume });
   }
   const reader = journalReader(site, vpg.vpgId);
-  return chunkHashes(reader, { volume, sizeBytes, page, upTo, blocksOf, pause });
+  const damaged = toldDamage(site, vpg, volume, page);
+  return chunkHashes(reader, { volume, sizeBytes, page, upTo, blocksOf, pause, damaged });
+}
+
+/** Says in the log what the hashes of a page had to do without. */
+export function toldDamage(
+  site: Pick<Site, "log">,
+  { vpgId }: Pick<VpgRecord, "vpgId">,
+  volume: number,
+  page: number,
+): (error: FarshoreError) => void {
+  return (error) => site.log.error("journal-not-read", { vpgId, volume, page, error });
 }

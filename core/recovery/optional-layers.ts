@@ -1,4 +1,4 @@
-import { Corrupt, NotFound } from "#core/errors.ts";
+import { isDamage } from "#core/journal/damage.ts";
 import { parseLayerPartKey, parseManifestKey } from "#core/journal/keys.ts";
 import type { LayerSection } from "#core/journal/layer.ts";
 import type { Manifest } from "#core/journal/manifest.ts";
@@ -81,7 +81,7 @@ export class OptionalLayers {
 
 /** The key of the layer's part or manifest that is damaged or gone; undefined when the error is about anything else. */
 function failedLayerObject(error: unknown): string | undefined {
-  if (!(error instanceof Corrupt || error instanceof NotFound)) return undefined;
+  if (!isDamage(error)) return undefined;
   // What isn't JSON of its schema is told by `what`.
   const key = error.details["key"] ?? error.details["what"];
   if (typeof key !== "string") return undefined;

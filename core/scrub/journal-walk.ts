@@ -1,5 +1,6 @@
-import { Diverged, FarshoreError, NotFound } from "#core/errors.ts";
+import { Diverged, type FarshoreError, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import { damageOf } from "#core/journal/damage.ts";
 import { type Digest, readDigest } from "#core/journal/digest.ts";
 import {
   batchKey,
@@ -211,8 +212,9 @@ export class JournalWalk {
       this.#note(key, undefined);
       return found;
     } catch (error) {
-      if (!(error instanceof FarshoreError) || error.kind === "retryable") throw error;
-      this.#note(key, error);
+      const damage = damageOf(error);
+      if (damage === undefined) throw error;
+      this.#note(key, damage);
       return undefined;
     }
   }

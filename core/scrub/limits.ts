@@ -21,8 +21,10 @@ export const scrubLimits = {
   /** Objects that are told as damaged; the round counts the rest. */
   findingsMax: 50,
   findingCharactersMax: 500,
-  /** What was found damaged is read again so often, besides by every round. */
+  /** What was found damaged is read again so often, besides by every round; of much, each time the part that was read longest ago. */
   recheckEveryMs: 600_000,
+  /** Findings of that part. It is read beside the rate, which rounds of a damaged journal need for themselves. */
+  recheckFindings: 5,
   /** A run begins nothing after this. */
   runMs: 240_000,
 } as const;

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { fileTrouble } from "#adapters/embedded/file-errors.ts";
 import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { compactJournal } from "#core/compaction/compact.ts";
+import { Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { digestKey, layerPartKey, packKey, parseBatchKey } from "#core/journal/keys.ts";
@@ -97,6 +99,11 @@ function spied(target: MemoryObjects, name: string | symbol, read: Set<string>):
     if (name === "get" && args.length === 1) read.add(String(args[0]));
     return Reflect.apply(member, target, args);
   };
+}
+
+function bound(target: MemoryObjects, name: string | symbol): unknown {
+  const member: unknown = Reflect.get(target, name);
+  return typeof member === "function" ? (...args: unknown[]): unknown => Reflect.apply(member, target, args) : member;
 }
 
 describe("the scrub of a journal", () => {
@@ -267,5 +274,79 @@ describe("the scrub of a journal", () => {
     );
     await clock.advance(limits.roundMs / 2);
     expect((await scrubOnce()).bytes).toBeGreaterThan(0);
+  });
+
+  it("comes to its end although much is damaged, and reads all of that again, a few at a time", async () => {
+    const rate = 100;
+    const { objects, site, clock, vpgId, scrubOnce, wholeRound } = await begin({ journalBytesPerSecond: rate });
+    const packs = (await digestOf(objects, await newestManifest(site, vpgId)))?.fields.packs ?? [];
+    const keys = (await keysOf(objects, "journal/")).slice(-2 * limits.recheckFindings);
+    for (const { session, from, packId } of packs) keys.push(packKey({ vpgId, session, batch: from }, packId));
+    const mends = await Promise.all(keys.map((key) => flip(objects, key)));
+    await askJournalRound(site, await getVpg(site, vpgId));
+    await wholeRound();
+    const { findings, totalBytes } = (await readScrub(site, vpgId)).record;
+    expect(findings.map(({ key }) => key).sort()).toEqual([...keys].sort());
+    await clock.advance(limits.roundMsLeast);
+    const startedAt = clock.now();
+    // What is read again takes nothing from the round, which is as quick as without.
+    const runsMost = Math.ceil((totalBytes * 1000) / rate / limits.runEveryMs) + 3;
+    let runs = 0;
+    while (((await readScrub(site, vpgId)).record.last?.startedAt ?? 0) < startedAt) {
+      runs += 1;
+      expect(runs).toBeLessThanOrEqual(runsMost);
+      await scrubOnce();
+      await clock.advance(limits.runEveryMs);
+    }
+    for (const mend of mends) await mend();
+    for (let left = keys.length; left > 0; left -= limits.recheckFindings) {
+      await clock.advance(limits.recheckEveryMs);
+      await scrubOnce();
+    }
+    expect((await readScrub(site, vpgId)).record.findings).toEqual([]);
+  });
+
+  it.each(["journal", "packs", "layers", "sessions", "manifests", "digests"])(
+    "names an object of %s/ that lies on a bad sector, and goes on behind it",
+    async (area) => {
+      const { objects, site, clock, vpgId, scrubOnce, wholeRound } = await begin();
+      const key = await someKey(site, vpgId, area);
+      const get: Objects["get"] = async (asked, range) => {
+        if (asked === key) throw fileTrouble(Object.assign(new Error("read"), { code: "EIO" }), `Object ${key}`, key);
+        return objects.get(asked, range);
+      };
+      const over = new Proxy(objects, { get: (target, name) => (name === "get" ? get : bound(target, name)) });
+      const other = { ...makeSite({ objects: over, table: site.table, seed: 9 }), clock };
+      await askJournalRound(other, await getVpg(other, vpgId));
+      await scrubOnce(other);
+      const { journal } = await scrubReport(other, await getVpg(other, vpgId));
+      expect(journal.list.map((finding) => [finding.key, finding.error])).toEqual([[key, "Corrupt"]]);
+      expect(journal.first).toContain("could not be read");
+      await clock.advance(limits.recheckEveryMs);
+      await scrubOnce();
+      await wholeRound();
+      expect((await scrubReport(site, await getVpg(site, vpgId))).journal).toMatchObject({
+        findings: 0,
+        coveragePercent: 100,
+      });
+    },
+  );
+
+  it("keeps what it read before the store was away in the midst of it", async () => {
+    const { objects, site, clock, vpgId, scrubOnce } = await begin();
+    await askJournalRound(site, await getVpg(site, vpgId));
+    const keys = await keysOf(objects, "journal/");
+    const damaged = keys.at(-6) ?? "";
+    await flip(objects, damaged);
+    const get: Objects["get"] = async (asked, range) => {
+      if (asked === keys.at(-2) && range === undefined) throw new Transient("away");
+      return objects.get(asked, range);
+    };
+    const over = new Proxy(objects, { get: (target, name) => (name === "get" ? get : bound(target, name)) });
+    const other = { ...makeSite({ objects: over, table: site.table, seed: 9 }), clock };
+    await expect(scrubOnce(other)).rejects.toThrow("away");
+    const { round, findings } = (await readScrub(site, vpgId)).record;
+    expect(findings.map(({ key }) => key)).toEqual([damaged]);
+    expect(round?.objects ?? 0).toBeGreaterThan(20);
   });
 });

@@ -1,5 +1,6 @@
-import { ConditionFailed, Corrupt, NotFound } from "#core/errors.ts";
+import { ConditionFailed } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import { damageOf, isDamage } from "#core/journal/damage.ts";
 import { manifestPrefix } from "#core/journal/keys.ts";
 import { digestOf } from "#core/journal/manifest.ts";
 import { CheckpointScan } from "#core/protection/checkpoint-scan.ts";
@@ -12,8 +13,8 @@ import { Allowance } from "./allowance.ts";
 import { JournalWalk, type Standing } from "./journal-walk.ts";
 import { scrubLimits as limits } from "./limits.ts";
 import { journalRate } from "./policy.ts";
-import { recheck } from "./recheck.ts";
-import { type KeptRecord, newRound, noted, readScrub, type ScrubRecord, writeScrub } from "./record.ts";
+import { recheck, recheckOrder } from "./recheck.ts";
+import { type Finding, type KeptRecord, newRound, noted, readScrub, type ScrubRecord, writeScrub } from "./record.ts";
 
 /** What one run read of a VPG's journal. */
 export interface Scrubbed {
@@ -89,12 +90,17 @@ class ScrubRun {
     if (standing === undefined) return;
     const totalBytes = await journalBytes(this.#site, vpgId, standing, record.totalBytes);
     this.#rate = journalRate(definition.scrub, totalBytes, asked);
-    const known = { ...record, totalBytes };
-    if (again) {
-      const checked = await recheck(this.#site, vpgId, standing, known);
-      await this.#write(checked.record, checked.bytes);
+    await this.#steps(standing, { ...record, totalBytes }, deadline);
+    if (again) await this.#recheck(standing, recheckOrder(this.#kept.record), deadline);
+  }
+
+  /** After the steps, so that nothing of it can hold them up; one finding at least, even if they took all the time there is. */
+  async #recheck(standing: Standing, findings: readonly Finding[], deadline: number): Promise<void> {
+    for (const finding of findings) {
+      const { record, bytes } = await recheck(this.#site, this.#vpg.vpgId, standing, this.#kept.record, finding);
+      await this.#write(record, bytes, record.paidUntil);
+      if (this.#site.clock.monotonic() >= deadline) return;
     }
-    await this.#steps(standing, again ? this.#kept.record : known, deadline);
   }
 
   async #steps(standing: Standing, first: ScrubRecord, deadline: number): Promise<void> {
@@ -104,25 +110,33 @@ class ScrubRun {
       const allowance = new Allowance(Math.min(limits.stepBytes, earned), limits.stepObjects);
       if (!allowance.left) return;
       const walk = new JournalWalk(this.#site, this.#vpg.vpgId, standing, record, allowance);
-      await walk.run();
-      await this.#write(walk.record, allowance.taken);
+      try {
+        await walk.run();
+      } finally {
+        // Also when it throws: what came before is read, and what was noted is true.
+        await this.#write(walk.record, allowance.taken);
+      }
       if (clock.monotonic() >= deadline) return;
     }
   }
 
-  /** With what was read paid for. */
-  async #write(record: ScrubRecord, read: number): Promise<void> {
+  /** What was read is paid for, unless `paidUntil` says that it need not be. */
+  async #write(record: ScrubRecord, read: number, paidUntil = this.#paid(record, read)): Promise<void> {
     const { vpgId } = this.#vpg;
     const now = this.#site.clock.now();
-    // A clock that was set back must not stop it.
-    const from = Math.min(now, Math.max(record.paidUntil, now - limits.savedMsMax));
-    const paidUntil = from + Math.ceil((read * 1000) / this.#rate);
     const before = new Set(this.#kept.record.findings.map(({ key }) => key));
     this.#kept = await writeScrub(this.#site, vpgId, this.#kept, { ...record, ranAt: now, paidUntil });
     this.#bytes += read;
     for (const { key, error, message } of record.findings) {
       if (!before.has(key)) this.#site.log.error("scrub-found-damage", { vpgId, key, error, message });
     }
+  }
+
+  #paid({ paidUntil }: ScrubRecord, read: number): number {
+    const now = this.#site.clock.now();
+    // A clock that was set back must not stop it.
+    const from = Math.min(now, Math.max(paidUntil, now - limits.savedMsMax));
+    return from + Math.ceil((read * 1000) / this.#rate);
   }
 
   /** Undefined when what names all else can't be read, which is noted. */
@@ -132,11 +146,11 @@ class ScrubRun {
       const manifest = await latestManifest(this.#site, vpgId);
       return { manifest, digest: await digestOf(this.#site.objects, manifest) };
     } catch (error) {
-      if (!(error instanceof Corrupt || error instanceof NotFound)) throw error;
+      if (!isDamage(error)) throw error;
       const key = error.details["key"] ?? error.details["what"];
       const where = typeof key === "string" ? key : manifestPrefix(vpgId);
       this.#rate = 1;
-      await this.#write(noted(this.#kept.record, where, error, this.#site.clock.now()), 0);
+      await this.#write(noted(this.#kept.record, where, damageOf(error) ?? error, this.#site.clock.now()), 0);
       return undefined;
     }
   }
@@ -157,7 +171,7 @@ async function journalBytes(site: Site, vpgId: Id, { manifest }: Standing, befor
     const { journalBytes: batches } = (await CheckpointScan.open(site, vpgId)).summary();
     return batches + parts.reduce((sum, { bytes }) => sum + bytes, 0);
   } catch (error) {
-    if (!(error instanceof Corrupt || error instanceof NotFound)) throw error;
+    if (!isDamage(error)) throw error;
     return before;
   }
 }

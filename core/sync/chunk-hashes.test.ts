@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
+import { fileTrouble } from "#adapters/embedded/file-errors.ts";
 import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { chunkBytes, chunksPerPage, pageBytes } from "#core/blocks/geometry.ts";
+import { NotFound, Transient } from "#core/errors.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
+import type { Objects } from "#core/ports.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
 import { patterned, vpgId } from "../../test/kit/batches.ts";
 import { JournalWriter } from "../../test/kit/journal.ts";
@@ -62,6 +65,84 @@ describe("chunk hashes", () => {
     last.set(patterned(512, 3), chunkBytes - 512);
     expect(hex(first.subarray(0, -32))).toBe(zero.repeat(chunksPerPage - 1));
     expect(hex(first.subarray(-32))).toBe(hex(naive(last, chunkBytes)));
+  });
+
+  describe("of a damaged journal", () => {
+    const sizeBytes = 4 * chunkBytes;
+    const none = { chunk: "ff".repeat(32), blocks: "ff".repeat(128 * 16) };
+
+    /** Data in each of four chunks, one batch each, and how they are hashed while the batch of chunk 1 is read by `through`. */
+    const written = async () => {
+      const objects = new MemoryObjects();
+      const writer = new JournalWriter(objects);
+      await writer.open({ volumes: [{ volume: 0, sizeBytes, sectorBytes: 512 }] });
+      const keys: string[] = [];
+      for (let chunk = 0; chunk < 4; chunk += 1) {
+        const extent = { sequence: chunk + 1, offset: chunk * chunkBytes, bytes: patterned(4096, chunk + 1) };
+        keys.push(await writer.append({ extents: [extent] }));
+      }
+      let get: Objects["get"] = (key, range) => objects.get(key, range);
+      const store: Pick<Objects, "get" | "list"> = {
+        get: (key, range) => get(key, range),
+        list: (prefix, options) => objects.list(prefix, options),
+      };
+      const journal = await BucketJournal.open(store, vpgId);
+      const hashed = async (through?: (bytes: Uint8Array, offset: number, key: string) => Uint8Array) => {
+        get = async (key, range) => {
+          const bytes = await objects.get(key, range);
+          return key === keys[1] && through !== undefined
+            ? through(Buffer.from(bytes), range?.offset ?? 0, key)
+            : bytes;
+        };
+        const told: string[] = [];
+        const damaged = ({ name }: Error) => void told.push(name);
+        const ask = { volume: 0, sizeBytes, page: 0, upTo: { session: 1, sequence: 4 }, damaged };
+        const chunks = hex(await chunkHashes(new JournalReader(journal), ask));
+        const again = { ...ask, damaged: () => undefined, blocksOf: [0, 1, 2, 3] };
+        const blocks = hex(await chunkHashes(new JournalReader(journal), again));
+        return { chunks: chunks.match(/.{64}/g), blocks: blocks.match(/.{4096}/g), told };
+      };
+      return hashed;
+    };
+    const flipped = (bytes: Uint8Array, at: number): Uint8Array => bytes.with(at, (bytes[at] ?? 0) ^ 1);
+    const eio = (key: string) => fileTrouble(Object.assign(new Error("read"), { code: "EIO" }), key, key);
+
+    it.each(["changed", "gone", "unreadable"])("tell just the chunks that need what is %s", async (how) => {
+      const hashed = await written();
+      const whole = await hashed();
+      expect(whole.told).toEqual([]);
+      const found = await hashed((bytes, offset, key) => {
+        // The header is read, the frame isn't.
+        if (offset === 0) return bytes;
+        if (how === "gone") throw new NotFound("gone", { key });
+        if (how === "unreadable") throw eio(key);
+        return flipped(bytes, 0);
+      });
+      expect(found.chunks).toEqual(whole.chunks?.with(1, none.chunk));
+      expect(found.blocks).toEqual(whole.blocks?.with(1, none.blocks));
+      expect(found.told).toEqual([
+        new Map([
+          ["changed", "Corrupt"],
+          ["gone", "NotFound"],
+        ]).get(how) ?? "Transient",
+      ]);
+    });
+
+    it("tell all chunks of a page whose index needs it", async () => {
+      const hashed = await written();
+      const found = await hashed((bytes) => flipped(bytes, 40));
+      expect(found.chunks).toEqual(Array.from({ length: 4 }, () => none.chunk));
+      expect(found.blocks).toEqual(Array.from({ length: 4 }, () => none.blocks));
+      expect(found.told).toEqual(["Corrupt"]);
+    });
+
+    it("are no answer while the store gives none", async () => {
+      const hashed = await written();
+      const away = hashed(() => {
+        throw new Transient("away");
+      });
+      await expect(away).rejects.toThrow("away");
+    });
   });
 
   it("are refused outside the volume", async () => {

@@ -1,12 +1,13 @@
 import { chunkBytes, chunkCount, chunksPerPage } from "#core/blocks/geometry.ts";
 import { isZero } from "#core/blocks/zeros.ts";
-import { InvalidInput } from "#core/errors.ts";
+import { type FarshoreError, InvalidInput, NotFound } from "#core/errors.ts";
+import { isDamage } from "#core/journal/damage.ts";
 import { sha256 } from "#core/journal/hash.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { JournalReader } from "#core/recovery/journal-reader.ts";
 import { View } from "#core/recovery/view.ts";
-import { hashBytes, hashWindowChunks } from "./limits.ts";
-import { blockHashesOf, chunkLength, chunksOfPage } from "./pieces.ts";
+import { blockHashBytes, hashBytes, hashWindowChunks } from "./limits.ts";
+import { blockCount, blockHashesOf, chunkLength, chunksOfPage, unreadableByte } from "./pieces.ts";
 
 export interface ChunkHashesAsk {
   readonly volume: number;
@@ -22,12 +23,22 @@ export interface ChunkHashesAsk {
   readonly only?: readonly number[] | undefined;
   /** Called between the pieces of work (16 MiB): lets everybody else run who shares the thread. */
   readonly pause?: () => Promise<void>;
+  /** Told of each object that is damaged, once. */
+  readonly damaged?: (error: FarshoreError) => void;
+}
+
+/** Reads what it can, and knows whom to tell of what it can't. */
+interface Reading {
+  readonly view: View;
+  readonly pause: () => Promise<void>;
+  readonly damaged: (error: FarshoreError) => void;
 }
 
 /**
  * SHA-256 of what an image holds: 32 bytes of every chunk (512 KiB) of a page, or 16 of every block (4 KiB) of the chunks asked for, in
- * their order. The last one of a volume may be short. What reads as zeros by the index alone costs nothing.
- * Throws `InvalidInput` outside the volume, and what the journal's reader throws.
+ * their order. The last one of a volume may be short. What reads as zeros by the index alone costs nothing. Where an object of the
+ * journal is damaged, `unreadableByte`s stand for the hashes of just the chunks that need it: what is shipped for them lies over it.
+ * Throws `InvalidInput` outside the volume, and what else the journal's reader throws.
  */
 export async function chunkHashes(reader: JournalReader, ask: ChunkHashesAsk): Promise<Uint8Array> {
   const { volume, sizeBytes, page, upTo } = ask;
@@ -35,21 +46,24 @@ export async function chunkHashes(reader: JournalReader, ask: ChunkHashesAsk): P
     throw new InvalidInput(`a volume of ${sizeBytes} bytes has no page ${page}`, { page, sizeBytes });
   }
   const view = new View({ reader, volume, sizeBytes, upTo });
-  const pause = ask.pause ?? (async () => undefined);
+  const told = new Set<unknown>();
+  const damaged = (error: FarshoreError): void => {
+    const what = error.details["key"] ?? error.message;
+    if (!told.has(what)) ask.damaged?.(error);
+    told.add(what);
+  };
+  const reading = { view, pause: ask.pause ?? (async () => undefined), damaged };
   return ask.blocksOf === undefined
-    ? hashesOfPage(view, page, ask.only, pause)
-    : hashesOfBlocks(view, page, ask.blocksOf, pause);
+    ? hashesOfPage(reading, page, ask.only)
+    : hashesOfBlocks(reading, page, ask.blocksOf);
 }
 
-async function hashesOfPage(
-  view: View,
-  page: number,
-  only: readonly number[] | undefined,
-  pause: () => Promise<void>,
-): Promise<Uint8Array> {
+async function hashesOfPage(reading: Reading, page: number, only: readonly number[] | undefined): Promise<Uint8Array> {
+  const { view, pause } = reading;
   const chunks = chunksOfPage(view.sizeBytes, page);
   const hashes = new Uint8Array(chunks * hashBytes);
-  const pageIsEmpty = await view.isEmptyPage(page);
+  const pageIsEmpty = await unlessDamaged(reading, () => view.isEmptyPage(page));
+  if (pageIsEmpty === undefined) return hashes.fill(unreadableByte);
   let window: Uint8Array | undefined;
   const windows = only && new Set(only.map((chunk) => Math.floor(chunk / hashWindowChunks)));
   for (let first = 0; first < chunks; first += hashWindowChunks) {
@@ -57,44 +71,82 @@ async function hashesOfPage(
     const offset = (page * chunksPerPage + first) * chunkBytes;
     const length = Math.min(hashWindowChunks * chunkBytes, (chunks - first) * chunkBytes, view.sizeBytes - offset);
     let content: Uint8Array | undefined;
-    // Many chunks are read at once, since a frame of scattered writes shows in many of them.
-    if (!pageIsEmpty && !(await view.isZeroRange(offset, length))) {
+    let unread: ReadonlySet<number> | undefined;
+    if (!pageIsEmpty && (await unlessDamaged(reading, () => view.isZeroRange(offset, length))) !== true) {
       window ??= Buffer.allocUnsafeSlow(Math.min(hashWindowChunks, chunks) * chunkBytes);
       content = window.subarray(0, length);
-      await view.read(offset, content);
+      unread = await readChunks(reading, offset, content);
       await pause();
     }
     for (let at = 0; at < length; at += chunkBytes) {
       const end = Math.min(at + chunkBytes, length);
-      const hash = content === undefined ? zeroHash(end - at) : hashOf(content.subarray(at, end));
-      hashes.set(hash, (first + at / chunkBytes) * hashBytes);
+      const place = (first + at / chunkBytes) * hashBytes;
+      if (unread?.has(at) === true) hashes.fill(unreadableByte, place, place + hashBytes);
+      else hashes.set(content === undefined ? zeroHash(end - at) : hashOf(content.subarray(at, end)), place);
     }
   }
   return hashes;
 }
 
-async function hashesOfBlocks(
-  view: View,
-  page: number,
-  wanted: readonly number[],
-  pause: () => Promise<void>,
-): Promise<Uint8Array> {
+async function hashesOfBlocks(reading: Reading, page: number, wanted: readonly number[]): Promise<Uint8Array> {
+  const { view, pause } = reading;
   const chunks = chunksOfPage(view.sizeBytes, page);
   const stray = wanted.find((chunk) => !(chunk >= 0 && chunk < chunks));
   if (stray !== undefined) throw new InvalidInput(`page ${page} has no chunk ${stray}`, { chunk: stray });
+  const hasIndex = (await unlessDamaged(reading, () => view.isEmptyPage(page))) !== undefined;
   const parts: Uint8Array[] = [];
-  // Neighbours are read together, since a frame of scattered writes shows in many of them.
   for (let at = 0; at < wanted.length; ) {
     const run = runLength(wanted, at);
     const first = page * chunksPerPage + (wanted[at] ?? 0);
     const last = first + run - 1;
     const content = Buffer.allocUnsafe((run - 1) * chunkBytes + chunkLength(view.sizeBytes, last));
-    await view.read(first * chunkBytes, content);
+    const unread = hasIndex ? await readChunks(reading, first * chunkBytes, content) : undefined;
     await pause();
-    parts.push(blockHashesOf(content));
+    for (let start = 0; start < content.length; start += chunkBytes) {
+      const chunk = content.subarray(start, start + chunkBytes);
+      const isRead = unread?.has(start) === false;
+      parts.push(isRead ? blockHashesOf(chunk) : unreadableBlocks(chunk.length));
+    }
     at += run;
   }
   return Buffer.concat(parts);
+}
+
+/**
+ * Fills `content` with chunks that follow each other: together, since a frame of scattered writes shows in many of them, and one by
+ * one when that fails. Answers which of them can't be read, by where they begin in `content`.
+ */
+async function readChunks(reading: Reading, offset: number, content: Uint8Array): Promise<ReadonlySet<number>> {
+  const unread = new Set<number>();
+  const read = async (from: number, target: Uint8Array): Promise<boolean> => {
+    await reading.view.read(from, target);
+    return true;
+  };
+  if (await unlessDamaged(reading, () => read(offset, content))) return unread;
+  for (let at = 0; at < content.length; at += chunkBytes) {
+    const chunk = content.subarray(at, at + chunkBytes);
+    if ((await unlessDamaged(reading, () => read(offset + at, chunk))) !== true) unread.add(at);
+    await reading.pause();
+  }
+  return unread;
+}
+
+/** Undefined when an object that it needs is damaged, which is told; one that packs have taken the place of since isn't. */
+async function unlessDamaged<T>({ view, damaged }: Reading, look: () => Promise<T>): Promise<T | undefined> {
+  for (;;) {
+    try {
+      return await look();
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      if (error instanceof NotFound && (await view.freshen())) continue;
+      damaged(error);
+      return undefined;
+    }
+  }
+}
+
+function unreadableBlocks(length: number): Uint8Array {
+  return new Uint8Array(blockCount(length) * blockHashBytes).fill(unreadableByte);
 }
 
 /** How many of the chunks from a place on follow each other, at most a window. */

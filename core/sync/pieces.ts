@@ -39,6 +39,14 @@ export function blockHashesOf(bytes: Uint8Array): Uint8Array {
   return hashes;
 }
 
+/** In an answer: what stands for the hash of bytes that can't be read. No bytes have it, so that they are shipped whole. */
+export const unreadableByte = 0xff;
+
+/** True of hashes that stand for a chunk that can't be read. */
+export function areUnreadable(hashes: Uint8Array): boolean {
+  return hashes.every((byte) => byte === unreadableByte);
+}
+
 /** True when the block's hash is another one on the two sides. */
 export function blockDiffers(left: Uint8Array, right: Uint8Array, block: number): boolean {
   for (let at = block * blockHashBytes; at < (block + 1) * blockHashBytes; at += 1) {

@@ -3,7 +3,7 @@ import { Transient } from "#core/errors.ts";
 import { hexOf } from "#core/journal/digest.ts";
 import type { DiskFinding } from "#core/scrub/disk-standing.ts";
 import { blockBytes, blockHashBytes } from "#core/sync/limits.ts";
-import { blockCount, blockDiffers, chunkLength } from "#core/sync/pieces.ts";
+import { areUnreadable, blockCount, blockDiffers, chunkLength } from "#core/sync/pieces.ts";
 import type { RangeWatch } from "../disk/tapped-device.ts";
 import type { ChunkHasher, SyncSource, TargetHashes } from "../sync/volume-sync.ts";
 import type { SessionLog } from "../tap/session-log.ts";
@@ -14,6 +14,8 @@ export interface Compared {
   readonly differing: readonly Omit<DiskFinding, "foundAt" | "times" | "mended">[];
   /** A write came too near: nothing is known of them. */
   readonly overlapped: readonly number[];
+  /** What the site's journal holds of them is damaged, which its own scrub tells: nothing is known of them either. */
+  readonly unreadable: readonly number[];
 }
 
 export interface CompareParts {
@@ -66,7 +68,7 @@ export async function compareChunks(
     const still = looked.filter(({ watch }) => !watch.overlapped());
     const overlapped = looked.filter(({ watch }) => watch.overlapped()).map(({ chunk }) => chunk);
     for (const { watch } of looked) watch.end();
-    if (still.length === 0) return { equal: [], differing: [], overlapped };
+    if (still.length === 0) return { equal: [], differing: [], overlapped, unreadable: [] };
     const page = Math.floor((chunks[0] ?? 0) / chunksPerPage);
     const blocksOf = still.map(({ chunk }) => chunk - page * chunksPerPage);
     const { journalVolume } = track;
@@ -105,11 +107,16 @@ function judge(
     throw new Transient(`the site answered ${wanted.length} bytes of hashes where ${total} were asked for`);
   }
   const equal: number[] = [];
+  const unreadable: number[] = [];
   const differing: Compared["differing"][number][] = [];
   let start = 0;
   for (const [index, { chunk, hashes }] of looked.entries()) {
     const theirs = wanted.subarray(start, start + (lengths[index] ?? 0));
     start += theirs.length;
+    if (areUnreadable(theirs)) {
+      unreadable.push(chunk);
+      continue;
+    }
     const blocks = Array.from({ length: theirs.length / blockHashBytes }, (_, block) => block);
     const differ = blocks.filter((block) => blockDiffers(hashes, theirs, block));
     const [first] = differ;
@@ -124,5 +131,5 @@ function judge(
     const found = { diskHash: hexOfFirst(hashes), journalHash: hexOfFirst(theirs) };
     differing.push({ ...place, offset, length: end - offset, ...found });
   }
-  return { equal, differing };
+  return { equal, differing, unreadable };
 }

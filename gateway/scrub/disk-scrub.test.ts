@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { chunkBytes } from "#core/blocks/geometry.ts";
-import { blockHashesOf } from "#core/sync/pieces.ts";
+import { blockHashesOf, unreadableByte } from "#core/sync/pieces.ts";
 import { Life, mortal } from "../../test/kit/mortal.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
@@ -313,5 +313,21 @@ describe("the scrub of disks", () => {
     expect(ageMs).toBeLessThan(scrubRoundMs);
     await until(rig, () => second.standing.running);
     expect(second.standing.ageMs).toBeGreaterThanOrEqual(scrubRoundMs);
+  });
+
+  it("skips the chunks of which the site can't read what its journal holds, and sends nothing again", async () => {
+    const rig = await begin(9);
+    const read = journalHashes(rig);
+    const events = new QuietLog();
+    const hashes: TargetHashes = async (ask, signal) => {
+      const found = Buffer.from(await read(ask, signal));
+      const place = ask.journalVolume === 1 ? (ask.blocksOf?.indexOf(3) ?? -1) : -1;
+      return place < 0 ? found : found.fill(unreadableByte, place * 2048, (place + 1) * 2048);
+    };
+    const scrub = kept(scrubOf(rig, { hashes, events }));
+    scrub.ask();
+    await until(rig, () => !scrub.standing.running);
+    expect(scrub.standing).toMatchObject({ comparedChunks: chunks - 1, skippedChunks: 1, differing: 0 });
+    expect(differences(events)).toEqual([]);
   });
 });

@@ -208,13 +208,15 @@ export class DiskScrubber {
     const { log, hashes } = this.#options;
     const parts = { log, hashes, pool: this.#pool, mayRead: (bytes: number) => this.#mayRead(bytes) };
     let left = chunks;
+    let unreadable = 0;
     for (let attempt = 0; attempt < scrubTriesMax && left.length > 0; attempt += 1) {
       const compared = await compareChunks(parts, track, source, left, this.#stop.signal);
       if (compared === undefined) return;
       await this.#judge(track, compared);
       left = compared.overlapped;
+      unreadable += compared.unreadable.length;
     }
-    if (again === undefined) await this.#passed(group, left.length);
+    if (again === undefined) await this.#passed(group, left.length + unreadable);
     else this.#triedAt.set(`${track.journalVolume} ${chunks[0]}`, this.#options.clock.monotonic());
   }
 

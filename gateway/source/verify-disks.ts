@@ -1,11 +1,11 @@
 import { chunkBytes, chunkCount, chunksPerPage } from "#core/blocks/geometry.ts";
-import { InvalidInput } from "#core/errors.ts";
+import { Corrupt, InvalidInput } from "#core/errors.ts";
 import { bytesEqual } from "#core/journal/hash.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { CommandBody } from "#core/protection/command.ts";
 import { concurrently } from "#core/recovery/concurrently.ts";
 import { hashBytes } from "#core/sync/limits.ts";
-import { chunkLength, chunksOfPage } from "#core/sync/pieces.ts";
+import { areUnreadable, chunkLength, chunksOfPage } from "#core/sync/pieces.ts";
 import type { CommandContext } from "../control/handlers.ts";
 import type { SiteClient } from "../control/site-client.ts";
 import { syncReadAhead } from "../limits.ts";
@@ -29,7 +29,7 @@ export interface VerifyParts {
 
 /**
  * Compares every chunk of the disks with the image at a position, by hashes. Nothing is mended: what differs is counted.
- * Throws what the disks and the site throw.
+ * Throws what the disks and the site throw, and `Corrupt` where the site can't read its journal.
  */
 export async function verifyDisks(
   disks: readonly ClosedDisk[],
@@ -53,7 +53,9 @@ export async function verifyDisks(
         await source.read(chunk * chunkBytes, new Uint8Array(buffer));
         const { hashes } = await parts.hasher.hash(buffer, length, "chunk");
         hashedBytes += length;
-        if (!bytesEqual(hashes, wanted.subarray(place * hashBytes, (place + 1) * hashBytes))) differingBytes += length;
+        const theirs = wanted.subarray(place * hashBytes, (place + 1) * hashBytes);
+        if (areUnreadable(theirs)) throw new Corrupt(`the site can't read chunk ${chunk} of volume ${journalVolume}`);
+        if (!bytesEqual(hashes, theirs)) differingBytes += length;
         parts.progress(hashedBytes, total);
       });
     }

@@ -21,6 +21,7 @@ import { type ListedCheckpoint, listCheckpoints } from "#core/protection/checkpo
 import { commandReportSchema } from "#core/protection/command.ts";
 import { reportCommand } from "#core/protection/commands.ts";
 import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
+import { imageHashes } from "#core/protection/image-hashes.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
@@ -64,6 +65,8 @@ export class GatewaySite {
   readonly hashAsks: ReturnType<typeof hashesSchema.parse>[] = [];
   /** What hashes are answered of in place of the journal, as a site that didn't read it would. */
   forgedImages: ReadonlyMap<number, Buffer> = new Map();
+  /** Hashes are answered as a site does that reads its journal, what is damaged in it included. */
+  readsJournal = false;
   /** What the last heartbeat said of the VPG. */
   lastStream: StreamState | undefined;
   readonly #server: Server;
@@ -243,6 +246,9 @@ export class GatewaySite {
 
   async #hashes(ask: ReturnType<typeof hashesSchema.parse>): Promise<Uint8Array> {
     this.hashAsks.push(ask);
+    if (this.readsJournal) {
+      return imageHashes(this.site, this.protectedVpg.vpg, ask, () => Promise.resolve());
+    }
     const image = this.forgedImages.get(ask.volume) ?? (await this.image(ask.volume, ask.upTo, ask.sizeBytes));
     const page = image.subarray(ask.page * 2048 * chunk, (ask.page + 1) * 2048 * chunk);
     const hashes: Uint8Array[] = [];
