@@ -98,7 +98,7 @@ export const alertFacts = {
   },
   "source-closed": {
     means:
-      "A source gateway keeps a VPG's disks closed for a move that the site does not know, or for a VPG that was deleted.",
+      "A source gateway keeps a VPG's disks closed for a move that the site does not know, or as those of another VPG.",
     seen: ["status"],
     runbook: "A source stays closed",
   },

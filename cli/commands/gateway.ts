@@ -78,7 +78,7 @@ export function registerGateway(program: Command): void {
     )
     .addHelpText(
       "after",
-      "\nFor disks of a VPG that was deleted, or whose site is lost for good. No site is asked: you are the one who knows that nothing else runs the VMs.\n\nExample:\n  farshore gateway open-volumes shop --config source-gateway.toml\n",
+      "\nFor disks that were closed as those of another VPG, deleted or not, or whose site is lost for good. No site is asked: you are the one who knows that nothing else runs the VMs.\n\nExample:\n  farshore gateway open-volumes shop --config source-gateway.toml\n",
     )
     .action(openVolumes);
 

@@ -74,6 +74,8 @@ export const streamStateSchema = z.strictObject({
   configurationProblem: z.string().max(500).exactOptional(),
   /** The operation that closed the volumes; absent while they are open. */
   closedBy: idSchema.exactOptional(),
+  /** The VPG as whose disks it closed them; absent where that is this one. */
+  closedFor: idSchema.exactOptional(),
   /** How far the disks were compared with the journal; absent from older gateways. */
   scrub: diskScrubSchema.exactOptional(),
 });

@@ -8,7 +8,7 @@ import { findVpg, type VpgRecord } from "./vpg-store.ts";
 export interface ClosedSource {
   readonly gateway: string;
   readonly operationId: Id;
-  /** `forgotten`: an operation of this VPG that the site lost with its table; `before`: one of a VPG that is no more, with these disks. */
+  /** `forgotten`: an operation of this VPG that the site lost with its table; `before`: one of another VPG, which had these disks. */
   readonly of: "forgotten" | "before";
 }
 
@@ -18,7 +18,7 @@ interface HeardSource {
   readonly streams: readonly StreamState[];
 }
 
-/** Those of a VPG that is journaled here and has no operation. What an operation that is known here closed, it opens itself. */
+/** Those of a VPG that is journaled here and has no operation. What an operation of it that is known here closed, it opens itself. */
 export async function closedSources(
   site: Site,
   vpg: VpgRecord,
@@ -33,9 +33,13 @@ export async function closedSources(
         if (closedBy === undefined || !(await isGone(site, vpgId))) continue;
         closed.push({ gateway: name, operationId: closedBy, of: "before" });
       }
-    } else if (own.closedBy !== undefined && (await findPhase(site, own.closedBy)) === undefined) {
-      closed.push({ gateway: name, operationId: own.closedBy, of: "forgotten" });
+      continue;
     }
+    const { closedBy, closedFor = vpg.vpgId } = own;
+    if (closedBy === undefined) continue;
+    if (closedFor !== vpg.vpgId) closed.push({ gateway: name, operationId: closedBy, of: "before" });
+    else if ((await findPhase(site, closedBy)) === undefined)
+      closed.push({ gateway: name, operationId: closedBy, of: "forgotten" });
   }
   return closed;
 }
@@ -44,7 +48,7 @@ export async function closedSources(
 export function closedText({ definition: { name } }: VpgRecord, { gateway, operationId, of }: ClosedSource): string {
   return of === "forgotten"
     ? `gateway ${gateway} is closed by move ${operationId}, which this site does not know: farshore move resume ${name}, then commit it or roll it back`
-    : `gateway ${gateway} has disks that operation ${operationId} closed, of a VPG that was deleted: if nothing else runs its VMs, farshore gateway open-volumes NAME --config FILE at its machine`;
+    : `gateway ${gateway} has disks that operation ${operationId} closed, as those of another VPG: if nothing else runs its VMs, farshore gateway open-volumes NAME --config FILE at its machine`;
 }
 
 async function isGone(site: Site, vpgId: Id): Promise<boolean> {

@@ -6,6 +6,7 @@ import {
   openSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -49,12 +50,15 @@ describe("closing volumes", () => {
   let site: GatewaySite;
   let gateway: RunningGateway;
   let vpgName = "shop";
+  let path = "data.img";
 
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), "farshore-closing-"));
     mkdirSync(join(folder, "run"));
     writeFileSync(join(folder, "data.img"), Buffer.alloc(sizeBytes));
     vpgName = "shop";
+    path = "data.img";
+    symlinkSync(join(folder, path), join(folder, "link.img"));
     site = await GatewaySite.start(definition);
     await start();
     await until(() => stream()?.mode === "replicating", "replicating");
@@ -79,7 +83,7 @@ start_without_grant = "always"
 [[source.volume]]
 vm = "db"
 name = "data"
-path = "data.img"
+path = "${path}"
 `;
   const start = async (): Promise<void> => {
     const config = parseGatewayConfig(configText(), { path: join(folder, "gateway.toml"), token: "token" });
@@ -301,12 +305,15 @@ path = "data.img"
     await gateway.close();
     await deleteVpg(site.site, operator, "shop");
     vpgName = "till";
+    path = "link.img";
     const till = await createVpg(site.site, { ...definition, name: vpgName }, operator);
     await start();
     expect(gateway.status().source?.exports).toBe("read-only");
     const told = async () => (await vpgView(site.site, till)).sourceClosed;
     await until(async () => (await told()) !== undefined, "told");
     expect(await told()).toContain("farshore gateway open-volumes");
+    await until(() => stream() != null, "learnt which VPG it is");
+    expect(stream()).toMatchObject({ vpgId: till.vpgId, closedBy: move, closedFor: site.vpgId });
     await gateway.close();
     const state = await StateDirectory.open(join(folder, "state"));
     expect(await closedDisks(state, vpgName)).toMatchObject({ closed: { operationId: move }, held: false });
@@ -319,6 +326,38 @@ path = "data.img"
     await start();
     expect(gateway.status().source?.exports).toBe("read-write");
     expect(await told()).toBeUndefined();
+  });
+
+  it("keeps a mark that came with another VPG's disk from that VPG's operation, and only as long as it has the disk", async () => {
+    await close();
+    await gateway.close();
+    vpgName = "till";
+    const till = await createVpg(site.site, { ...definition, name: vpgName }, operator);
+    path = "till.img";
+    writeFileSync(join(folder, path), Buffer.alloc(sizeBytes));
+    await start();
+    await until(() => stream()?.mode === "replicating", "replicating");
+    await gateway.close();
+
+    path = "link.img";
+    await start();
+    expect(gateway.status().source?.exports).toBe("read-only");
+    expect(stream()).toMatchObject({ vpgId: till.vpgId, mode: "closed", closedBy: move, closedFor: site.vpgId });
+    const told = async () => (await vpgView(site.site, till)).sourceClosed;
+    await until(async () => (await told()) !== undefined, "told");
+    expect(await told()).toContain("farshore gateway open-volumes");
+    const ofTill = { vpgId: till.vpgId, vpgName };
+    expect(await ask({ kind: "close-volumes", term: null, final: true, ...ofTill })).toMatchObject({ state: "failed" });
+    for (const kind of ["open-volumes", "power-on-source"]) {
+      await ask({ kind, ...(kind === "open-volumes" ? {} : { vms: ["db"] }), ...ofTill });
+      expect(gateway.status().source?.exports, kind).toBe("read-only");
+    }
+    await gateway.close();
+
+    path = "till.img";
+    await start();
+    await until(() => stream()?.mode === "replicating", "replicating");
+    expect(gateway.status().source?.exports).toBe("read-write");
   });
 
   it("stays closed by a term, which no operation's undo opens", async () => {

@@ -6,7 +6,7 @@ import type { CommandBody, Final } from "#core/protection/command.ts";
 import type { CommandContext } from "../control/handlers.ts";
 import { withTimeout } from "../control/time-out.ts";
 import { finalWaitMs } from "../limits.ts";
-import type { DiskIdentity, SourceState } from "../state/source-state.ts";
+import type { DiskIdentity, KnownDisk, SourceState } from "../state/source-state.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 import { durable } from "./durable.ts";
 
@@ -19,7 +19,7 @@ export interface ClosingParts {
   readonly sessionLog: SessionLog;
   readonly clock: Clock;
   readonly flushDisks: () => Promise<void>;
-  readonly paths: () => readonly string[];
+  readonly knowDisks: () => Promise<KnownDisk[]>;
   readonly identifyDisks: () => Promise<DiskIdentity[]>;
   /** Takes write access from the exports, as the closed mark says; their clients are dropped and their writes have ended. */
   readonly dropClients: () => Promise<void>;
@@ -42,8 +42,14 @@ export class Closing {
 
   async close(body: CloseVolumes, context: CommandContext): Promise<{ readonly final: Final | null }> {
     const { state, dropClients, vpgName } = this.#parts;
-    const { operationId } = body;
+    const { operationId, vpgId } = body;
     const { closed, opened } = state.facts;
+    if (closed !== null && closed.vpgId !== vpgId && body.term === null) {
+      throw new CommandFailed(
+        `disks of ${vpgName} were closed as those of another VPG, ${closed.vpgId}, by operation ${closed.operationId}`,
+        { operationId: closed.operationId },
+      );
+    }
     if (opened === operationId) {
       throw new CommandFailed(`operation ${operationId} was undone here: the volumes of ${vpgName} are open again`);
     }
@@ -55,7 +61,7 @@ export class Closing {
     }
     const known = closed?.operationId === operationId ? closed.final : null;
     const term = body.term ?? closed?.term ?? null;
-    const mark = { operationId, term, paths: [...this.#parts.paths()] };
+    const mark = { operationId, vpgId, term, disks: await this.#parts.knowDisks() };
     await state.save({ closed: { ...mark, final: known } });
     await dropClients();
     if (!body.final) return { final: null };
@@ -66,14 +72,14 @@ export class Closing {
     return { final };
   }
 
-  /** Also remembers that what still comes of the operation's close is late. */
+  /** Also remembers that what still comes of the operation's close is late. A mark that came with another VPG's disk stays. */
   async open(
     { operationId }: Pick<OpenVolumes, "operationId">,
     context: CommandContext,
   ): Promise<Record<string, unknown>> {
     const { state, serveAgain } = this.#parts;
-    const { closed } = state.facts;
-    const own = closed?.operationId === operationId && closed.term === null;
+    const { closed, vpgId } = state.facts;
+    const own = closed?.operationId === operationId && closed.vpgId === vpgId && closed.term === null;
     await state.save({ opened: operationId, ...(own ? { closed: null } : {}) });
     if (state.facts.closed === null) await serveAgain(context.signal);
     return {};

@@ -1,10 +1,20 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
+import { idSchema } from "#core/ids.ts";
 import { parsePosition } from "#core/journal/position.ts";
 import { volumesOf } from "#core/protection/definition.ts";
 import { definitionOfCheckpoint } from "#core/protection/definition-at.ts";
@@ -16,6 +26,10 @@ import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { operator } from "../../test/kit/site.ts";
 import { type RunningGateway, runGateway } from "../main.ts";
 import { NbdClient } from "../nbd/client.ts";
+import { identifyDisk, knowDisks } from "../state/disk-identity.ts";
+import { SourceState } from "../state/source-state.ts";
+import { StateDirectory } from "../state/state-directory.ts";
+import { openDisks } from "./closed-disks.ts";
 
 const MiB = 2 ** 20;
 const blockBytes = 4096;
@@ -189,6 +203,34 @@ describe("an edited VPG", () => {
       ["log", 2],
     ]);
     await client.disconnect();
+  });
+
+  it("does not get a disk that was closed as another VPG's, by whatever path, until a person opens it", async () => {
+    disk("moved", 3 * MiB);
+    symlinkSync(join(folder, "moved.img"), join(folder, "more.img"));
+    const state = () => StateDirectory.open(join(folder, "state"));
+    const before = await state();
+    const till = idSchema.parse("01k3zper4t0000000000000001");
+    const disks = await knowDisks(identifyDisk, [join(folder, "moved.img")]);
+    await (await SourceState.load(before, "till")).save({
+      closed: { operationId: till, vpgId: till, term: null, disks, final: null },
+    });
+    await before.close();
+    await start();
+    await inSession(1);
+    await edit({ data: 8 * MiB, log: 2 * MiB, more: 3 * MiB });
+    configure(["data", "log", "more"]);
+    await until(() => stream()?.configurationProblem?.includes("open-volumes till") === true, "refused");
+    expect(stream()).toMatchObject({ session: 1, mode: "replicating" });
+    await expect(connect("more")).rejects.toThrow();
+
+    await gateway?.close();
+    const stopped = await state();
+    await openDisks(stopped, "till");
+    await stopped.close();
+    await start();
+    await inSession(2);
+    await (await connect("more")).disconnect();
   });
 
   it("lets a removed volume go, and after a clean restart with another one more looks at that alone", async () => {

@@ -7,13 +7,18 @@ import type { SiteClient } from "../control/site-client.ts";
 import { configurationProblemCharactersMax } from "../limits.ts";
 import { sameDisks } from "../state/disk-identity.ts";
 import type { SourceFacts } from "../state/source-state.ts";
+import type { StateStore } from "../state/state-directory.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 import type { RecalledDisk, VolumeTracks } from "../tap/volume-tracks.ts";
+import { refuseClosed } from "./closed-disks.ts";
 import type { DiskChange, SourceDisk, SourceDisks } from "./source-disks.ts";
+import type { SourceHost } from "./source-host.ts";
 import type { SourceSession } from "./source-session.ts";
 import { wantedDisks } from "./wanted-disks.ts";
 
 interface EditedParts {
+  readonly state: StateStore;
+  readonly host: Pick<SourceHost, "identifyDisk">;
   readonly site: Pick<SiteClient, "definition">;
   readonly log: Log;
   readonly disks: SourceDisks;
@@ -109,7 +114,12 @@ export class EditedVolumes {
       throw new InvalidInput(`${definition.name} was edited, and ${why}`);
     }
     const own = session()?.gatewayId ?? definition.sourceGatewayId;
-    return disks.prepare(wantedDisks(definition, own, configured()));
+    const wanted = wantedDisks(definition, own, configured());
+    await refuseClosed(
+      this.#parts,
+      wanted.map(({ path }) => path),
+    );
+    return disks.prepare(wanted);
   }
 
   /** True once the site has all of the session, with every later write among the suspects; or when there is no session. */

@@ -72,6 +72,18 @@ export class SessionOpener {
     }
   }
 
+  /** Whose disks they are, for while no session is asked for. Answers why it could not be learnt. Rejects only when the signal is aborted. */
+  async learnVpg(signal: AbortSignal): Promise<FarshoreError | null> {
+    const { state, disks } = this.#options;
+    try {
+      await state.save({ vpgId: await this.#vpgId(signal) });
+      return null;
+    } catch (error) {
+      signal.throwIfAborted();
+      return fileTrouble(error, `State directory of ${disks.vpgName}`);
+    }
+  }
+
   async #vpgId(signal: AbortSignal): Promise<Id> {
     const { disks, site, state, log } = this.#options;
     const { vpgName } = disks;

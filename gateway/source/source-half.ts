@@ -6,6 +6,7 @@ import type { CommandHandlers } from "../control/handlers.ts";
 import { aborted, withTimeout } from "../control/time-out.ts";
 import { openRetryMsMax, openRetryMsMin, openWaitMs, refusedOpenRetryMs } from "../limits.ts";
 import { DiskScrubber } from "../scrub/disk-scrub.ts";
+import { knowDisks } from "../state/disk-identity.ts";
 import { type SourceFacts, SourceState } from "../state/source-state.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
 import { ChangeSignal } from "../tap/change-signal.ts";
@@ -120,7 +121,7 @@ export class SourceHalf {
         sessionLog: this.#log,
         clock,
         flushDisks: () => disks.flush(),
-        paths: () => disks.paths,
+        knowDisks: () => knowDisks(host.identifyDisk, disks.paths),
         identifyDisks: () => disks.identify(),
         dropClients: () => (disks.exported === "absent" ? Promise.resolve() : this.#serve()),
         serveAgain: (signal) => this.#serveAgain(signal),
@@ -192,7 +193,7 @@ export class SourceHalf {
     if (vpgId === null) return [];
     const stream = streamState({
       ...{ vpgId, term, log: this.#log, sync: this.#sync },
-      closedBy: this.#state.facts.closed?.operationId,
+      closed: this.#state.facts.closed,
       barrierProblem: this.#barrier.problem,
       throttle: this.#options.rate(),
       configurationProblem: this.#edited.problem,
@@ -296,10 +297,13 @@ export class SourceHalf {
     await this.#options.clock.sleep(ms, AbortSignal.any([signal, early.signal])).catch(() => signal.throwIfAborted());
   }
 
-  /** While the volumes are closed no session is asked for, and nobody grants them write access. */
+  /** While the volumes are closed no session is asked for, and nobody grants them write access; the site hears that they are closed. */
   async #untilOpen(signal: AbortSignal): Promise<void> {
     if (!this.#closed) return;
     await this.#serve();
+    for (; this.vpgId === null; await this.#pause(refusedOpenRetryMs, signal)) {
+      this.#problem = await this.#opener.learnVpg(signal);
+    }
     await this.#changes.until(() => !this.#closed, signal);
   }
 

@@ -192,7 +192,7 @@ export class Sources {
     const before = this.#halves.filter((half) => half.isOf(body.vpgId, body.vpgName));
     if (before.some((half) => half.disks.promotedBy === body.promotedBy && !half.over)) return;
     const { closed } = (await SourceState.load(this.#options.state, body.vpgName)).facts;
-    if (closed?.term != null && closed.term >= body.term) {
+    if (closed?.term != null && closed.vpgId === body.vpgId && closed.term >= body.term) {
       throw new CommandFailed(`the disks of ${body.vpgName} are closed since term ${closed.term}`, {
         term: closed.term,
       });

@@ -1,6 +1,7 @@
 import type { StreamState } from "#core/api/gateway-api.ts";
 import type { Id } from "#core/ids.ts";
 import type { DiskScrub } from "#core/scrub/disk-standing.ts";
+import type { ClosedMark } from "../state/source-state.ts";
 import type { SyncRunner } from "../sync/sync-runner.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 
@@ -8,8 +9,8 @@ import type { SessionLog } from "../tap/session-log.ts";
 export function streamState(stream: {
   readonly vpgId: Id;
   readonly term: number;
-  /** The operation that closed the volumes, if they are. */
-  readonly closedBy: Id | undefined;
+  /** What closed the volumes, if they are. */
+  readonly closed: Pick<ClosedMark, "operationId" | "vpgId"> | null;
   readonly log: SessionLog;
   readonly sync: SyncRunner;
   readonly barrierProblem: StreamState["barrierProblem"] | undefined;
@@ -18,7 +19,7 @@ export function streamState(stream: {
   readonly configurationProblem: string | null;
   readonly scrub: DiskScrub;
 }): StreamState {
-  const { vpgId, term, closedBy, log, sync, barrierProblem, throttle, configurationProblem, scrub } = stream;
+  const { vpgId, term, closed, log, sync, barrierProblem, throttle, configurationProblem, scrub } = stream;
   const { writes, writtenBytes, lagMs } = log.statistics;
   return {
     vpgId,
@@ -26,7 +27,7 @@ export function streamState(stream: {
     session: log.session?.session ?? 0,
     lastSequence: log.lastPosition?.sequence ?? 0,
     acknowledgedSequence: log.backlog?.acknowledgedSequence ?? 0,
-    mode: closedBy !== undefined && log.mode !== "fenced" ? "closed" : log.mode,
+    mode: closed !== null && log.mode !== "fenced" ? "closed" : log.mode,
     idle: log.idle,
     backlogBytes: log.backlog?.unacknowledgedBytes ?? 0,
     lagMs,
@@ -38,7 +39,8 @@ export function streamState(stream: {
     ...(barrierProblem === undefined ? {} : { barrierProblem }),
     ...(throttle === undefined ? {} : { throttleBytesPerSecond: throttle }),
     ...(configurationProblem === null ? {} : { configurationProblem }),
-    ...(closedBy === undefined ? {} : { closedBy }),
+    ...(closed === null ? {} : { closedBy: closed.operationId }),
+    ...(closed === null || closed.vpgId === vpgId ? {} : { closedFor: closed.vpgId }),
     scrub,
   };
 }

@@ -1,9 +1,12 @@
 import { readFile, stat } from "node:fs/promises";
+import { errorCode } from "#adapters/embedded/file-errors.ts";
 import { sysfsOfDevice } from "../disk/device-size.ts";
-import type { DiskIdentity } from "./source-state.ts";
+import type { DiskIdentity, KnownDisk } from "./source-state.ts";
 
 /** Where Linux tells one boot from the next. */
 const bootIdFile = "/proc/sys/kernel/random/boot_id";
+
+const blockPrefix = "block ";
 
 /** Fields of a block device's `stat` (kernel: Documentation/block/stat): writes and their sectors, discards and theirs. */
 const writeFields = [4, 6, 11, 13] as const;
@@ -22,7 +25,7 @@ export async function identifyDisk(disk: {
     name: disk.name,
     path: disk.path,
     sizeBytes: disk.sizeBytes,
-    identity: block ? `block ${facts.rdev}` : `file ${facts.dev} ${facts.ino}`,
+    identity: block ? `${blockPrefix}${facts.rdev}` : `file ${facts.dev} ${facts.ino}`,
     // Anybody may set a file's mtime; nobody its ctime.
     modifiedAt: block
       ? await blockWrites(sysfsOfDevice(Number(facts.rdev)), bootIdFile)
@@ -61,4 +64,35 @@ export function sameDisks(left: readonly DiskIdentity[], right: readonly DiskIde
       disks.map((disk) => [disk.vmName, disk.name, disk.path, disk.sizeBytes, disk.identity, disk.modifiedAt]),
     );
   return left.every((disk) => disk.modifiedAt !== "") && facts(left) === facts(right);
+}
+
+/** The disks behind paths, to be known again by `findAgain`. */
+export function knowDisks(identify: typeof identifyDisk, paths: readonly string[]): Promise<KnownDisk[]> {
+  return Promise.all(
+    paths.map(async (path) => {
+      try {
+        return { path, identity: (await identify({ vmName: "", name: "", path, sizeBytes: 0 })).identity };
+      } catch (error) {
+        if (errorCode(error) === undefined) throw error;
+        return { path, identity: null };
+      }
+    }),
+  );
+}
+
+/**
+ * Of the disks, one that is among those known from before: by its path, by what that path leads to now (another spelling, a link), or by
+ * what it was then (moved since). Device numbers are given out anew with each boot, so one of then counts only while its path leads nowhere.
+ */
+export async function findAgain(
+  identify: typeof identifyDisk,
+  before: readonly KnownDisk[],
+  disks: readonly KnownDisk[],
+): Promise<KnownDisk | undefined> {
+  const paths = new Set(before.map(({ path }) => path));
+  const now = await knowDisks(identify, [...paths]);
+  const gone = new Set(now.flatMap(({ path, identity }) => (identity === null ? path : [])));
+  const then = before.filter(({ path, identity }) => gone.has(path) || identity?.startsWith(blockPrefix) === false);
+  const identities = new Set([...now, ...then].map(({ identity }) => identity));
+  return disks.find(({ path, identity }) => paths.has(path) || (identity !== null && identities.has(identity)));
 }

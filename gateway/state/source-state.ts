@@ -16,6 +16,13 @@ const diskSchema = z.strictObject({
 });
 export type DiskIdentity = z.infer<typeof diskSchema>;
 
+const knownDiskSchema = diskSchema.pick({ path: true }).extend({
+  /** Null when it could not be looked at. */
+  identity: diskSchema.shape.identity.nullable(),
+});
+/** A disk by its name and by what it is. */
+export type KnownDisk = z.infer<typeof knownDiskSchema>;
+
 const schema = z.strictObject({
   formatVersion: z.literal(1),
   vpgId: idSchema.nullable(),
@@ -34,10 +41,12 @@ const schema = z.strictObject({
   closed: z
     .strictObject({
       operationId: idSchema,
+      /** Whose disks it closed: another VPG's when the mark came with a disk (closed-disks.ts). */
+      vpgId: idSchema,
       /** Of a reverse protection: closed for good, until a later term. */
       term: z.int().nullable(),
-      /** The disks, which stay closed under another VPG's name too. */
-      paths: z.array(z.string()).default([]),
+      /** The disks, which stay closed under another VPG's name and by another path too. */
+      disks: z.array(knownDiskSchema),
       /** Once the site has all of the session. */
       final: finalSchema.nullable(),
     })
