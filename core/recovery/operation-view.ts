@@ -28,6 +28,18 @@ export async function listOperations(
   filter: { readonly vpgId?: Id; readonly open?: boolean } = {},
 ): Promise<readonly OperationView[]> {
   const views: OperationView[] = [];
+  for await (const record of operationsOf(site, filter)) {
+    views.push(await viewOf(site, record));
+    if (views.length === listedMost) break;
+  }
+  return views;
+}
+
+/** The records of operations, newest first; of one VPG, or only those under way. */
+export async function* operationsOf(
+  site: Site,
+  filter: { readonly vpgId?: Id; readonly open?: boolean },
+): AsyncGenerator<OperationRecord> {
   let cursor: string | undefined;
   do {
     const page = await site.table.query(
@@ -38,10 +50,8 @@ export async function listOperations(
       if (filter.vpgId !== undefined && item.fields["vpgId"] !== filter.vpgId) continue;
       if (filter.open !== undefined && item.fields["open"] !== filter.open) continue;
       const record = await findOperation(site, idSchema.parse(item.sk));
-      if (record !== undefined) views.push(await viewOf(site, record));
-      if (views.length === listedMost) return views;
+      if (record !== undefined) yield record;
     }
     cursor = page.cursor;
   } while (cursor !== undefined);
-  return views;
 }

@@ -1,18 +1,21 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { newId } from "#core/ids.ts";
 import { listCheckpoints } from "#core/protection/checkpoints.ts";
 import { findCommand } from "#core/protection/commands.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { LiveOptions, Operation } from "#core/protection/operation.ts";
-import { getVpg } from "#core/protection/vpg-store.ts";
+import { changeVpg, getVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import { protectShop } from "../../test/kit/failover-site.ts";
 import { FailoverWorld, operationId, type WorldOptions } from "../../test/kit/failover-world.ts";
 import type { Behaviour, Kind } from "../../test/kit/recording-gateway.ts";
 import { operator } from "../../test/kit/site.ts";
 import { decide } from "./decide.ts";
+import { changeOperation } from "./operation-store.ts";
 import { reconcile } from "./reconcile.ts";
 import { readReport } from "./report.ts";
 import { startOperation } from "./start-operation.ts";
+import { endedStep } from "./steps.ts";
 
 const options: LiveOptions = {
   checkpoint: { kind: "latest" },
@@ -103,6 +106,22 @@ describe("when the source is heard again", () => {
     expect((await viewOf(world)).powerOnDue).toBeUndefined();
     const asked = [...world.machines.effects].filter(([id]) => id.includes("later"));
     expect(asked.map(([, times]) => times)).toEqual([1]);
+  });
+
+  it("nothing is powered on beside a later failover that failed with its volumes attached", async () => {
+    const { world, source } = await rolledBack();
+    const { site, vpg } = world.shop;
+    const requestId = newId(world.shop.clock, site.random);
+    const ask = { kind: "failover-live" as const, options, requestId };
+    await startOperation(world.outside, operator, await getVpg(site, vpg.vpgId), ask);
+    const done = endedStep(undefined, world.shop.clock.now(), { state: "done" });
+    const steps = { "attach-volumes": done };
+    await changeOperation(site, requestId, () => ({ change: { phase: "Failed", steps } }));
+    await changeVpg(site, vpg.vpgId, () => ({ operationId: null }));
+    source.silent = [];
+    await minutes(world, 3);
+    expect(world.machines.sourceRuns).toBe(false);
+    expect((await viewOf(world)).powerOnDue).toEqual([operationId]);
   });
 
   it("after a move, its volumes are opened and its VMs powered on", async () => {
