@@ -244,7 +244,8 @@ export class SimGateway {
     const clock = mortalClock(this.clock, life);
     const { random, trueNow, configured } = this.#options;
     const diskAt = (path: string): SimDisk => {
-      const disk = configured?.machine().disks.find(({ name }) => path.endsWith(`/${name}`));
+      const promoted = [...this.recovered.folders].find(([id]) => path.startsWith(`/${id}/`))?.[1].machine;
+      const disk = (promoted ?? configured?.machine())?.disks.find(({ name }) => path.endsWith(`/${name}`));
       if (disk === undefined) throw new TypeError(`no disk ${path}`);
       return disk;
     };
