@@ -1,14 +1,11 @@
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
-import { SqliteTable } from "#adapters/embedded/table.ts";
 import { compactJournal } from "#core/compaction/compact.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
-import type { Site } from "#core/site.ts";
+import { agedJournal } from "../../test/kit/aged-journal.ts";
 import { listed, listedOffline } from "../../test/kit/listing.ts";
-import { SeededRandom } from "../../test/kit/seeded-random.ts";
-import { makeSite, openAsk, operator, protect, twoVolumes } from "../../test/kit/site.ts";
-import { expectInstants, WrittenSource } from "../../test/kit/written-source.ts";
+import { operator } from "../../test/kit/site.ts";
+import { expectInstants } from "../../test/kit/written-source.ts";
 import { collectJournal } from "./collect.ts";
 import { purgeDeletedVpgs } from "./purge-deleted.ts";
 import { retainJournal } from "./retain.ts";
@@ -23,42 +20,13 @@ vi.mock("./limits.ts", async (load) => {
 });
 
 const hour = 3_600_000;
-const retention = {
-  tiers: [
-    { everyMs: 0, forMs: 60_000 },
-    { everyMs: hour, forMs: 24 * hour },
-  ],
-  taggedMs: 24 * hour,
-};
-
-/** A journal of two sessions and 220 batches, one in ten seconds. */
+/** A journal of 220 batches, with the runs of retention and of the collector. */
 async function begin() {
-  const [objects, table] = [new MemoryObjects(), new SqliteTable(":memory:")];
-  const site = makeSite({ objects, table });
-  const { clock } = site;
-  const { vpg, source: caller } = await protect(site, { ...twoVolumes, retention });
-  const { vpgId } = vpg;
-  const source = new WrittenSource(site, {
-    ...{ vpgId, caller, random: new SeededRandom(8) },
-    volumes: openAsk(site, vpgId).volumes,
-    nextTime: async () => {
-      await clock.advance(10_000);
-      return clock.now();
-    },
-  });
-  let drawn = 90;
-  const as = (): Site => {
-    drawn += 1;
-    return { ...makeSite({ objects, table, seed: drawn }), clock };
-  };
-  await source.open();
-  await source.write(180);
-  await source.open();
-  await source.write(40);
-  await compactJournal(as(), vpgId);
+  const journal = await agedJournal({ seed: 8, batches: [180, 40] });
+  const { as, vpgId } = journal;
   const retain = async () => retainJournal(as(), await getVpg(as(), vpgId));
   const collect = async () => collectJournal(as(), await getVpg(as(), vpgId));
-  return { objects, site, clock, vpg, vpgId, source, as, retain, collect };
+  return { ...journal, retain, collect };
 }
 
 it("a digest that has no room for more packs gets none of batches alone", async () => {

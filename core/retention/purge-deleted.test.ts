@@ -1,14 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
+import type { MemoryObjects } from "#adapters/embedded/memory-objects.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
-import { compactJournal } from "#core/compaction/compact.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { sessionClaimKey, termKey } from "#core/journal/keys.ts";
 import { formatPosition } from "#core/journal/position.ts";
 import { decodeSessionClaim } from "#core/journal/session-claim.ts";
 import { verifyJournal } from "#core/journal/verify-journal.ts";
 import { jsonBytes } from "#core/json.ts";
-import type { Objects, Table } from "#core/ports.ts";
+import type { Objects } from "#core/ports.ts";
 import { pinCheckpoint, unpinCheckpoint } from "#core/protection/checkpoints.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
@@ -16,51 +15,22 @@ import { leaseOf } from "#core/protection/pins.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
 import { highestTerm } from "#core/protection/terms.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
-import type { Site } from "#core/site.ts";
+import { agedJournal } from "../../test/kit/aged-journal.ts";
 import { listedOffline } from "../../test/kit/listing.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
-import { makeSite, openAsk, operator, protect, twoVolumes } from "../../test/kit/site.ts";
-import { expectViews, viewsOf, WrittenSource } from "../../test/kit/written-source.ts";
+import { operator } from "../../test/kit/site.ts";
+import { expectViews, viewsOf } from "../../test/kit/written-source.ts";
 import { retentionLimits as limits } from "./limits.ts";
 import { purgeDeletedVpgs } from "./purge-deleted.ts";
 import { retainJournal } from "./retain.ts";
 
 const hour = 3_600_000;
 const day = 24 * hour;
-const retention = {
-  tiers: [
-    { everyMs: 0, forMs: 60_000 },
-    { everyMs: hour, forMs: day },
-  ],
-  taggedMs: day,
-};
-
-let drawn = 50;
 
 /** A journal with layers, packs, a digest and two sessions, whose VPG is deleted at once unless `kept`. */
 async function begin(kept: "kept" | "deleted" = "deleted") {
-  const [objects, table] = [new MemoryObjects(), new SqliteTable(":memory:")];
-  const site = makeSite({ objects, table });
-  const { clock } = site;
-  const { vpg, source: caller } = await protect(site, { ...twoVolumes, retention });
-  const { vpgId } = vpg;
-  const source = new WrittenSource(site, {
-    ...{ vpgId, caller, random: new SeededRandom(3) },
-    volumes: openAsk(site, vpgId).volumes,
-    nextTime: async () => {
-      await clock.advance(10_000);
-      return clock.now();
-    },
-  });
-  const as = (over: { objects?: Objects; table?: Table } = {}): Site => {
-    drawn += 1;
-    return { ...makeSite({ objects, table, seed: drawn, ...over }), clock };
-  };
-  await source.open();
-  await source.write(150);
-  await source.open();
-  await source.write(40);
-  await compactJournal(as(), vpgId);
+  const journal = await agedJournal({ seed: 3, batches: [150, 40] });
+  const { objects, table, site, clock, vpgId, as } = journal;
   await retainJournal(as(), await getVpg(as(), vpgId));
   if (kept === "deleted") await deleteVpg(as(), operator, vpgId);
   const purge = async (of = as()) => (await purgeDeletedVpgs(of, Number.POSITIVE_INFINITY))[vpgId];
@@ -80,7 +50,7 @@ async function begin(kept: "kept" | "deleted" = "deleted") {
   };
   const offline = () => listedOffline(site, vpgId);
   const rows = async () => (await table.query(`vpg#${vpgId}#batches`)).items.length;
-  return { objects, table, clock, vpg, vpgId, caller, source, as, purge, live, left, offline, rows };
+  return { ...journal, purge, live, left, offline, rows };
 }
 
 const claimOf = async (objects: Objects, vpgId: string, session: number) =>

@@ -57,7 +57,7 @@ export async function goHome(act: Act): Promise<readonly (readonly [string, stri
   );
   const bytes = promoted.reduce((sum, path) => sum + statSync(path).size, 0);
   const differing = volumeNames.reduce(
-    (sum, _, index) => sum + differingBytes(old[index] ?? "", promoted[index] ?? ""),
+    (sum, _, index) => sum + differingBytes(readFileSync(old[index] ?? ""), readFileSync(promoted[index] ?? "")),
     0,
   );
   const reverse = await operate(["reverse-protection", "start", vpg, "--wait"], env);
@@ -104,12 +104,12 @@ export function damage(path: string, offset: number): void {
   closeSync(file);
 }
 
-/** Of two files, in whole blocks of 4 KiB, the grain of what a sync ships. */
-export function differingBytes(left: string, right: string): number {
-  const [a, b] = [readFileSync(left), readFileSync(right)];
+/** Of two disks, in whole blocks of 4 KiB, the grain of what a sync ships. */
+export function differingBytes(left: Buffer, right: Buffer): number {
   let bytes = 0;
-  for (let at = 0; at < a.length; at += blockBytes) {
-    if (!a.subarray(at, at + blockBytes).equals(b.subarray(at, at + blockBytes))) bytes += blockBytes;
+  for (let at = 0; at < left.length; at += blockBytes) {
+    const block = left.subarray(at, at + blockBytes);
+    if (!block.equals(right.subarray(at, at + blockBytes))) bytes += block.length;
   }
   return bytes;
 }

@@ -11,15 +11,15 @@ import { type OperationView, operationViewSchema } from "#core/api/site-api.ts";
 import { formatBytes } from "#core/units.ts";
 import { NbdClient } from "../../gateway/nbd/client.ts";
 import { parseNbdUri } from "../../gateway/nbd/uri.ts";
+import { differingBytes, exportsOf } from "../../scripts/demo/back-home.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
 import { show, until, vpg } from "../../scripts/demo/stage.ts";
-import { NbdGuest } from "../kit/nbd-guest.ts";
+import { guestsOn } from "../kit/nbd-guest.ts";
+import { readDisks } from "../kit/read-disks.ts";
 import { SeededRandom } from "../kit/seeded-random.ts";
 import { cleanUpStages, type WholeStage, wholeStage } from "../kit/whole-stage.ts";
-import { readDisks, urisOf } from "./read-disks.ts";
 
 const MiB = 2 ** 20;
-const blockBytes = 4096;
 const volumes = [
   { name: "root", bytes: 12 * MiB + 4096 },
   { name: "data", bytes: 40 * MiB },
@@ -38,26 +38,6 @@ const diverging = [
 let folder = "";
 cleanUpStages();
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
-
-async function guestsOn(uris: readonly string[], images: readonly Buffer[], seed: number): Promise<NbdGuest[]> {
-  return Promise.all(
-    uris.map(async (uri, index) => {
-      const { address, exportName } = parseNbdUri(uri);
-      const client = await NbdClient.connect(address, exportName);
-      return new NbdGuest(client, images[index] ?? Buffer.alloc(0), new SeededRandom(seed + index));
-    }),
-  );
-}
-
-/** In whole blocks of 4 KiB, the grain of what a sync ships. */
-function differingBytes(left: Buffer, right: Buffer): number {
-  let bytes = 0;
-  for (let at = 0; at < left.length; at += blockBytes) {
-    const piece = left.subarray(at, at + blockBytes);
-    if (!piece.equals(right.subarray(at, at + blockBytes))) bytes += piece.length;
-  }
-  return bytes;
-}
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((all, one) => all + one, 0);
 
@@ -100,7 +80,7 @@ describe("the cycle", () => {
     const committed = await stage.operate("failover", "commit", vpg);
     expect(committed.phase).toBe("Completed");
 
-    const uris = urisOf(live);
+    const uris = exportsOf(live);
     const recovered = await readDisks(live, volumes);
     for (const [index, guest] of production.entries()) {
       expect(guest.prefixOf(recovered[index] ?? Buffer.alloc(0)), `volume ${index + 1} is an instant`).toBeDefined();

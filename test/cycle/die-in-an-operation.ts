@@ -2,7 +2,6 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { startDeltaSync } from "#core/delta-sync/start.ts";
 import { idSchema } from "#core/ids.ts";
@@ -17,16 +16,13 @@ import { ingestBatch, type SentBatch } from "#core/protection/ingest.ts";
 import { moveOptionsSchema } from "#core/protection/operation.ts";
 import { positionSchema } from "#core/protection/term.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
-import { executionName, findOperation, hasEnded } from "#core/recovery/operation-store.ts";
 import { startOperation } from "#core/recovery/start-operation.ts";
 import type { Site } from "#core/site.ts";
 import { encodePageHashes } from "#core/sync/page-object.ts";
-import { invokeTask, machines } from "../../cli/site/machines.ts";
-import { effectsFile, effectsIn, openFolder, smallShop } from "../kit/die-in-a-failover.ts";
-import { type ProtectedShop, siteOf } from "../kit/failover-site.ts";
+import { effectsFile, effectsIn, mortalSite, smallShop } from "../kit/die-in-a-failover.ts";
+import type { ProtectedShop } from "../kit/failover-site.ts";
 import { operationId } from "../kit/failover-world.ts";
-import { SeededRandom } from "../kit/seeded-random.ts";
-import { operator, silentLog } from "../kit/site.ts";
+import { operator } from "../kit/site.ts";
 import type { Stream } from "../kit/stream.ts";
 
 export const kinds = ["move", "delta-sync"] as const;
@@ -135,39 +131,18 @@ async function serve(site: Site, folder: string, script: Script): Promise<void> 
  * itself with SIGKILL right after the N-th event of its life. Exits when the operation has ended.
  */
 async function live(folder: string, kind: Kind, eventsMax: number): Promise<void> {
-  const durable = await openFolder(folder);
-  let events = 0;
-  const workflows: EmbeddedWorkflows = new EmbeddedWorkflows({
-    file: join(folder, "workflows.sqlite"),
-    clock: durable.clock,
-    random: new SeededRandom(process.pid),
-    log: silentLog,
-    machines,
-    invoke: (name, payload) => invokeTask(site, name, payload),
-    onTransition: () => {
-      events += 1;
-      if (events === eventsMax) process.kill(process.pid, "SIGKILL");
-    },
-  });
-  const site: Site = { ...siteOf(durable), workflows };
   const script = scriptSchema.parse(JSON.parse(readFileSync(scriptFile(folder), "utf8")));
-  await workflows.resume();
+  const { site, isOver, close } = await mortalSite(folder, eventsMax);
   const vpg = await getVpg(site, smallShop.name);
   await serve(site, folder, script);
   const requestId = operationId;
   if (kind === "delta-sync") await startDeltaSync(site, operator, vpg.vpgId, { requestId, options: { force: true } });
   else await startOperation(site, operator, vpg, { kind, options: moveOptions, requestId });
-  for (;;) {
-    const operation = await findOperation(site, operationId);
-    if (operation !== undefined && hasEnded(operation)) {
-      const execution = await workflows.describe(operation.kind, executionName(operation));
-      if (execution?.status !== "RUNNING") break;
-    }
+  while (!(await isOver())) {
     await serve(site, folder, script);
     await sleep(2);
   }
-  await workflows.close();
-  durable.table.close();
+  await close();
 }
 
 if (import.meta.main) {

@@ -7,9 +7,9 @@ import { describe, expect, it } from "vitest";
 import { operationViewSchema, statusReplySchema } from "#core/api/site-api.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
 import { show, until, vpg } from "../../scripts/demo/stage.ts";
+import { readDisks } from "../kit/read-disks.ts";
 import { StampGuest } from "../kit/stamp-guest.ts";
 import { cleanUpStages, settled, type WholeStage, wholeStage } from "../kit/whole-stage.ts";
-import { readDisks } from "./read-disks.ts";
 
 const MiB = 2 ** 20;
 const volumes = [{ name: "data", bytes: 4 * MiB }];

@@ -4,6 +4,8 @@ import { parseNbdUri } from "../../gateway/nbd/uri.ts";
 /** Counts the writes that somebody took where nobody may, asked again and again until it is stopped. */
 export class Intruder {
   accepted = 0;
+  /** That it tried at all. */
+  refused = 0;
   readonly #uri: string;
   #stopped = false;
   #loop: Promise<void>;
@@ -21,7 +23,10 @@ export class Intruder {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       if (await takesWrite(this.#uri)) this.accepted += 1;
-      else await new Promise((resolve) => setTimeout(resolve, 50));
+      else {
+        this.refused += 1;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
     }
   }
 }

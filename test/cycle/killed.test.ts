@@ -9,14 +9,15 @@ import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { checkpointSchema, type OperationView, operationViewSchema } from "#core/api/site-api.ts";
 import { endedPhases, type Phase } from "#core/protection/operation.ts";
+import { exportsOf } from "../../scripts/demo/back-home.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
 import { show, until, vm, vpg } from "../../scripts/demo/stage.ts";
+import { readDisks } from "../kit/read-disks.ts";
 import { SeededRandom } from "../kit/seeded-random.ts";
 import { StampGuest } from "../kit/stamp-guest.ts";
 import { cleanUpStages, type WholeStage, wholeStage } from "../kit/whole-stage.ts";
 import { Intruder } from "./intruder.ts";
 import { Killer } from "./killer.ts";
-import { readDisks, urisOf } from "./read-disks.ts";
 
 const MiB = 2 ** 20;
 const asked = process.env["FARSHORE_SEED"];
@@ -182,7 +183,7 @@ describe("the cycle with processes killed at random", () => {
         await writing(before);
         live = await failover();
       }
-      const uris = urisOf(live);
+      const uris = exportsOf(live);
       const base = await readDisks(live, volumes);
       for (const [index, guest] of before.entries()) {
         expect(guest.wrongBlocksOfInstant(base[index] ?? Buffer.alloc(0), untouched[index] ?? Buffer.alloc(0))).toEqual(
@@ -221,6 +222,7 @@ describe("the cycle with processes killed at random", () => {
         return ended(homeEnv, operationId);
       });
       await old.stop();
+      expect(old.refused, "times that the old source was asked").toBeGreaterThan(0);
       expect(old.accepted, "writes that the old source took").toBe(0);
 
       const late = new Intruder(uris[1] ?? "");

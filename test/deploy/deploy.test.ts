@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
 import { EventBridgeClient, PutEventsCommand } from "@aws-sdk/client-eventbridge";
@@ -18,13 +19,15 @@ import { farshore } from "../../scripts/demo/processes.ts";
 import { until, vpg } from "../../scripts/demo/stage.ts";
 import { readWriteLog } from "../../scripts/demo/write-log.ts";
 import { clientSettings } from "../../scripts/local-aws/clients.ts";
+import { guestsOn, type NbdGuest } from "../kit/nbd-guest.ts";
+import { readDisks } from "../kit/read-disks.ts";
 import { accountAws } from "./account-aws.ts";
 import type { LocalAws, SiteRole } from "./ground.ts";
 import { readExecution } from "./history.ts";
 import { localstackAws } from "./localstack-aws.ts";
 import { ministackAws } from "./ministack-aws.ts";
 import { signedGet } from "./signed-fetch.ts";
-import { DeployStage } from "./stage.ts";
+import { DeployStage, ofGuests, volumes } from "./stage.ts";
 
 /** An event of this source spares the rest of an hour's silence: nothing else could start a failover within the suite. */
 const trigger = `[trigger]
@@ -34,8 +37,14 @@ confirm_by = ["drill"]
 accept_two_copies = "the source of this test is killed before its failover starts"
 `;
 
-/** Places in the old data disk, on no boundary of chunks, that are written to behind everybody's back; half a MiB each. */
-const damages = [5 * 2 ** 20 + 12_288, 21 * 2 ** 20 + 512];
+/** [volume, offset] of old disks, on no boundary of chunks, that are written to behind everybody's back; half a MiB each. */
+const damages = [
+  [0, 5 * 2 ** 20 + 12_288],
+  [0, 21 * 2 ** 20 + 512],
+  [2, 7 * 2 ** 20 + 1024],
+  [3, 512],
+  [4, 2 * 2 ** 20 + 4608],
+] as const;
 
 const denied = { name: "AccessDenied" };
 const noPolicies = "evaluates no policies";
@@ -50,6 +59,8 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
   /** The failover that an event started, and how many writes of the application it recovered. */
   let committed: OperationView;
   let recovered = 0;
+  /** On the volumes that the application leaves alone: at paris, then at berlin. */
+  let guests: readonly NbdGuest[] = [];
   beforeAll(async () => {
     missing = await aws.whyNot();
     if (missing === undefined) stage = await DeployStage.deploy(aws, say);
@@ -86,6 +97,9 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
   it("the VPG is made by the command line, and batches go through the deployed function into bucket and table", async () => {
     await stage.introduce();
     await stage.protect(trigger);
+    const blank = ofGuests(volumes).map(({ bytes }) => Buffer.alloc(bytes));
+    guests = await guestsOn(ofGuests(stage.sourceUris), blank, 1);
+    await Promise.all(guests.map((guest) => guest.work(40)));
     await until("ten checkpoints", 120_000, async () => ((await stage.show()).checkpoints >= 10 ? true : undefined));
     const batches = (await journal()).filter(({ Key = "" }) => /^journal\/.*\/\d+$/.test(Key));
     expect(batches.length).toBeGreaterThan(5);
@@ -116,6 +130,7 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     const test = await stage.operate("failover", "test", "start", vpg);
     const { problems, equal } = await stage.check(test);
     expect({ problems, exact: equal.length > 0 }).toEqual({ problems: [], exact: true });
+    await expectGuestsDisks(test);
     const stop = [
       "failover",
       "test",
@@ -181,6 +196,7 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     expect(recovered).toBeLessThanOrEqual(lost.submitted);
     say(`recovered ${recovered} of ${lost.acknowledged} acknowledged writes: RTO ${live.rtoMs} ms`);
 
+    await expectGuestsDisks(live);
     committed = await stage.operate("failover", "commit", vpg);
     expect(committed.phase).toBe("Completed");
     expect((await stage.check(live)).equal.at(-1)).toBe(recovered);
@@ -208,7 +224,10 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
 
   it("protection is reversed to the other site, by what differs", async () => {
     await stage.restoreParis();
-    for (const place of damages) damage(stage.disks[0] ?? "", place);
+    for (const [volume, offset] of damages) damage(stage.disks[volume] ?? "", offset);
+    const images = guests.map(({ image }) => image);
+    guests = await guestsOn(ofGuests(exportsOf(committed)), images, 11);
+    await Promise.all(guests.map((guest) => guest.work(20)));
     stage.startWorkload("workload-berlin", atBerlin(), exportsOf(committed));
     await until("the application at berlin", 120_000, async () =>
       readWriteLog(atBerlin(), () => {}).acknowledged > 600 ? true : undefined,
@@ -216,7 +235,10 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     // What differs stays what it is while it is told apart and shipped.
     stage.processes.signal("workload-berlin", "SIGSTOP");
     const promoted = stage.promoted(committed);
-    const differing = stage.disks.reduce((sum, path, index) => sum + differingBytes(path, promoted[index] ?? ""), 0);
+    const differing = stage.disks.reduce(
+      (sum, path, index) => sum + differingBytes(readFileSync(path), readFileSync(promoted[index] ?? "")),
+      0,
+    );
     const reverse = await stage.operate("reverse-protection", "start", vpg, "--wait");
     expect(reverse).toMatchObject({ phase: "Completed" });
     const { shippedBytes } = await until(
@@ -239,6 +261,7 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
   it("what is written at berlin moves home, byte for byte", async () => {
     stage.processes.signal("workload-berlin", "SIGCONT");
     const before = readWriteLog(atBerlin(), () => {}).acknowledged;
+    await Promise.all(guests.map((guest) => guest.work(40)));
     await until("writes and checkpoints of them", 120_000, async () => {
       const more = readWriteLog(atBerlin(), () => {}).acknowledged > before + 200;
       return more && (await stage.show("paris")).checkpoints > 5 ? true : undefined;
@@ -250,10 +273,15 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     const { equal, problems } = await stage.check(move, `${stage.writesLog}:${recovered},${atBerlin()}`);
     expect(problems).toEqual([]);
     expect(equal.at(-1) ?? -1).toBeGreaterThanOrEqual(recovered + written);
+    await expectGuestsDisks(move);
     expect((await stage.show("paris")).role).toBe("Runs");
     say(`moved home with ${written} writes of berlin: RTO ${move.rtoMs} ms`);
   });
 
+  const expectGuestsDisks = async (operation: OperationView): Promise<void> => {
+    const disks = ofGuests(await readDisks(operation, volumes));
+    expect(disks.map((disk, index) => guests[index]?.isImage(disk))).toEqual(guests.map(() => true));
+  };
   const atBerlin = () => join(stage.directory, "writes-berlin.log");
   const execution = (machine: string, operationId: string) =>
     readExecution(stage.ground, stage.output(machine), `${operationId}.1`);

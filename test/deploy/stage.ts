@@ -25,6 +25,16 @@ import type { Ground, Grounds, LocalAws, SiteRole } from "./ground.ts";
 
 /** Room for the log of 8192 transactions; the application makes 30 a second, first at paris, then at berlin. */
 const volumeBytes = 32 * 2 ** 20;
+/** The application's two, and others of other sizes for guests whose writes the test itself knows. */
+export const volumes = [
+  ...volumeNames.map((name) => ({ name, bytes: volumeBytes })),
+  { name: "root", bytes: 12 * 2 ** 20 + 4096 },
+  { name: "swap", bytes: 2 ** 20 },
+  { name: "spare", bytes: 3 * 2 ** 20 + 512 },
+];
+/** Of a list with something for each volume: the part of the application, and the part of the guests. */
+export const ofApplication = <T>(all: readonly T[]): readonly T[] => all.slice(0, volumeNames.length);
+export const ofGuests = <T>(all: readonly T[]): readonly T[] => all.slice(volumeNames.length);
 const transactions = { perSecond: "30", most: "8000" };
 const demoScript = (name: string) => new URL(`../../scripts/demo/${name}`, import.meta.url).pathname;
 const checkedSchema = z.object({ equal: z.array(z.int()), transactions: z.int(), problems: z.array(z.string()) });
@@ -185,7 +195,7 @@ export class DeployStage {
   }
 
   get sourceUris(): readonly string[] {
-    return volumeNames.map((name) => formatNbdUri({ socketPath: this.#socket }, `${vpg}/${vm}/${name}`));
+    return volumes.map(({ name }) => formatNbdUri({ socketPath: this.#socket }, `${vpg}/${vm}/${name}`));
   }
 
   async #startGateway(name: "source-gateway" | "recovery-gateway", config: string): Promise<void> {
@@ -201,7 +211,7 @@ export class DeployStage {
 
   /** Reads the recovered disks over NBD and compares them, byte for byte, with a replay of the application's logs. */
   async check(operation: OperationView, writesLogs = this.writesLog): Promise<z.infer<typeof checkedSchema>> {
-    const uris = exportsOf(operation);
+    const uris = ofApplication(exportsOf(operation));
     const said = await run(demoScript("check.ts"), [writesLogs, ...uris, String(volumeBytes)]);
     return checkedSchema.parse(JSON.parse(said));
   }
@@ -209,7 +219,7 @@ export class DeployStage {
   /** The application of another log, on the disks that a committed operation left running. */
   startWorkload(name: string, writesLog: string, uris: readonly string[]): void {
     const { perSecond, most } = transactions;
-    this.processes.start(name, demoScript("workload.ts"), [writesLog, ...uris, perSecond, most]);
+    this.processes.start(name, demoScript("workload.ts"), [writesLog, ...ofApplication(uris), perSecond, most]);
   }
 
   /** The protected side is gone: its site, its gateway, its application. */
@@ -226,12 +236,12 @@ export class DeployStage {
 
   /** Files of the protected disks. */
   get disks(): readonly string[] {
-    return volumeNames.map((name) => join(this.directory, "disks", `${name}.img`));
+    return volumes.map(({ name }) => join(this.directory, "disks", `${name}.img`));
   }
 
   /** Files that a committed operation's disks were brought into at berlin. */
   promoted({ operationId }: OperationView): readonly string[] {
-    return volumeNames.map((_, index) =>
+    return volumes.map((_, index) =>
       join(this.directory, "recovered", "operations", operationId, String(index + 1), "data"),
     );
   }
@@ -307,19 +317,20 @@ export class DeployStage {
 
   #sourceFile(): string {
     mkdirSync(join(this.directory, "disks"), { recursive: true });
-    const volumes = this.disks.map((path, index) => {
+    const tables = volumes.map(({ name, bytes }, index) => {
+      const path = this.disks[index] ?? "";
       // "a": a disk that is there already keeps what it holds.
       closeSync(openSync(path, "a"));
-      truncateSync(path, volumeBytes);
-      return `[[source.volume]]\nvm = "${vm}"\nname = "${volumeNames[index]}"\npath = "${path}"\n`;
+      truncateSync(path, bytes);
+      return `[[source.volume]]\nvm = "${vm}"\nname = "${name}"\npath = "${path}"\n`;
     });
     const home = `[recovery]\n${this.#parisKeys()}directory = "home"\n${hooksOf(this.directory, "-home", true)}`;
-    return `state = "source-state"\n[source]\nvpg = "${vpg}"\nsocket = "${this.#socket}"\n${volumes.join("")}${home}`;
+    return `state = "source-state"\n[source]\nvpg = "${vpg}"\nsocket = "${this.#socket}"\n${tables.join("")}${home}`;
   }
 }
 
 function vpgFile(trigger: string): string {
-  const volumes = volumeNames.map((name) => `  [[vm.volume]]\n  name = "${name}"\n  size = "${volumeBytes}B"\n`);
+  const tables = volumes.map(({ name, bytes }) => `  [[vm.volume]]\n  name = "${name}"\n  size = "${bytes}B"\n`);
   return `name = "${vpg}"
 protected_site = "paris"
 source_gateway = "source-gateway"
@@ -328,6 +339,6 @@ checkpoint_interval = "1s"
 target_rpo = "10s"
 [[vm]]
 name = "${vm}"
-${volumes.join("")}
+${tables.join("")}
 ${trigger}`;
 }

@@ -55,15 +55,15 @@ const asks = {
   "failover-test": { kind: "failover-test", options: { checkpoint: { kind: "latest" } } },
 } as const;
 
-/**
- * Run as a process: `node die-in-a-failover.ts FOLDER KIND N` is a site and a gateway on real files and the real clock, which kills
- * itself with SIGKILL right after the N-th event of its life. Exits when the operation has ended; a test is stopped once it runs.
- */
-async function live(
-  folder: string,
-  kind: Extract<OperationKind, "failover-live" | "failover-test">,
-  eventsMax: number,
-): Promise<void> {
+interface MortalSite {
+  readonly site: Site;
+  /** Whether the operation has ended, and its execution with it. */
+  readonly isOver: () => Promise<boolean>;
+  readonly close: () => Promise<void>;
+}
+
+/** The site of a folder, on real files and the real clock, whose process kills itself with SIGKILL right after so many events. */
+export async function mortalSite(folder: string, eventsMax: number): Promise<MortalSite> {
   const durable = await openFolder(folder);
   let events = 0;
   const workflows: EmbeddedWorkflows = new EmbeddedWorkflows({
@@ -80,23 +80,42 @@ async function live(
   });
   const site: Site = { ...siteOf(durable), workflows };
   await workflows.resume();
+  return {
+    site,
+    isOver: async () => {
+      const operation = await findOperation(site, operationId);
+      if (operation === undefined || !hasEnded(operation)) return false;
+      const execution = await workflows.describe(operation.kind, executionName(operation));
+      return execution?.status !== "RUNNING";
+    },
+    close: async () => {
+      await workflows.close();
+      durable.table.close();
+    },
+  };
+}
+
+/**
+ * Run as a process: `node die-in-a-failover.ts FOLDER KIND N` is a site and a gateway on real files and the real clock, which kills
+ * itself with SIGKILL right after the N-th event of its life. Exits when the operation has ended; a test is stopped once it runs.
+ */
+async function live(
+  folder: string,
+  kind: Extract<OperationKind, "failover-live" | "failover-test">,
+  eventsMax: number,
+): Promise<void> {
+  const { site, isOver, close } = await mortalSite(folder, eventsMax);
   const vpg = await getVpg(site, smallShop.name);
   const { recoveryGatewayId } = vpg.definition;
   await startOperation(site, operator, vpg, { ...asks[kind], requestId: operationId });
-  for (;;) {
-    const operation = await findOperation(site, operationId);
-    if (operation !== undefined && hasEnded(operation)) {
-      const execution = await workflows.describe(operation.kind, executionName(operation));
-      if (execution?.status !== "RUNNING") break;
-    }
-    if (operation?.phase === "TestRunning") {
+  while (!(await isOver())) {
+    if ((await findOperation(site, operationId))?.phase === "TestRunning") {
       await decide(site, operator, operationId, { decision: "stop", success: true });
     }
     if (recoveryGatewayId !== null) await serve(site, recoveryGatewayId, folder);
     await sleep(2);
   }
-  await workflows.close();
-  durable.table.close();
+  await close();
 }
 
 /** A gateway's heartbeat: what was done before the last death is not done again, only reported. */

@@ -1,5 +1,17 @@
-import type { NbdClient } from "../../gateway/nbd/client.ts";
-import type { SeededRandom } from "./seeded-random.ts";
+import { NbdClient } from "../../gateway/nbd/client.ts";
+import { parseNbdUri } from "../../gateway/nbd/uri.ts";
+import { SeededRandom } from "./seeded-random.ts";
+
+/** A guest on each disk, which holds the image of the same place now. */
+export function guestsOn(uris: readonly string[], images: readonly Buffer[], seed: number): Promise<NbdGuest[]> {
+  return Promise.all(
+    uris.map(async (uri, index) => {
+      const { address, exportName } = parseNbdUri(uri);
+      const client = await NbdClient.connect(address, exportName);
+      return new NbdGuest(client, images[index] ?? Buffer.alloc(0), new SeededRandom(seed + index));
+    }),
+  );
+}
 
 /** Writes one request after the other and knows what the disk must hold, by its own log alone. */
 export class NbdGuest {

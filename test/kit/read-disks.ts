@@ -1,20 +1,17 @@
 import type { OperationView } from "#core/api/site-api.ts";
 import { NbdClient } from "../../gateway/nbd/client.ts";
 import { parseNbdUri } from "../../gateway/nbd/uri.ts";
+import { exportsOf } from "../../scripts/demo/back-home.ts";
 import { until } from "../../scripts/demo/stage.ts";
 
 const MiB = 2 ** 20;
 
-/** Where an operation's disks are served, in the order of the volumes. */
-export const urisOf = ({ exports }: OperationView): string[] =>
-  Object.entries(exports)
-    .sort(([left], [right]) => Number(left) - Number(right))
-    .map(([, uri]) => uri);
-
+/** The disks that an operation serves, in the order of the volumes. */
 export const readDisks = (
   operation: OperationView,
   volumes: readonly { readonly bytes: number }[],
-): Promise<Buffer[]> => Promise.all(urisOf(operation).map((uri, index) => readDisk(uri, volumes[index]?.bytes ?? 0)));
+): Promise<Buffer[]> =>
+  Promise.all(exportsOf(operation).map((uri, index) => readDisk(uri, volumes[index]?.bytes ?? 0)));
 
 /** Reads a whole disk, also when its gateway was killed a moment ago. */
 const readDisk = (uri: string, bytes: number): Promise<Buffer> =>
