@@ -24,7 +24,9 @@ export function statusExitCode(status: Judged): 0 | 1 | 2 {
   return warning ? 1 : 0;
 }
 
-export function rpoText(vpg: VpgView): string {
+/** A VPG that is not journaled here has no RPO here. */
+export function rpoText(vpg: Pick<VpgView, "role" | "rpoMs" | "targetRpoMs">): string {
+  if (vpg.role !== "Journal" && vpg.role !== "Preparing") return "-";
   const now = vpg.rpoMs === null ? "none yet" : formatDuration(vpg.rpoMs);
   return `${now} / ${formatDuration(vpg.targetRpoMs)}`;
 }

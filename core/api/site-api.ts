@@ -190,7 +190,7 @@ export const vpgViewSchema = z.object({
   compute: z.string(),
   targetRpoMs: z.int(),
   checkpointIntervalMs: z.int(),
-  /** Now minus the newest valid checkpoint's validThrough, by the site's clock; null before the first checkpoint. */
+  /** Now minus the newest valid checkpoint's validThrough, by the site's clock; null before the first checkpoint, and in every role but Journal. */
   rpoMs: z.int().nullable(),
   historyMs: z.int(),
   /** Newest minus oldest listed checkpoint. */

@@ -38,7 +38,8 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
   const streams = sources.flatMap(({ stream }) => stream ?? []);
   const sum = (of: (stream: StreamState) => number): number => streams.reduce((total, each) => total + of(each), 0);
   const operation = vpg.operationId === null ? undefined : await findPhase(site, vpg.operationId);
-  const rpoMs = newest ? Math.max(0, now - newest.validThrough) : null;
+  // What runs here or elsewhere is not protected by what this site still has of it.
+  const rpoMs = newest && vpg.role === "Journal" ? Math.max(0, now - newest.validThrough) : null;
   const historyHeldMs = newest && oldest ? newest.time - oldest.time : 0;
   const outdated = outdatedOf(scan, vpg, sources);
   const closed = await closedSources(site, vpg, sources);
