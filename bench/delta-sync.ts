@@ -79,7 +79,7 @@ export const deltaSync: Bench = {
     findings.remark(
       "Ours is `farshore sync`: from the request to the checkpoint that the site lists behind it; gateway and site share this machine's",
       "cores here, each hashes the whole disk, and are two machines in life. What moved is payload that was shipped; of restic what its",
-      "repository grew by, of rsync its literal data. A gateway hears of the sync at its next heartbeat, up to 5 s later. rsync and restic have no network between them and their copy.",
+      "repository grew by, of rsync its literal data. A gateway hears of the sync at its next heartbeat, up to a second later. rsync and restic have no network between them and their copy.",
     );
     return findings;
   },

@@ -50,7 +50,7 @@ export const rtoHistory: Bench = {
     for (const { name } of longer) findings.ratio(scenario, readable, name, shortest?.name ?? "", { atMost: 1.5 });
     findings.remark(
       "From the start of the operator's command to the first 4 KiB over NBD, at a site and a recovery gateway of their own processes.",
-      "Gateways ask their site for commands every 5 s, every second while an operation runs: that is most of it, and noise of seconds.",
+      "Gateways ask an embedded site for commands every second, four times a second while an operation runs (on AWS every 5 s and every second).",
       "The site's timer had made layers of each journal before; batches came over HTTP, as a gateway sends them.",
     );
     return findings;

@@ -14,6 +14,8 @@ export interface Site {
   readonly notify: Notify;
   /** Pages of a delta-sync that are compared at once (`pagesAtOnceDefault`); a site in one process has less to do it with. */
   readonly pagesAtOnce?: number;
+  /** What its gateways pause for between heartbeats, where these cost less than a request's price (`heartbeatIntervalMs`, `heartbeatBusyIntervalMs`). */
+  readonly heartbeats?: { readonly idleMs: number; readonly busyMs: number };
   /** Asked only by reverse protection. */
   readonly peers: Peers;
 }

@@ -8,7 +8,7 @@ export const siteLimits = {
   headersTimeoutMs: 10_000,
   /** From the first byte of a request to the end of its body: 4 MiB at 50 KB/s. */
   requestTimeoutMs: 90_000,
-  /** An idle connection is kept; gateways call every 5 s, and clients close theirs after 60 s. */
+  /** An idle connection is kept; gateways call every second, and clients close theirs after 60 s. */
   keepAliveMs: 75_000,
   /** Sixteen uploads of each of thirty gateways, and people. */
   connectionsMax: 600,
@@ -30,10 +30,12 @@ export const siteLimits = {
   sweepEveryMs: 3_600_000,
   /** Pages of a delta-sync that are compared at once: each reads up to 1 GiB of the journal on the one thread that serves everybody. */
   pagesAtOnce: 2,
+  /** What gateways pause for between heartbeats: a person waits for what they hear of there, and here they cost no money; one that says nothing new isn't written. */
+  heartbeats: { idleMs: 1000, busyMs: 250 },
   /** How often journals are looked at for what may be deleted, as on AWS. */
   collectEveryMs: 60_000,
   /** How often journals are read back a bit further: in smaller bits than on AWS, on the thread that serves everybody. */
   scrubEveryMs: 60_000,
-  /** How often sources are looked after: once a heartbeat. */
+  /** How often sources are looked after: once a heartbeat that is kept. */
   monitorEveryMs: 5000,
 } as const;

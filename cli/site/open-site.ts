@@ -42,10 +42,10 @@ export async function openSite(dataDir: string, name: string, log: Log, notify: 
       machines,
       invoke: (functionName, payload) => invokeTask(site, functionName, payload),
     });
-    const { pagesAtOnce } = siteLimits;
+    const { pagesAtOnce, heartbeats } = siteLimits;
     const peers = new HttpPeers({ tokenOf: (peer) => readPeerToken(dataDir, peer), clock });
     const ports = { objects, table, workflows, clock, random, log, notify, peers };
-    const site: Site = { siteId, siteName: name, ...ports, pagesAtOnce };
+    const site: Site = { siteId, siteName: name, ...ports, pagesAtOnce, heartbeats };
     const close = async () => {
       await workflows.close();
       table.close();

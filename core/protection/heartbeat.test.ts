@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SqliteTable } from "#adapters/embedded/table.ts";
-import { heartbeatSchema } from "#core/api/gateway-api.ts";
+import { type Heartbeat, heartbeatSchema } from "#core/api/gateway-api.ts";
 import { newId } from "#core/ids.ts";
 import type { Table } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
@@ -13,6 +13,7 @@ import { newestCheckpoint } from "./checkpoints.ts";
 import { issueCommand } from "./commands.ts";
 import { createVpg } from "./create-vpg.ts";
 import { deleteVpg } from "./delete-vpg.ts";
+import { findGateway } from "./gateway-store.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
 import { ingestBatch } from "./ingest.ts";
 import { items } from "./items.ts";
@@ -24,13 +25,16 @@ import { getVpg, updateVpg } from "./vpg-store.ts";
 const names = ["gw-a", "gw-b", "gw-c"];
 
 function beat(site: Site, caller: Caller, idle: readonly Stream[] = []) {
-  const processId = newId(site.clock, site.random);
+  const sent = { ...saying(idle), processId: newId(site.clock, site.random) };
+  return acceptHeartbeat(site, caller, heartbeatSchema.parse(sent));
+}
+
+function saying(idle: readonly Stream[]): Omit<Heartbeat, "processId"> {
   const streams = idle.map(({ vpgId, term, session, sequence }) => ({
-    ...{ vpgId, term, session, mode: "replicating", lastSequence: sequence, acknowledgedSequence: sequence },
+    ...{ vpgId, term, session, mode: "replicating" as const, lastSequence: sequence, acknowledgedSequence: sequence },
     ...{ idle: true, backlogBytes: 0, lagMs: 0, sync: null, writes: 0, writtenBytes: 0, shippedBytes: 0 },
   }));
-  const about = { version: "1", sampledAt: 0, processId, attachedOperations: [], streams };
-  return acceptHeartbeat(site, caller, heartbeatSchema.parse(about));
+  return { version: "1", sampledAt: 0, attachedOperations: [], streams };
 }
 
 /** Which of the callers are asked to call every second. */
@@ -51,8 +55,8 @@ describe("what a heartbeat reads", () => {
     const watched = { ...site, table: counted(site.table, calls), objects: counted(site.objects, calls) };
     await beat(watched, source);
     const alone = calls.splice(0);
-    // Its own item; what it captures, that VPG, its commands.
-    expect(alone).toEqual(["transact 1", "query", "get", "query"]);
+    // What it captures, that VPG; its own item; its commands.
+    expect(alone).toEqual(["query", "get", "transact 1", "query"]);
     for (let number = 1; number < 100; number += 1) {
       const [sourceGateway, recoveryGateway] = [`source-${number}`, `recovery-${number}`];
       await protect(site, { ...twoVolumes, name: `vpg-${number}`, sourceGateway, recoveryGateway });
@@ -87,7 +91,7 @@ describe("the heartbeat of an idle stream", () => {
     calls.length = 0;
     await beat(process, source, [stream]);
     // Beside what every heartbeat does, the checkpoint's item is read and written.
-    expect(calls).toEqual(["transact 1", "query", "get", "get", "transact 1", "query"]);
+    expect(calls).toEqual(["query", "get", "transact 1", "get", "transact 1", "query"]);
     expect(asked).toEqual([]);
     expect(await extended()).toBe(true);
   });
@@ -107,6 +111,55 @@ describe("the heartbeat of an idle stream", () => {
     stream.sequence += 1;
     await beat({ ...site }, source, [stream]);
     expect(await extended()).toBe(false);
+  });
+});
+
+describe("a site that is called more often than it keeps heartbeats", () => {
+  const often = { idleMs: 1000, busyMs: 250 };
+
+  async function called() {
+    const site = { ...makeSite(), heartbeats: often };
+    const { vpg, source } = await protect(site);
+    const stream = new Stream(vpg.vpgId, await openSession(site, source, openAsk(site, vpg.vpgId)));
+    await ingestBatch(site, source, stream.synced());
+    await ingestBatch(site, source, stream.checkpoint(site.clock.now()));
+    const calls: string[] = [];
+    const watched = { ...site, table: counted(site.table, calls) };
+    const processId = newId(site.clock, site.random);
+    /** What was written of the heartbeats of one process, a second apart, and what the last one was answered. */
+    const beats = async (times: number, change: Partial<Heartbeat> = {}) => {
+      const writes: number[] = [];
+      let pauseMs = 0;
+      for (let time = 0; time < times; time += 1) {
+        await site.clock.advance(1000);
+        calls.length = 0;
+        const sent = { ...saying([stream]), processId, ...change };
+        pauseMs = (await acceptHeartbeat(watched, source, heartbeatSchema.parse(sent))).nextHeartbeatMs;
+        writes.push(calls.filter((call) => call.startsWith("transact")).length);
+      }
+      return { writes, pauseMs };
+    };
+    return { site, vpg, source, stream, beats };
+  }
+
+  it("writes one of an idle gateway in five seconds, and the checkpoint's validity with it", async () => {
+    const { site, vpg, beats } = await called();
+    expect(await beats(11)).toEqual({ writes: [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2], pauseMs: 1000 });
+    expect((await newestCheckpoint({ ...site }, vpg.vpgId))?.validThrough).toBe(site.clock.now());
+  });
+
+  it("writes at once what another process says, or of another mode, and whatever comes while something is under way", async () => {
+    const { site, source, stream, beats } = await called();
+    await beats(1);
+    const [sent] = saying([stream]).streams;
+    const streams = sent === undefined ? [] : [{ ...sent, mode: "bitmap-sync" as const, idle: false }];
+    expect((await beats(2, { streams })).writes).toEqual([1, 1]);
+    expect((await beats(2)).writes).toEqual([2, 0]);
+    expect((await beats(1, { processId: newId(site.clock, site.random) })).writes).toEqual([2]);
+    await begin(site, "shop");
+    expect(await beats(2)).toEqual({ writes: [2, 2], pauseMs: 250 });
+    const kept = await findGateway(site, source.gatewayId ?? newId(site.clock, site.random));
+    expect(kept?.lastSeenAt).toBe(site.clock.now());
   });
 });
 
@@ -160,6 +213,6 @@ describe("a gateway that is asked to call every second", () => {
     await deleteVpg(site, operator, "shop");
     const calls: string[] = [];
     await beat({ ...site, table: counted(site.table, calls) }, source);
-    expect(calls).toEqual(["transact 1", "query", "query"]);
+    expect(calls).toEqual(["query", "transact 1", "query"]);
   });
 });

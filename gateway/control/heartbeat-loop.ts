@@ -12,11 +12,11 @@ export interface HeartbeatParts {
   readonly sample: () => Omit<Heartbeat, "siteTime">;
   /** `number` counts the heartbeats of this process from 1; `sent` is the one that is answered. */
   readonly answered: (answer: HeartbeatAnswer, number: number, sent: Heartbeat) => void;
-  /** Report every second. */
+  /** Report every second at least. */
   readonly busy: () => boolean;
 }
 
-/** Tells the site how things stand, every 5 s or as it asks, and passes on what it answers. An unreachable site is told of once. */
+/** Tells the site how things stand, as often as it asks, and passes on what it answers. An unreachable site is told of once. */
 export class HeartbeatLoop {
   readonly #parts: HeartbeatParts;
   readonly #stop = new AbortController();
