@@ -13,6 +13,8 @@ export const sequenceText = (sequence: number): string => String(sequence).padSt
 export const items = {
   /** The layout of the table (table-layout.ts). */
   site: (): TableKey => ({ pk: "site", sk: "self" }),
+  /** When the process of an embedded site began. */
+  siteBegan: (): TableKey => ({ pk: "site", sk: "began" }),
   /** role, term, running operation, definition: everything the status is a function of. */
   vpg: (vpgId: Id): TableKey => ({ pk: `vpg#${vpgId}`, sk: "state" }),
   vpgName: (name: string): TableKey => ({ pk: "vpg-name", sk: name }),

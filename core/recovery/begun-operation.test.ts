@@ -8,6 +8,7 @@ import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { editVpg } from "#core/protection/edit-vpg.ts";
 import { failoverCheck } from "#core/protection/failover-check.ts";
 import { items } from "#core/protection/items.ts";
+import { protectionLimits } from "#core/protection/limits.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { LiveOptions, Phase } from "#core/protection/operation.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
@@ -27,6 +28,7 @@ import { decide } from "./decide.ts";
 import { powerOnLater } from "./power-on-later.ts";
 import { rebuildOperations } from "./rebuild-operations.ts";
 import { retryOperation } from "./retry-operation.ts";
+import { noteBegan } from "./site-began.ts";
 import { siteStatus } from "./site-status.ts";
 import { startOperation } from "./start-operation.ts";
 
@@ -176,6 +178,9 @@ describe("a rebuild while a failover waits for its decision", () => {
     await heard(site, world, [operationId]);
     const forget = () => forgetOperation(site, operator, operationId);
     await expect(forget()).rejects.toMatchObject({ name: "InvalidInput" });
+    await world.shop.clock.advance(2 * protectionLimits.heartbeatSilenceMs);
+    await noteBegan(site);
+    await expect(forget()).rejects.toMatchObject({ name: "Transient" });
     await heard(site, world, []);
     expect(await forget()).toMatchObject({ forgotten: [] });
     await expect(forget()).rejects.toMatchObject({ name: "InvalidInput" });

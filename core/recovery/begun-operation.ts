@@ -11,6 +11,7 @@ import { tryAgain } from "#core/protection/try-again.ts";
 import { findVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import type { Report } from "./report.ts";
+import { assertListened } from "./site-began.ts";
 
 /** Of one attempt of a live operation, so that it is not forgotten with the table. */
 const begunSchema = z.strictObject({
@@ -107,9 +108,11 @@ async function assertNotExported(site: Site, { role, definition }: VpgRecord, op
   const { recoveryGatewayId, recoveryGatewayName } = definition;
   if (role !== "Journal" || recoveryGatewayId === null) return;
   const gateway = await findGateway(site, recoveryGatewayId);
-  if (!isConnected(gateway, site.clock.now()) || gateway?.attachedOperations.includes(operationId) !== true) return;
+  const name = recoveryGatewayName ?? recoveryGatewayId;
+  if (!isConnected(gateway, site.clock.now())) return assertListened(site, [name]);
+  if (!gateway.attachedOperations.includes(operationId)) return;
   throw new InvalidInput(
-    `gateway ${recoveryGatewayName ?? recoveryGatewayId} says that it still exports the volumes of operation ${operationId}: stop its ` +
+    `gateway ${name} says that it still exports the volumes of operation ${operationId}: stop its ` +
       "recovered VMs, stop the gateway, move the operation's folder out of its recovery directory, start it, and say it again",
     { operationId },
   );

@@ -31,6 +31,7 @@ import {
   planCommand,
 } from "./plan-command.ts";
 import { promoterOf } from "./promoter.ts";
+import { assertListened } from "./site-began.ts";
 import {
   assertStepFits,
   bootGroupOf,
@@ -101,6 +102,14 @@ async function issue(
   const now = site.clock.now();
   const facts = await planFacts(site, record, vpg, step);
   const plan = planCommand(record, vpg, step, facts);
+  const sources = sourceGatewaysOf(vpg.definition);
+  const silent = sources.filter(({ gatewayId }) => !facts.connected.has(gatewayId)).map(({ name }) => name);
+  const ifHeard = planCommand(record, vpg, step, {
+    ...facts,
+    connected: new Set(sources.map(({ gatewayId }) => gatewayId)),
+  });
+  // Only if it makes a difference is anybody waited for.
+  if (JSON.stringify(plan) !== JSON.stringify(ifHeard)) await assertListened(site, silent);
   const phase = phaseOf(record, step);
   switch (plan.kind) {
     case "skip": {

@@ -51,6 +51,24 @@ describe("a site that begins", () => {
     expect(await getCommand(shop.site, attach)).toEqual(before);
   });
 
+  it("goes on without a silent source in its second minute, not in its first", async () => {
+    const options = {
+      checkpoint: { kind: "latest" as const },
+      shutdown: { policy: "force" as const, graceMs: 0 },
+      commitPolicy: { action: "none" as const },
+    };
+    const live = new FailoverWorld(await protectShop(), {
+      ask: { kind: "failover-live", options },
+      source: { silent: "all" },
+    });
+    world = live;
+    const { clock } = live.shop;
+    const beganAt = clock.now();
+    await live.run(async () => (await live.operation())?.steps["shutdown-source"]?.state === "skipped");
+    expect(clock.now() - beganAt).toBeGreaterThanOrEqual(recoveryLimits.hearAgainMs);
+    expect(clock.now() - beganAt).toBeLessThan(2 * recoveryLimits.hearAgainMs);
+  });
+
   it("leaves alone what a step has concluded from a silence", async () => {
     const live = await attaching();
     const { shop } = live;

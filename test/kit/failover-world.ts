@@ -219,8 +219,8 @@ export class FailoverWorld {
     if (this.#process !== undefined) {
       this.kills += 1;
       this.#kill();
+      // No gateway is heard before the site runs again.
       await this.shop.clock.advance(this.#options.awayMs ?? 0);
-      await this.#beat(this.shop.clock.now());
     }
     const life = new Life();
     this.#life = life;
