@@ -8,6 +8,7 @@ import { contextOf } from "../context.ts";
 import { result } from "../output.ts";
 import { fewerCollections, steadyMemory } from "../steady-memory.ts";
 import { untilStopped } from "../until-stopped.ts";
+import { registerGatewayDisks } from "./gateway-disks.ts";
 
 async function openVolumes(vpg: string, { config }: { readonly config: string }, command: Command): Promise<void> {
   const context = contextOf(command);
@@ -42,7 +43,7 @@ export function registerGateway(program: Command): void {
   const gateway = program
     .command("gateway")
     .description(
-      "Run a gateway, which exports disks over NBD and replicates their writes or exports recovered ones, or throttle one.",
+      "Run a gateway, which exports disks over NBD and replicates their writes or exports recovered ones, throttle one, or look after its disks.",
     );
 
   gateway
@@ -81,6 +82,8 @@ export function registerGateway(program: Command): void {
       "\nFor disks that were closed as those of another VPG, deleted or not, or whose site is lost for good. No site is asked: you are the one who knows that nothing else runs the VMs.\n\nExample:\n  farshore gateway open-volumes shop --config source-gateway.toml\n",
     )
     .action(openVolumes);
+
+  registerGatewayDisks(gateway);
 
   gateway
     .command("run")

@@ -79,7 +79,7 @@ function syncPlace({ param }: Call): SyncPagePlace {
 async function getDefinition({ site, caller, param }: Call): Promise<HttpResult> {
   const vpg = await getVpg(site, param("ref"));
   assertMayRead(caller, vpg);
-  return json({ definition: vpg.definition });
+  return json({ definition: vpg.definition, role: vpg.role });
 }
 
 export const handler = httpHandler(

@@ -18,6 +18,8 @@ import type { Position } from "#core/journal/position.ts";
 import type { ByteRange } from "#core/ports.ts";
 import type { CommandReport } from "#core/protection/command.ts";
 import { definitionSchema, type VpgDefinition } from "#core/protection/definition.ts";
+import type { Role } from "#core/protection/term.ts";
+import { vpgFieldsSchema } from "#core/protection/vpg-record.ts";
 import { type BatchPage, batchQuery } from "../export/http-journal.ts";
 import { hashesTimeoutMs, requestTimeoutMs, uploadTimeoutMs } from "../limits.ts";
 import { HttpTransport, type SiteTransport, type WireReply } from "./http-transport.ts";
@@ -37,6 +39,7 @@ const heartbeatAnswerSchema = heartbeatReplySchema.extend({ commands: z.array(z.
 export type HeartbeatAnswer = z.infer<typeof heartbeatAnswerSchema>;
 
 const definitionReplySchema = z.object({ definition: definitionSchema });
+const roleReplySchema = z.object({ role: vpgFieldsSchema.shape.role });
 const errorReplySchema = z.object({
   error: z.object({
     name: z.string(),
@@ -88,6 +91,11 @@ export class SiteClient {
   /** By id or name. */
   async definition(vpg: string, signal?: AbortSignal): Promise<VpgDefinition> {
     return (await this.#json(definitionReplySchema, { method: "GET", path: `/vpgs/${vpg}`, signal })).definition;
+  }
+
+  /** What the site is to the VPG. */
+  async role(vpg: string, signal?: AbortSignal): Promise<Role> {
+    return (await this.#json(roleReplySchema, { method: "GET", path: `/vpgs/${vpg}`, signal })).role;
   }
 
   /** `ageMs`: from the batch's last record to now. */

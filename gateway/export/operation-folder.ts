@@ -126,14 +126,16 @@ export async function foldersIn(directory: string): Promise<OperationFolder[]> {
   });
 }
 
-/** Moves a detached operation's folder out of the way, so that the same operation may attach anew. */
-export async function moveToKept(directory: string, folder: OperationFolder): Promise<void> {
+/** Moves an operation's folder out of the way, so that the same operation may attach anew, and answers where to. One without detached.json is swept there. */
+export async function moveToKept(directory: string, folder: OperationFolder): Promise<string> {
   const taken = new Set(await readdir(keptFolder(directory)));
   let number = 1;
   while (taken.has(`${folder.operationId}.${number}`)) number += 1;
-  await rename(folder.path, path.join(keptFolder(directory), `${folder.operationId}.${number}`));
+  const moved = path.join(keptFolder(directory), `${folder.operationId}.${number}`);
+  await rename(folder.path, moved);
   await syncFolder(keptFolder(directory));
   await syncFolder(operationsFolder(directory));
+  return moved;
 }
 
 /** A detached operation, or one of its tries, as it is kept. */

@@ -159,7 +159,10 @@ class Recovery implements RecoveryHalf {
   }
 
   async #resumeOne(folder: OperationFolder): Promise<void> {
-    if (await folder.isDetached()) return moveToKept(this.#options.directory, folder);
+    if (await folder.isDetached()) {
+      await moveToKept(this.#options.directory, folder);
+      return;
+    }
     const body = await folder.attachBody();
     // What was captured once is served by its capture alone, and not at all when other disks have followed it.
     if (body === undefined || !(await folder.isAttached()) || (await folder.capturedTerm()) !== undefined) return;

@@ -1,0 +1,69 @@
+import { execFile } from "node:child_process";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { SystemClock } from "#adapters/embedded/clock.ts";
+import { SystemRandom } from "#adapters/embedded/random.ts";
+import { newId } from "#core/ids.ts";
+import { OperationFolder, prepareDirectory } from "../../gateway/export/operation-folder.ts";
+import { StateDirectory } from "../../gateway/state/state-directory.ts";
+import { SiteStage } from "../../test/kit/served-site.ts";
+
+const run = promisify(execFile);
+const main = new URL("../main.ts", import.meta.url).pathname;
+
+let site: SiteStage;
+beforeAll(async () => {
+  site = await SiteStage.start({ volumes: [{ name: "data", sizeBytes: 65_536 }], checkpointIntervalMs: 1000 });
+});
+afterAll(async () => {
+  await site.close();
+  site.remove();
+});
+
+/** The exit status and all that was printed. */
+async function farshore(...args: readonly string[]): Promise<{ status: number; text: string }> {
+  const env = { ...process.env, FARSHORE_TOKEN: site.tokens.recovery };
+  const done = await run(process.execPath, [main, "gateway", "disks", ...args], { env }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    (error: { code: number; stdout: string; stderr: string }) => error,
+  );
+  return { status: done.code, text: done.stdout + done.stderr };
+}
+
+it("promoted disks go by name, once their site journals the VPG again and the gateway is stopped", {
+  timeout: 120_000,
+}, async () => {
+  const [recovery, stateDirectory] = [join(site.directory, "r"), join(site.directory, "state")];
+  await prepareDirectory(recovery);
+  const operationId = newId(new SystemClock(), new SystemRandom());
+  const folder = new OperationFolder(recovery, operationId);
+  await folder.recordAttach({
+    ...{ kind: "attach-volumes", operationId, vpgId: site.vpgId, vpgName: "shop", mode: "live" },
+    ...{ upTo: { session: 1, sequence: 9 }, checkpointId: "1-9" },
+    volumes: [{ volume: 1, vmName: "db", name: "data", sizeBytes: 65_536, sectorBytes: 512 }],
+  });
+  mkdirSync(folder.volumeFolder(1));
+  writeFileSync(join(folder.volumeFolder(1), "data"), Buffer.alloc(8192, 1));
+  await folder.recordPromoted(8192);
+  const config = join(site.directory, "recovery.toml");
+  writeFileSync(config, `site = "${site.url}"\nstate = "state"\n[recovery]\ndirectory = "r"\n`);
+
+  const listed = await farshore("list", "--config", config);
+  expect(listed).toMatchObject({
+    status: 0,
+    text: expect.stringMatching(/shop +promoted +db\/data +64\.0 KiB +8\.00 KiB/),
+  });
+
+  const remove = () => farshore("remove", operationId, "--config", config, "--yes");
+  const running = await StateDirectory.open(stateDirectory);
+  expect(await remove()).toMatchObject({ text: expect.stringContaining("DirectoryInUse") });
+  await running.close();
+  const asked = await farshore("remove", operationId, "--config", config);
+  expect(asked).toMatchObject({ text: expect.stringContaining("add --yes") });
+  expect(existsSync(folder.path)).toBe(true);
+  expect(await remove()).toMatchObject({ status: 0, text: expect.stringContaining("are removed") });
+  expect(existsSync(folder.path)).toBe(false);
+  expect(await remove()).toMatchObject({ text: expect.stringContaining("NotFound") });
+});
