@@ -109,7 +109,7 @@ async function assertNotExported(site: Site, { role, definition }: VpgRecord, op
   if (role !== "Journal" || recoveryGatewayId === null) return;
   const gateway = await findGateway(site, recoveryGatewayId);
   const name = recoveryGatewayName ?? recoveryGatewayId;
-  if (!isConnected(gateway, site.clock.now())) return assertListened(site, [name]);
+  if (!isConnected(gateway, site.clock.now())) return assertListened(site, [{ gatewayId: recoveryGatewayId, name }]);
   if (!gateway.attachedOperations.includes(operationId)) return;
   throw new InvalidInput(
     `gateway ${name} says that it still exports the volumes of operation ${operationId}: stop its ` +

@@ -103,7 +103,7 @@ async function issue(
   const facts = await planFacts(site, record, vpg, step);
   const plan = planCommand(record, vpg, step, facts);
   const sources = sourceGatewaysOf(vpg.definition);
-  const silent = sources.filter(({ gatewayId }) => !facts.connected.has(gatewayId)).map(({ name }) => name);
+  const silent = sources.filter(({ gatewayId }) => !facts.connected.has(gatewayId));
   const ifHeard = planCommand(record, vpg, step, {
     ...facts,
     connected: new Set(sources.map(({ gatewayId }) => gatewayId)),

@@ -1,10 +1,12 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { getCommand, issueCommand } from "#core/protection/commands.ts";
+import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { protectShop } from "../../test/kit/failover-site.ts";
 import { FailoverWorld, operationId } from "../../test/kit/failover-world.ts";
 import { hearAgain } from "./hear-again.ts";
 import { recoveryLimits } from "./limits.ts";
+import { assertListened, noteBegan } from "./site-began.ts";
 
 let world: FailoverWorld | undefined;
 afterEach(() => world?.close());
@@ -67,6 +69,21 @@ describe("a site that begins", () => {
     await live.run(async () => (await live.operation())?.steps["shutdown-source"]?.state === "skipped");
     expect(clock.now() - beganAt).toBeGreaterThanOrEqual(recoveryLimits.hearAgainMs);
     expect(clock.now() - beganAt).toBeLessThan(2 * recoveryLimits.hearAgainMs);
+  });
+
+  it("takes one for silent at once that it heard and hears no more", async () => {
+    const { site, clock, source } = await protectShop();
+    const gateway = { gatewayId: source.gatewayId, name: "gw-berlin" };
+    const heardAt = (lastSeenAt: number) => {
+      const fields = { lastSeenAt, skewMs: 0, version: "1", processId: gateway.gatewayId };
+      const put = { put: items.gateway(gateway.gatewayId), fields: { ...fields, streams: [], attachedOperations: [] } };
+      return site.table.transact([put]);
+    };
+    await noteBegan(site);
+    await heardAt(clock.now() - 1);
+    await expect(assertListened(site, [gateway])).rejects.toMatchObject({ name: "Transient" });
+    await heardAt(clock.now());
+    await assertListened(site, [gateway]);
   });
 
   it("leaves alone what a step has concluded from a silence", async () => {

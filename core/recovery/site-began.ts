@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { Transient } from "#core/errors.ts";
 import { checkStored } from "#core/json.ts";
+import type { SourceGateway } from "#core/protection/definition.ts";
+import { findGateway } from "#core/protection/gateway-store.ts";
 import { items } from "#core/protection/items.ts";
 import type { Site } from "#core/site.ts";
 import { recoveryLimits } from "./limits.ts";
@@ -13,18 +15,21 @@ export async function noteBegan({ table, clock }: Pick<Site, "table" | "clock">)
 }
 
 /**
- * Nothing is concluded from the silence of these gateways before a site that has begun gave them `hearAgainMs` to be heard. Throws
- * `Transient`, which a workflow's state tries again for longer than that. A site without a process of its own never was away.
+ * Nothing is concluded from the silence of gateways that a site which has begun did not hear since: it gives them `hearAgainMs`. Throws
+ * `Transient`, which a workflow's state tries again for longer than that. One that was heard since is silent, and a site without a
+ * process of its own never was away.
  */
-export async function assertListened(
-  { table, clock }: Pick<Site, "table" | "clock">,
-  silent: readonly string[],
-): Promise<void> {
+export async function assertListened(site: Site, silent: readonly SourceGateway[]): Promise<void> {
   if (silent.length === 0) return;
-  const item = await table.get(items.siteBegan());
+  const item = await site.table.get(items.siteBegan());
   if (item === undefined) return;
-  const sinceMs = clock.now() - checkStored(beganSchema, item.fields, "the site's beginning").at;
+  const { at } = checkStored(beganSchema, item.fields, "the site's beginning");
+  const sinceMs = site.clock.now() - at;
   // A clock that was set back must not make anybody wait longer than that.
   if (sinceMs < 0 || sinceMs >= recoveryLimits.hearAgainMs) return;
-  throw new Transient(`gateway ${silent.join(", ")} was not heard yet since this site began`);
+  for (const { gatewayId, name } of silent) {
+    const gateway = await findGateway(site, gatewayId);
+    if (gateway !== undefined && gateway.lastSeenAt >= at) continue;
+    throw new Transient(`gateway ${name} was not heard yet since this site began`, { gateway: name });
+  }
 }
