@@ -5,20 +5,26 @@ import type { Protection } from "./protection.ts";
 import type { SimSite } from "./sim-site.ts";
 import type { World } from "./world.ts";
 
-/** Does what the alert says for the first operation that a site forgot with its table; answers which, undefined when there is none. */
+/**
+ * Does what the alert says for each operation that a site forgot with its table; answers which, undefined when there is none. One that
+ * could be gone on with waits until the others are over.
+ */
 export async function endForgotten(world: World, protection: Protection): Promise<string | undefined> {
+  const held: string[] = [];
   for (const site of protection.sites) {
     const vpg = await protection.vpgAt(site);
-    const [forgotten] = vpg?.forgotten ?? [];
-    if (vpg === undefined || forgotten === undefined) continue;
-    try {
-      if (!(await goOn(world, site, vpg, forgotten))) await declareOver(world, protection, site, vpg, forgotten);
-    } catch (error) {
-      if (!(error instanceof Transient)) throw error;
+    for (const forgotten of vpg?.forgotten ?? []) {
+      held.push(`${forgotten.kind} ${forgotten.operationId}`);
+      try {
+        if (vpg !== undefined && !(await goOn(world, site, vpg, forgotten))) {
+          await declareOver(world, protection, site, vpg, forgotten);
+        }
+      } catch (error) {
+        if (!(error instanceof Transient)) throw error;
+      }
     }
-    return `${forgotten.kind} ${forgotten.operationId}`;
   }
-  return undefined;
+  return held.length === 0 ? undefined : held.join(" and ");
 }
 
 /** Of a move that closed its source, and of an operation whose last attempt has a report before it. */

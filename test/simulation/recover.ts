@@ -97,7 +97,7 @@ async function help(world: World, protection: Protection, since: number): Promis
   }
   if (open.length > 0) return `has operations open: ${open.map(textOf).join(", ")}`;
   const forgotten = await endForgotten(world, protection);
-  if (forgotten !== undefined) return `is held by a forgotten ${forgotten}`;
+  if (forgotten !== undefined) return `is held by forgotten operations: ${forgotten}`;
   // What a table that was restored knows nothing of is stopped by hand.
   for (const { operationId, folder } of protection.folders()) {
     const found = operations.find(({ operation }) => operation.operationId === operationId);
