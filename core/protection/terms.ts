@@ -105,6 +105,15 @@ export async function assertTableCurrent(site: Site, vpg: VpgRecord): Promise<vo
   await assertSessionsCurrent(site, vpg);
 }
 
+/**
+ * Throws `TableBehindBucket` when this site minted a term for the operation: it was committed, and whoever would undo it reads a table
+ * from before that.
+ */
+export async function assertNotMinted(site: Site, vpg: VpgRecord, operationId: Id): Promise<void> {
+  const own = (await termsOf(site, vpg.vpgId)).find((term) => term.operationId === operationId);
+  if (own?.minter === site.siteId) throw behind(vpg, `term ${own.n} of operation ${operationId} stands in the bucket`);
+}
+
 async function assertSessionsCurrent(site: Site, vpg: VpgRecord): Promise<void> {
   const prefix = sessionClaimPrefix(vpg.vpgId);
   const after = sessionClaimKey(vpg.vpgId, vpg.lastSession);

@@ -1,7 +1,7 @@
 import { AlreadyDecided, ConditionFailed, InvalidInput, NotBeforeCommit, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { decisionKey } from "#core/journal/keys.ts";
-import { checkStored, jsonBytes, tableFields } from "#core/json.ts";
+import { checkStored, jsonBytes, parseStored, tableFields } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import { wake } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
@@ -15,8 +15,9 @@ import {
   removesSeeds,
   removesSeedsText,
 } from "#core/protection/operation.ts";
+import { assertNotMinted } from "#core/protection/terms.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
-import { getOperation, hasEnded } from "./operation-store.ts";
+import { getOperation, hasEnded, vpgOf } from "./operation-store.ts";
 import { stepNames } from "./steps.ts";
 
 /** What a person asks for; `success` and `notes` belong to the stop of a test. */
@@ -57,8 +58,8 @@ export async function decide(site: Site, caller: Caller, operationId: Id, ask: D
     notes: ask.notes ?? "",
     ...(ask.reverseProtection === undefined ? {} : { reverseProtection: ask.reverseProtection }),
   };
-  const stands = await decideInPhase(site, operationId, wanted);
-  await storeDecision(site, await getOperation(site, operationId), stands);
+  const made = await decideInPhase(site, operationId, wanted);
+  const stands = await storeDecision(site, await getOperation(site, operationId), made);
   if (stands.decision !== wanted.decision || (wanted.success !== null && stands.success !== wanted.success)) {
     throw new AlreadyDecided(
       `operation ${operationId} was decided otherwise: ${stands.decision} by ${stands.by} at ${new Date(stands.at).toISOString()}`,
@@ -80,7 +81,7 @@ async function decideInPhase(site: Site, operationId: Id, wanted: Decision): Pro
     if (stands !== undefined) return stands;
     assertDecidable(operation, wanted);
     const same: TableAction = { check: items.operation(operationId), if: { equals: { phase: operation.phase } } };
-    if (await create(site, operationId, wanted, [same])) return wanted;
+    if (await create(site, operation, wanted, [same])) return wanted;
   }
   throw new Transient(`operation ${operationId} is being written by others`);
 }
@@ -114,7 +115,7 @@ function assertFits(operation: Operation, { decision, reverseProtection }: Decis
 /**
  * The decision as it stands, made now when there is none: by the policy's timer, by the workflow after a failure, or by the
  * reconciler. It is the same create-if-absent as a person's, so of all that race exactly one is carried out. Throws `Transient`
- * when one of the conditions doesn't hold.
+ * when one of the conditions doesn't hold, `TableBehindBucket` when it would undo what was committed.
  */
 export async function settleDecision(
   site: Site,
@@ -124,11 +125,10 @@ export async function settleDecision(
 ): Promise<Decision> {
   const wanted = { ...otherwise, at: site.clock.now() };
   const known = await findDecision(site, operation.operationId);
-  const made = known === undefined && (await create(site, operation.operationId, wanted, conditions));
+  const made = known === undefined && (await create(site, operation, wanted, conditions));
   const stands = known ?? (made ? wanted : await findDecision(site, operation.operationId));
   if (stands === undefined) throw new Transient(`operation ${operation.operationId} is being written by others`);
-  await storeDecision(site, operation, stands);
-  return stands;
+  return storeDecision(site, operation, stands);
 }
 
 /** What undoes an operation of this kind. */
@@ -137,10 +137,12 @@ export const undoDecision = (operation: Operation): "rollback" | "stop" =>
 
 async function create(
   site: Site,
-  operationId: Id,
+  operation: Operation,
   decision: Decision,
   actions: readonly TableAction[] = [],
 ): Promise<boolean> {
+  const { operationId } = operation;
+  if (decision.decision !== "commit") await assertNotMinted(site, await vpgOf(site, operation), operationId);
   try {
     await site.table.transact([
       { put: items.decision(operationId), fields: tableFields(decision), if: { absent: true } },
@@ -153,9 +155,19 @@ async function create(
   }
 }
 
-/** The bucket's copy. The item decides; whoever acts on it writes the copy first, so the bucket knows what was carried out. */
-async function storeDecision(site: Site, operation: Operation, decision: Decision): Promise<void> {
-  await site.objects.put(decisionKey(operation.vpgId, operation.operationId), jsonBytes(decision), { ifAbsent: true });
+/**
+ * The bucket's copy. The item decides; whoever acts on it writes the copy first, so the bucket knows what was carried out. A copy that
+ * says otherwise is of before the table was restored. An undo in it stands, for some of it may be done; a commit may have gone no
+ * further than the copy, or its term says so. Answers what stands.
+ */
+async function storeDecision(site: Site, operation: Operation, decision: Decision): Promise<Decision> {
+  const { vpgId, operationId } = operation;
+  const key = decisionKey(vpgId, operationId);
+  if ((await site.objects.put(key, jsonBytes(decision), { ifAbsent: true })) === "created") return decision;
+  const copy = parseStored(decisionSchema, await site.objects.get(key), key);
+  if (copy.decision === decision.decision || copy.decision === "commit") return decision;
+  await site.table.transact([{ put: items.decision(operationId), fields: tableFields(copy) }]);
+  return copy;
 }
 
 /** Wakes the machine that waits for the decision, if one does. */

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { createVpgSchema, type StartOperation } from "#core/api/site-api.ts";
 import type { Id } from "#core/ids.ts";
 import { newId } from "#core/ids.ts";
-import { termKey } from "#core/journal/keys.ts";
+import { decisionKey, termKey } from "#core/journal/keys.ts";
 import { jsonBytes } from "#core/json.ts";
 import type { Workflows } from "#core/ports.ts";
 import { issueCommand } from "#core/protection/commands.ts";
@@ -15,12 +15,14 @@ import { type ProtectedShop, protectShop, shop as shopInput } from "../../test/k
 import { summaryOf } from "../../test/kit/failover-summary.ts";
 import { FailoverWorld, operationId, type WorldOptions } from "../../test/kit/failover-world.ts";
 import { noWorkflows, operator, protect } from "../../test/kit/site.ts";
-import { decide } from "./decide.ts";
+import { decide, findDecision } from "./decide.ts";
 import { findOperation, getOperation, hasEnded } from "./operation-store.ts";
 import { reconcile } from "./reconcile.ts";
 import { readReport } from "./report.ts";
 import { retryOperation } from "./retry-operation.ts";
+import { recordFailure } from "./route.ts";
 import { startOperation } from "./start-operation.ts";
+import { stepNames } from "./steps.ts";
 
 const options: LiveOptions = {
   checkpoint: { kind: "latest" },
@@ -145,6 +147,40 @@ describe("decide", () => {
     await world.run();
     expect(await commit(world)).toEqual(first);
     await expect(rollback(world)).rejects.toMatchObject({ name: "AlreadyDecided" });
+  });
+
+  /** What the table has of the operation and its VPG, to be put back later as a restored backup has it. */
+  async function backUp({ shop }: FailoverWorld): Promise<() => Promise<void>> {
+    const { table } = shop.site;
+    const kept = await Promise.all([items.operation(operationId), items.vpg(shop.vpg.vpgId)].map((key) => table.get(key)));
+    return async () => {
+      const found = kept.flatMap((item) => item ?? []);
+      const puts = found.map(({ pk, sk, fields }) => ({ put: { pk, sk }, fields }));
+      await table.transact([...puts, { delete: items.decision(operationId) }]);
+    };
+  }
+
+  it("undoes nothing of a commit that a restored table has not heard of; no failure does either", async () => {
+    const world = await worldOf();
+    await world.run(async () => (await world.operation())?.phase === "BeforeCommit");
+    const restore = await backUp(world);
+    await commit(world);
+    await world.run(async () => (await world.operation())?.steps[stepNames.sealSessions]?.state === "done");
+    await restore();
+    await expect(rollback(world)).rejects.toMatchObject({ name: "TableBehindBucket" });
+    const failure = recordFailure(world.outside, operationId, { name: "Corrupt", message: "a step of another way" });
+    await expect(failure).rejects.toMatchObject({ name: "TableBehindBucket" });
+    expect(await commit(world)).toMatchObject({ decision: "commit" });
+  });
+
+  it("commits nothing of which an undo began that a restored table has not heard of", async () => {
+    const world = await worldOf();
+    await world.run(async () => (await world.operation())?.phase === "BeforeCommit");
+    const { site, vpg } = world.shop;
+    const first = { decision: "rollback", by: "operator:bob", at: 5, success: null, notes: "" };
+    await site.objects.put(decisionKey(vpg.vpgId, operationId), jsonBytes(first));
+    await expect(commit(world)).rejects.toMatchObject({ name: "AlreadyDecided", details: { decision: "rollback" } });
+    expect(await findDecision(world.outside, operationId)).toEqual(first);
   });
 });
 

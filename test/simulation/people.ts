@@ -28,7 +28,7 @@ type Decision =
 /** As a definition names it. */
 export const volumeOf = ({ name, sizeBytes }: SimDisk) => ({ name, sizeBytes, sectorBytes: 4096 });
 
-const errorSchema = z.object({ error: z.object({ name: z.string() }) });
+const errorSchema = z.object({ error: z.object({ name: z.string(), message: z.string() }) });
 const tokenSchema = z.object({ token: z.string() });
 const definitionSchema = z.object({
   revision: z.int(),
@@ -59,8 +59,10 @@ export class People {
     const reply = await site.serve({ method, url: `http://${site.name}.example/v1${path}`, headers, body: text });
     const json: unknown = JSON.parse(Buffer.from(reply.bytes).toString("utf8"));
     const parsed = errorSchema.safeParse(json);
-    const name = reply.statusCode < 400 ? "ok" : parsed.success ? parsed.data.error.name : String(reply.statusCode);
-    this.#world.trace.detail(`ann ${method} ${path} at ${site.name}: ${name}`);
+    const error = parsed.data?.error ?? { name: String(reply.statusCode), message: "" };
+    const name = reply.statusCode < 400 ? "ok" : error.name;
+    const why = name === "ok" ? "" : `: ${error.message}`;
+    this.#world.trace.detail(`ann ${method} ${path} at ${site.name}: ${name}${why}`);
     return { status: reply.statusCode, name, json };
   }
 

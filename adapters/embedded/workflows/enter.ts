@@ -51,8 +51,10 @@ export function enterState(state: State, frame: Frame, around: Surroundings): En
       if (chosen === undefined) throw new StatesFailure("States.NoChoiceMatched", `no choice of ${state.name} matches`);
       return { kind: "over", output: filterOutput(state, scope), next: chosen };
     }
-    case "Wait":
-      return { kind: "phase", phase: { at: "wait", until: readWaitEnd(state, scope, around.now) }, events: [] };
+    case "Wait": {
+      const until = readWaitEnd(state, scope, around.now);
+      return { kind: "phase", phase: { at: "wait", until, ms: until - around.now }, events: [] };
+    }
     case "Task":
       return enterTask(state, scope, around);
     case "Parallel": {

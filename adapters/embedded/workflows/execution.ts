@@ -174,7 +174,7 @@ export class Execution {
     if (retry !== undefined && handled !== undefined) {
       const retries = handled.retry.map((_, i) => (frame.retries[i] ?? 0) + (i === retry.retrier ? 1 : 0));
       frame.retries = retries;
-      frame.phase = { at: "retry", until: clock.now() + retry.delayMs };
+      frame.phase = { at: "retry", until: clock.now() + retry.delayMs, ms: retry.delayMs };
       this.#ledger.commit(events, [frame], remove);
       return;
     }

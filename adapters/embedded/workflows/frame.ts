@@ -21,11 +21,19 @@ export interface TaskPhase {
   outcome: Outcome | undefined;
 }
 
+/** A Wait, or the time before a retry. */
+export interface Pause {
+  readonly at: "wait" | "retry";
+  /** Absolute. */
+  until: number;
+  /** How long it was to be; absent in what older versions stored. */
+  readonly ms?: number;
+}
+
 export type Phase =
   | { readonly at: "enter" }
   | TaskPhase
-  | { readonly at: "wait"; readonly until: number }
-  | { readonly at: "retry"; readonly until: number }
+  | Pause
   /** A Map or Parallel with its children: each one's start and input, and for a Map its item. */
   | {
       readonly at: "children";

@@ -41,11 +41,16 @@ export class Ledger implements Steps {
     this.row = row;
     this.frames = new FrameTree(frames);
     this.#lastEvent = host.store.lastEvent(row.id);
+    const now = host.clock.now();
     for (const frame of frames) {
-      if (frame.phase.at !== "task") continue;
+      const { phase } = frame;
+      // A clock that was ahead when they were stored, and has been set right, makes no wait longer than it was meant to be.
+      if (phase.at === "wait" || phase.at === "retry") phase.until = Math.min(phase.until, now + (phase.ms ?? Infinity));
+      if (phase.at !== "task") continue;
+      const inFull = now + phase.timeoutSeconds * 1000;
       // The function is called afresh, so its time starts afresh; a token keeps the deadline it was given out with.
-      if (frame.phase.token === undefined) frame.phase.timeoutAt = host.clock.now() + frame.phase.timeoutSeconds * 1000;
-      else this.openToken(frame);
+      phase.timeoutAt = phase.token === undefined ? inFull : Math.min(phase.timeoutAt, inFull);
+      this.openToken(frame);
     }
   }
 

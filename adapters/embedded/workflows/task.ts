@@ -6,11 +6,14 @@ import { SLEEP_MS_MAX } from "./limits.ts";
 /** Calls a function of the site by its name; what it throws becomes the task's error. */
 export type Invoke = (functionName: string, payload: unknown, signal: AbortSignal) => Promise<unknown>;
 
-/** Sleeps to an absolute time, however far; rejects with the signal's reason. */
+/**
+ * Sleeps to an absolute time, however far; rejects with the signal's reason. Never for longer than it was to that time at the
+ * beginning: a clock that was ahead and is set right would keep it waiting for as long as it had been wrong.
+ */
 export async function sleepUntil(clock: Clock, at: number, signal: AbortSignal): Promise<void> {
-  for (let left = at - clock.now(); left > 0; left = at - clock.now()) {
-    await clock.sleep(Math.min(left, SLEEP_MS_MAX), signal);
-  }
+  const endsAt = clock.monotonic() + at - clock.now();
+  const left = (): number => Math.min(at - clock.now(), endsAt - clock.monotonic());
+  for (let ms = left(); ms > 0; ms = left()) await clock.sleep(Math.min(ms, SLEEP_MS_MAX), signal);
   signal.throwIfAborted();
 }
 
@@ -19,7 +22,7 @@ export class OpenToken {
   readonly phase: TaskPhase;
   /** The first answer; it is durable by then. */
   readonly answered: Promise<Outcome>;
-  /** When the next heartbeat is overdue. */
+  /** When the next heartbeat is overdue; monotonic, as only this process waits for it. */
   heartbeatAt = Number.POSITIVE_INFINITY;
   readonly #clock: Clock;
   readonly #save: (outcome: Outcome) => void;
@@ -43,7 +46,7 @@ export class OpenToken {
 
   beat(): void {
     const { heartbeatSeconds } = this.phase;
-    if (heartbeatSeconds !== undefined) this.heartbeatAt = this.#clock.now() + heartbeatSeconds * 1000;
+    if (heartbeatSeconds !== undefined) this.heartbeatAt = this.#clock.monotonic() + heartbeatSeconds * 1000;
   }
 }
 
@@ -105,6 +108,7 @@ async function timeLimit(phase: TaskPhase, clock: Clock, signal: AbortSignal): P
 }
 
 async function heartbeatLimit(open: OpenToken, clock: Clock, signal: AbortSignal): Promise<Outcome> {
-  while (clock.now() < open.heartbeatAt) await sleepUntil(clock, open.heartbeatAt, signal);
+  const left = (): number => open.heartbeatAt - clock.monotonic();
+  for (let ms = left(); ms > 0; ms = left()) await clock.sleep(Math.min(ms, SLEEP_MS_MAX), signal);
   return { error: "States.Timeout", cause: "", timedOut: "heartbeat" };
 }
