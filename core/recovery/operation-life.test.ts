@@ -152,7 +152,9 @@ describe("decide", () => {
   /** What the table has of the operation and its VPG, to be put back later as a restored backup has it. */
   async function backUp({ shop }: FailoverWorld): Promise<() => Promise<void>> {
     const { table } = shop.site;
-    const kept = await Promise.all([items.operation(operationId), items.vpg(shop.vpg.vpgId)].map((key) => table.get(key)));
+    const kept = await Promise.all(
+      [items.operation(operationId), items.vpg(shop.vpg.vpgId)].map((key) => table.get(key)),
+    );
     return async () => {
       const found = kept.flatMap((item) => item ?? []);
       const puts = found.map(({ pk, sk, fields }) => ({ put: { pk, sk }, fields }));

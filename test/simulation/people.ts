@@ -98,7 +98,7 @@ export class People {
   async start(protection: Protection, ask: { readonly kind: string; readonly options: object }): Promise<void> {
     const body = { ...ask, requestId: this.#newRequest(protection) };
     const { site } = await protection.seat();
-    await this.#patiently(site, "POST", `/vpgs/${protection.vpgId}/operations`, body);
+    await this.patiently(site, "POST", `/vpgs/${protection.vpgId}/operations`, body);
   }
 
   /** Makes the definition's volumes those of the configuration; answers what the site said. */
@@ -117,7 +117,7 @@ export class People {
   async sync(protection: Protection): Promise<void> {
     const body = { requestId: this.#newRequest(protection) };
     const { site } = await protection.seat();
-    await this.#patiently(site, "POST", `/vpgs/${protection.vpgId}/sync`, body);
+    await this.patiently(site, "POST", `/vpgs/${protection.vpgId}/sync`, body);
   }
 
   /** Keeps a checkpoint for a view, which isn't renewed. */
@@ -130,16 +130,16 @@ export class People {
   }
 
   async decide({ site, operation }: SiteOperation, body: Decision): Promise<void> {
-    await this.#patiently(site, "POST", `/operations/${operation.operationId}/decision`, body);
+    await this.patiently(site, "POST", `/operations/${operation.operationId}/decision`, body);
   }
 
   async retarget(protection: Protection, { site, operation }: SiteOperation, checkpoint: object): Promise<void> {
     const body = { checkpoint, requestId: this.#newRequest(protection) };
-    await this.#patiently(site, "POST", `/operations/${operation.operationId}/retarget`, body);
+    await this.patiently(site, "POST", `/operations/${operation.operationId}/retarget`, body);
   }
 
   async retry({ site, operation }: SiteOperation): Promise<void> {
-    await this.#patiently(site, "POST", `/operations/${operation.operationId}/retry`, {});
+    await this.patiently(site, "POST", `/operations/${operation.operationId}/retry`, {});
   }
 
   #newRequest({ name }: Protection): Id {
@@ -147,16 +147,18 @@ export class People {
     return newId(this.#world.clock, this.#world.random(`request ${name} ${this.#requests}`));
   }
 
-  async #patiently(site: SimSite, method: string, path: string, body: unknown): Promise<void> {
+  /** Asks again while no answer comes; the error's name in the end, "ok" without one. */
+  async patiently(site: SimSite, method: string, path: string, body?: unknown): Promise<string> {
     for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
       try {
         const { name } = await this.ask(site, method, path, body);
-        if (name !== "Transient") return;
+        if (name !== "Transient") return name;
       } catch (error) {
         if (!(error instanceof Transient)) throw error;
       }
       await this.#world.clock.sleep(askAgainMs);
     }
+    return "Transient";
   }
 }
 

@@ -8,6 +8,7 @@ import { stepNames, stepOk } from "#core/recovery/steps.ts";
 import { View } from "#core/recovery/view.ts";
 import { retentionLimits } from "#core/retention/limits.ts";
 import { hasOldTable, rebuild } from "./actors/tables.ts";
+import { protectAnew } from "./actors/vpgs.ts";
 import { endForgotten } from "./forgotten.ts";
 import type { Invariants } from "./invariants/invariants.ts";
 import { unneededObjects } from "./invariants/unneeded.ts";
@@ -104,7 +105,11 @@ async function help(world: World, protection: Protection, since: number): Promis
     if (found?.operation.phase !== "Completed") folder.machine?.vms.running.clear();
   }
   const { site, vpg } = await protection.seat();
-  if (vpg === undefined) return "is not known to its site";
+  if (vpg === undefined || vpg.deleted) {
+    // Whoever deleted it was going to.
+    await protectAnew(world, protection);
+    return "is not known to its site";
+  }
   if (vpg.role === "Runs") {
     const half = operations.find(({ operation }) => isHalfCommitted(operation));
     if (half !== undefined) {

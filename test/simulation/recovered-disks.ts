@@ -12,12 +12,14 @@ import { exportNameOf } from "../../gateway/nbd/uri.ts";
 import type { CapturedOperation, RecoveryHalf } from "../../gateway/recovery-half.ts";
 import { type ExportMode, SourceDisks } from "../../gateway/source/source-disks.ts";
 import { RelayTap } from "../../gateway/tap/relay-tap.ts";
+import { Turns } from "../../gateway/turns.ts";
 import { type Life, mortal } from "../kit/mortal.ts";
 import { attachMs, bootMs, promoteMs } from "./limits.ts";
 import type { Machine } from "./machine.ts";
 import { SimExports } from "./sim-exports.ts";
 
-export type AttachBody = Extract<CommandBody, { kind: "attach-volumes" }>;
+type Body<Kind extends CommandBody["kind"]> = Extract<CommandBody, { kind: Kind }>;
+export type AttachBody = Body<"attach-volumes">;
 
 /** What an operation left on a recovery gateway's machine; it outlives the process. */
 export interface OperationFolder {
@@ -71,51 +73,14 @@ interface Served {
  */
 export class RecoveryModel implements Omit<RecoveryHalf, "close"> {
   readonly handlers: CommandHandlers = {
-    "attach-volumes": async (body) => {
-      const before = this.#folder(body.operationId);
-      if (before !== undefined && before.body.checkpointId !== body.checkpointId) {
-        throw new CommandFailed(`operation ${body.operationId} has another checkpoint attached`);
-      }
-      const folder = before ?? newFolder(body);
-      this.#machine.disks.folders.set(body.operationId, folder);
-      await this.#machine.clock.sleep(attachMs);
-      const [first] = this.#views(body);
-      await first?.view.read(0, new Uint8Array(4096));
-      folder.attached = true;
-      return { exports: Object.fromEntries(body.volumes.map(({ volume }) => [String(volume), `nbd://sim/${volume}`])) };
-    },
-    "boot-vms": async (body) => {
-      const folder = this.#attachedFolder(body.operationId);
-      await this.#machine.clock.sleep(bootMs);
-      if (body.mode === "test") for (const vm of body.vms) folder.vms.add(vm);
-      else await this.#boot(folder, body.vms);
-      return { booted: body.vms, withoutHook: [] };
-    },
-    "stop-vms": async (body) => {
-      await this.#machine.clock.sleep(bootMs);
-      const folder = this.#folder(body.operationId);
-      folder?.vms.clear();
-      folder?.machine?.vms.running.clear();
-      return { stopped: body.vms };
-    },
-    "detach-volumes": async (body) => {
-      const folder = this.#folder(body.operationId);
-      if (folder === undefined) return {};
-      if (folder.promoted) throw new CommandFailed(`operation ${body.operationId} was promoted`);
-      if (folder.vms.size > 0 || folder.machine?.runs === true)
-        this.#machine.disks.violations.push("volumes were detached under running VMs");
-      await this.#served.get(body.operationId)?.exports.close();
-      this.#served.delete(body.operationId);
-      folder.detached = true;
-      return {};
-    },
-    "promote-volumes": async (body) => {
-      const folder = this.#attachedFolder(body.operationId);
-      await this.#machine.clock.sleep(promoteMs);
-      folder.promoted = true;
-      return { bytes: folder.body.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
-    },
+    "attach-volumes": (body) => this.#turns.run(body.operationId, () => this.#attach(body)),
+    "boot-vms": (body) => this.#turns.run(body.operationId, () => this.#bootVms(body)),
+    "stop-vms": (body) => this.#turns.run(body.operationId, () => this.#stopVms(body)),
+    "detach-volumes": (body) => this.#turns.run(body.operationId, () => this.#detach(body)),
+    "promote-volumes": (body) => this.#turns.run(body.operationId, () => this.#promote(body)),
   };
+  /** Commands of one operation run one after the other, as the real one's. */
+  readonly #turns = new Turns<Id>();
   readonly #machine: RecoveryMachine;
   readonly #served = new Map<Id, Served>();
 
@@ -145,7 +110,7 @@ export class RecoveryModel implements Omit<RecoveryHalf, "close"> {
     return [...newest.values()];
   }
 
-  async capture(body: Extract<CommandBody, { kind: "protect-volumes" }>): Promise<SourceDisks> {
+  async capture(body: Body<"protect-volumes">): Promise<SourceDisks> {
     const folder = this.#folder(body.promotedBy);
     if (folder?.promoted !== true) throw new CommandFailed(`operation ${body.promotedBy} has no promoted volumes here`);
     const served = this.#serve(folder);
@@ -168,6 +133,55 @@ export class RecoveryModel implements Omit<RecoveryHalf, "close"> {
   die(): void {
     for (const { exports } of this.#served.values()) exports.die();
     this.#served.clear();
+  }
+
+  async #attach(body: Body<"attach-volumes">): Promise<Record<string, unknown>> {
+    const before = this.#folder(body.operationId);
+    if (before !== undefined && before.body.checkpointId !== body.checkpointId) {
+      throw new CommandFailed(`operation ${body.operationId} has another checkpoint attached`);
+    }
+    const folder = before ?? newFolder(body);
+    this.#machine.disks.folders.set(body.operationId, folder);
+    await this.#machine.clock.sleep(attachMs);
+    const [first] = this.#views(body);
+    await first?.view.read(0, new Uint8Array(4096));
+    folder.attached = true;
+    return { exports: Object.fromEntries(body.volumes.map(({ volume }) => [String(volume), `nbd://sim/${volume}`])) };
+  }
+
+  async #bootVms(body: Body<"boot-vms">): Promise<Record<string, unknown>> {
+    const folder = this.#attachedFolder(body.operationId);
+    await this.#machine.clock.sleep(bootMs);
+    if (body.mode === "test") for (const vm of body.vms) folder.vms.add(vm);
+    else await this.#boot(folder, body.vms);
+    return { booted: body.vms, withoutHook: [] };
+  }
+
+  async #stopVms(body: Body<"stop-vms">): Promise<Record<string, unknown>> {
+    await this.#machine.clock.sleep(bootMs);
+    const folder = this.#folder(body.operationId);
+    folder?.vms.clear();
+    folder?.machine?.vms.running.clear();
+    return { stopped: body.vms };
+  }
+
+  async #detach(body: Body<"detach-volumes">): Promise<Record<string, unknown>> {
+    const folder = this.#folder(body.operationId);
+    if (folder === undefined) return {};
+    if (folder.promoted) throw new CommandFailed(`operation ${body.operationId} was promoted`);
+    if (folder.vms.size > 0 || folder.machine?.runs === true)
+      this.#machine.disks.violations.push("volumes were detached under running VMs");
+    await this.#served.get(body.operationId)?.exports.close();
+    this.#served.delete(body.operationId);
+    folder.detached = true;
+    return {};
+  }
+
+  async #promote(body: Body<"promote-volumes">): Promise<Record<string, unknown>> {
+    const folder = this.#attachedFolder(body.operationId);
+    await this.#machine.clock.sleep(promoteMs);
+    folder.promoted = true;
+    return { bytes: folder.body.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
   }
 
   #attachedFolder(operationId: Id): OperationFolder {

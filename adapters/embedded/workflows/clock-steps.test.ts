@@ -73,7 +73,10 @@ describe("a clock that was hours ahead and is set right", () => {
 describe("a clock that is set hours ahead", () => {
   it("lets no heartbeat be missed that came in time", async () => {
     const clock = new SetClock();
-    const run = workflowRun({ m: machineOf({ A: tokenTaskOf("keep", { HeartbeatSeconds: 60 }) }) }, { clock, functions });
+    const run = workflowRun(
+      { m: machineOf({ A: tokenTaskOf("keep", { HeartbeatSeconds: 60 }) }) },
+      { clock, functions },
+    );
     await run.workflows.start("m", "m", "{}");
     await clock.advance(30_000);
     const token = tokenIn(run.calls[0]?.payload);

@@ -45,7 +45,8 @@ export class Ledger implements Steps {
     for (const frame of frames) {
       const { phase } = frame;
       // A clock that was ahead when they were stored, and has been set right, makes no wait longer than it was meant to be.
-      if (phase.at === "wait" || phase.at === "retry") phase.until = Math.min(phase.until, now + (phase.ms ?? Infinity));
+      if (phase.at === "wait" || phase.at === "retry")
+        phase.until = Math.min(phase.until, now + (phase.ms ?? Infinity));
       if (phase.at !== "task") continue;
       const inFull = now + phase.timeoutSeconds * 1000;
       // The function is called afresh, so its time starts afresh; a token keeps the deadline it was given out with.

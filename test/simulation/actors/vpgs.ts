@@ -16,8 +16,8 @@ export async function mayBeProtectedAnew(protection: Protection): Promise<boolea
 export async function protectAnew(world: World, protection: Protection): Promise<void> {
   const { people } = world;
   const { source, recovery, home, vpgId, name } = protection;
-  const gone = await people.ask(home, "DELETE", `/vpgs/${vpgId}`);
-  if (gone.name !== "ok" && gone.name !== "NotFound") return;
+  const gone = await people.patiently(home, "DELETE", `/vpgs/${vpgId}`);
+  if (gone !== "ok" && gone !== "NotFound") return;
   // The person who protects the source anew has made sure that nothing of the failover runs.
   for (const { vms } of recovery.recovered.machines) vms.running.clear();
   if ((await people.protect(protection)) !== "ok") return;
