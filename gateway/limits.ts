@@ -93,8 +93,10 @@ export const hookStatusPollMs = 500;
 export const busyHeartbeatMs = 1000;
 export const heartbeatMsMin = 200;
 export const heartbeatMsMax = 60_000;
-/** Commands at work at once, but for preseeds, of which one runs after the other; further ones wait for the next heartbeat. */
+/** Commands at work at once, but for the unhurried; further ones wait for the next heartbeat. */
 export const commandsAtOnceMax = 16;
+/** Seeds of reverse protection at work at once: each has a buffer of its own and reads whole disks. */
+export const seedsAtOnceMax = 4;
 /** Connections to the site for everything but batches: heartbeats, commands, hashes, reads of views. */
 export const siteConnectionsMax = 16;
 

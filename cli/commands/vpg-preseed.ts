@@ -10,27 +10,41 @@ import { contextOf } from "../context.ts";
 import { progressLine, result } from "../output.ts";
 
 const askedSchema = z.object({ commandId: z.string() });
+const cancelledSchema = z.object({ commandIds: z.array(z.string()) });
 const resultSchema = syncedBytesSchema.extend({ unreadableBytes: z.number().default(0) }).loose();
+
+interface PreseedFlags {
+  readonly wait: boolean;
+  readonly cancel?: true;
+}
 
 export function registerVpgPreseed(vpg: Command): void {
   vpg
     .command("preseed")
     .argument("<vpg>", "name or id")
-    .argument("<copies...>", "VM/VOLUME=PATH each: a copy of that disk at the recovery gateway's machine, byte by byte")
+    .argument("[copies...]", "VM/VOLUME=PATH each: a copy of that disk at the recovery gateway's machine, byte by byte")
     .option("--no-wait", "return at once; the recovery gateway goes on by itself")
+    .option("--cancel", "end the VPG's preseeds that wait or are at work; what they brought stays and is used")
     .description("Bring copies of a VPG's disks into the journal before its protection begins.")
     .addHelpText(
       "after",
       "\nPaths lie in the folder that preseed in [recovery] of the recovery gateway's configuration names. Start the source" +
         "\ngateway afterwards: its first sync compares its disks with the journal and sends only what differs, however old or" +
-        "\nwrong the copies are. Once it has begun, preseeds are refused.\n" +
-        "\nExample:\n  farshore vpg preseed shop db/data=shop/data.img db/log=shop/log.img\n",
+        "\nwrong the copies are. Once it has begun, preseeds are refused. A gateway works on one preseed after the other.\n" +
+        "\nExamples:\n  farshore vpg preseed shop db/data=shop/data.img db/log=shop/log.img\n  farshore vpg preseed shop --cancel\n",
     )
-    .action(async (name: string, copies: readonly string[], flags: { readonly wait: boolean }, command: Command) => {
+    .action(async (name: string, copies: readonly string[], flags: PreseedFlags, command: Command) => {
       const { output, client } = contextOf(command);
+      if ((flags.cancel === true) === copies.length > 0) throw new InvalidInput("name copies, or say --cancel");
       const site = client();
+      const path = `/v1/vpgs/${encodeURIComponent(name)}/preseed`;
+      if (flags.cancel === true) {
+        const cancelled = await site.delete(path, cancelledSchema);
+        result(output, cancelled, () => output.line(`${name}: ${cancelled.commandIds.length} preseeds cancelled`));
+        return;
+      }
       const ask = { requestId: ulid().toLowerCase(), volumes: copies.map(copyOf) };
-      const asked = await site.post(`/v1/vpgs/${encodeURIComponent(name)}/preseed`, askedSchema, ask);
+      const asked = await site.post(path, askedSchema, ask);
       if (!flags.wait) {
         result(output, asked, () => output.line(`${name}: command ${asked.commandId}`));
         return;

@@ -39,7 +39,7 @@ import { alertSchema, suspicionSchema } from "./trigger-api.ts";
  *   POST   /vpgs/REF/operations                        [operator] startOperationSchema → operationViewSchema
  *   POST   /vpgs/REF/move-resume                       [operator] → operationViewSchema
  *   POST   /vpgs/REF/sync                              [operator] startSyncSchema → operationViewSchema
- *   POST   /vpgs/REF/preseed                           [operator] preseedSchema → {commandId}, 202
+ *   POST   /vpgs/REF/preseed                           [operator] preseedSchema → {commandId}, 202; DELETE → {commandIds}: those that had not ended have
  *   GET    /operations?vpg=&open=                      [viewer] {operations: operationViewSchema[]}
  *   GET    /operations/ID                              [viewer] operationViewSchema
  *   GET    /vpgs/REF/scrub                             [viewer] scrubReportSchema (core/scrub/view.ts)

@@ -133,6 +133,12 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
 ]);
 export type CommandBody = z.infer<typeof commandBodySchema>;
 
+/**
+ * What may go on for days and nobody's recovery waits for: it takes no place from other commands, in a reply or at a gateway, and is in
+ * every reply until it has ended, so that a gateway stops what it is not asked for any more.
+ */
+export const unhurriedKinds: ReadonlySet<CommandBody["kind"]> = new Set(["seed-volumes", "preseed-volumes"]);
+
 /** What a gateway answers to `hash-volumes`: pages whose hashes are at the site now, and bytes that it read for them. */
 export const hashResultSchema = z.looseObject({ pages: z.int().min(0), hashedBytes: z.int().min(0) });
 export type HashResult = z.infer<typeof hashResultSchema>;

@@ -13,7 +13,7 @@ import { checkStored, tableFields } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { equalValues } from "#core/table-rules.ts";
-import { type Command, type CommandBody, type CommandReport, commandSchema } from "./command.ts";
+import { type Command, type CommandBody, type CommandReport, commandSchema, unhurriedKinds } from "./command.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 
@@ -116,25 +116,23 @@ async function read(site: Site, commandId: string): Promise<{ stored: StoredComm
 }
 
 /**
- * What a gateway has to do, oldest first, at most `commandsPerReplyMax`. A command is given again until it has ended or expired; so
- * preseeds, which may go on for days and which nobody's recovery waits for, come behind everything else.
+ * What a gateway has to do, oldest first: at most `commandsPerReplyMax`, and behind them at most `unhurriedPerReplyMax` of
+ * `unhurriedKinds`. A command is given again until it has ended or expired.
  */
 export async function pendingCommands(site: Site, gatewayId: Id): Promise<readonly Command[]> {
-  const open = (await queuedCommands(site, gatewayId)).filter(
-    ({ state }) => state === "pending" || state === "running",
-  );
-  return open
+  const open = (await queuedCommands(site, gatewayId))
+    .filter(isOpen)
     .map(({ command }) => command)
-    .sort(
-      (left, right) =>
-        lateness(left) - lateness(right) ||
-        left.createdAt - right.createdAt ||
-        (left.commandId < right.commandId ? -1 : 1),
-    )
-    .slice(0, limits.commandsPerReplyMax);
+    .sort((left, right) => left.createdAt - right.createdAt || (left.commandId < right.commandId ? -1 : 1));
+  const unhurried = open.filter(({ body }) => unhurriedKinds.has(body.kind));
+  return [
+    ...open.filter((command) => !unhurried.includes(command)).slice(0, limits.commandsPerReplyMax),
+    ...unhurried.slice(0, limits.unhurriedPerReplyMax),
+  ];
 }
 
-const lateness = ({ body }: Command): number => (body.kind === "preseed-volumes" ? 1 : 0);
+/** It has neither ended nor expired. */
+export const isOpen = ({ state }: Pick<CommandRecord, "state">): boolean => state === "pending" || state === "running";
 
 /** The gateway's queue, with what was not swept out of it yet. */
 export async function queuedCommands(site: Site, gatewayId: Id): Promise<readonly CommandRecord[]> {
@@ -162,13 +160,20 @@ export async function extendCommand(site: Site, commandId: string, lifeMs: numbe
 
 /** Takes commands that have ended or expired out of the gateway's queue; what became of them stays. Answers how many. */
 export async function sweepCommands(site: Site, gatewayId: Id): Promise<number> {
-  const over = (await queuedCommands(site, gatewayId)).filter(
-    ({ state }) => state !== "pending" && state !== "running",
-  );
+  const over = (await queuedCommands(site, gatewayId)).filter((record) => !isOpen(record));
   for (const { command } of over) {
     await site.table.transact([{ delete: items.command(gatewayId, command.commandId) }]);
   }
   return over.length;
+}
+
+/** Ends a command that its gateway has not ended: it fails with that error, and a gateway at work on one of `unhurriedKinds` leaves it. */
+export async function cancelCommand(
+  site: Site,
+  { gatewayId, command }: CommandRecord,
+  error: NonNullable<StoredCommand["error"]>,
+): Promise<void> {
+  await storeReport(site, gatewayId, command.commandId, { state: "failed", error });
 }
 
 /**

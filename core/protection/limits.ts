@@ -49,6 +49,12 @@ export const protectionLimits = {
   /** A command not finished (or not renewed by progress) by then is expired; the step that waits for it fails by name. */
   commandExpiryMs: 600_000,
   commandsPerReplyMax: 32,
+  /** Commands of `unhurriedKinds` in the same reply: at most 16 preseeds, and the seeds of as many reverse protections as are left. */
+  unhurriedPerReplyMax: 64,
+  /** Preseeds of one gateway that have not ended. One with 400 volumes has some 250 KB, and a reply carries all of them (6 MB). */
+  preseedsQueuedMax: 16,
+  /** A preseed waits for days behind others; what ends one is that its gateway is away for so long. */
+  preseedExpiryMs: 86_400_000,
   /** A command's result stands in one item of at most 400 KB beside its body. */
   commandResultCharactersMax: 200_000,
   /** Read-and-write-if-unchanged rounds before the caller is told to try again later. */

@@ -10,11 +10,12 @@ import { gatewayCallers, offered, severalGateways } from "../../test/kit/several
 import { makeSite, openAsk, operator, protect, twoVolumes } from "../../test/kit/site.ts";
 import { Stream, type Unplaced } from "../../test/kit/stream.ts";
 import { listCheckpoints } from "./checkpoints.ts";
-import { pendingCommands, reportCommand } from "./commands.ts";
+import { getCommand, pendingCommands, reportCommand } from "./commands.ts";
 import { createVpg } from "./create-vpg.ts";
 import { ingestBatch } from "./ingest.ts";
+import { protectionLimits as limits } from "./limits.ts";
 import { openSession } from "./open-session.ts";
-import { startPreseed } from "./preseed.ts";
+import { cancelPreseeds, startPreseed } from "./preseed.ts";
 import { rebuildTable } from "./rebuild.ts";
 
 const bytes = new Uint8Array(4096).fill(1);
@@ -49,6 +50,31 @@ describe("a preseed at its site", () => {
     expect(other.commandId).not.toBe(commandId);
     await reportCommand(site, recovery, commandId, { state: "done", result: {} });
     expect((await startPreseed(site, operator, "shop", ask())).commandId).not.toBe(commandId);
+  });
+
+  it("waits for days, in a queue that says when it is full, and is cancelled there", async () => {
+    const { site, recovery, ask } = await made();
+    if (recovery.gatewayId === null) throw new Error("no gateway");
+    const asked: string[] = [];
+    const one = async (number: number) =>
+      (await startPreseed(site, operator, "shop", ask([{ ...copy, path: `${number}.img` }]))).commandId;
+    for (let number = 0; number < limits.preseedsQueuedMax; number += 1) asked.push(await one(number));
+    await expect(one(99)).rejects.toMatchObject({ name: "LimitExceeded" });
+    expect(await one(3)).toBe(asked[3]);
+    await site.clock.advance(limits.preseedExpiryMs - 1);
+    expect(await pendingCommands(site, recovery.gatewayId)).toHaveLength(limits.preseedsQueuedMax);
+    await reportCommand(site, recovery, asked[0] ?? "", { state: "done", result: {} });
+    expect([...(await cancelPreseeds(site, operator, "shop")).commandIds].sort()).toEqual(asked.slice(1).sort());
+    expect(await pendingCommands(site, recovery.gatewayId)).toEqual([]);
+    expect(await getCommand(site, asked[1] ?? "")).toMatchObject({
+      state: "failed",
+      error: { name: "CommandFailed", message: expect.stringContaining("cancelled by operator:ann") },
+    });
+    // What its gateway still says of it is too late.
+    await reportCommand(site, recovery, asked[1] ?? "", { state: "done", result: {} });
+    expect((await getCommand(site, asked[1] ?? "")).state).toBe("failed");
+    expect((await getCommand(site, asked[0] ?? "")).state).toBe("done");
+    expect(await cancelPreseeds(site, operator, "shop")).toEqual({ commandIds: [] });
   });
 
   it("is refused by name for what isn't there, twice the same, and where nobody could do it", async () => {

@@ -1,12 +1,20 @@
 import type { PreseedAsk } from "#core/api/site-api.ts";
-import { ComputeNotConfigured, InvalidInput, NotFound, ProtectionBegan } from "#core/errors.ts";
+import {
+  CommandFailed,
+  ComputeNotConfigured,
+  InvalidInput,
+  LimitExceeded,
+  NotFound,
+  ProtectionBegan,
+} from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { tableFields } from "#core/json.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { equalValues } from "#core/table-rules.ts";
 import type { CommandBody } from "./command.ts";
-import { issueCommand, queuedCommands } from "./commands.ts";
+import { type CommandRecord, cancelCommand, isOpen, issueCommand, queuedCommands } from "./commands.ts";
 import { isSourceGateway, sourceGatewaysOf, volumesOf } from "./definition.ts";
+import { protectionLimits as limits } from "./limits.ts";
 import { lastSessionOf, type VpgRecord } from "./vpg-record.ts";
 import { getVpg } from "./vpg-store.ts";
 
@@ -16,7 +24,7 @@ type PreseedBody = Extract<CommandBody, { kind: "preseed-volumes" }>;
  * Orders a VPG's recovery gateway to bring copies of its disks into the journal before protection begins, so that the first sync is a
  * delta. The copies are never taken to be equal to anything: the source's disks are compared with what the journal then holds.
  * Answers the command; the same request again is the same one, and so is any for the same copies until it has ended. Throws
- * `NotFound` (VPG or volume), `ComputeNotConfigured`, `ProtectionBegan`, `InvalidInput`.
+ * `NotFound` (VPG or volume), `ComputeNotConfigured`, `ProtectionBegan`, `InvalidInput`, `LimitExceeded` while too many wait.
  */
 export async function startPreseed(
   site: Site,
@@ -26,7 +34,7 @@ export async function startPreseed(
 ): Promise<{ readonly commandId: string }> {
   const vpg = await getVpg(site, ref);
   const { vpgId, term, definition } = vpg;
-  const { name: vpgName, recoveryGatewayId } = definition;
+  const { name: vpgName, recoveryGatewayId, recoveryGatewayName } = definition;
   if (recoveryGatewayId === null) {
     throw new ComputeNotConfigured(`${vpgName} has no recovery gateway that could read the copies`, { vpgId });
   }
@@ -36,20 +44,43 @@ export async function startPreseed(
   assertMayPreseed(vpg);
   const commandId = `${ask.requestId}.preseed`;
   const body: PreseedBody = { kind: "preseed-volumes", vpgId, vpgName, term, volumes: volumesAsked(vpg, ask) };
-  const open = await openLike(site, recoveryGatewayId, body);
-  if (open !== undefined) return { commandId: open };
-  await issueCommand(site, recoveryGatewayId, { commandId, body, initiatedBy: callerText(caller) });
+  const queued = await openPreseeds(site, recoveryGatewayId);
+  const wanted = tableFields(body);
+  const same = queued.find(({ command }) => equalValues(tableFields(command.body), wanted));
+  if (same !== undefined) return { commandId: same.command.commandId };
+  if (queued.length >= limits.preseedsQueuedMax) {
+    throw new LimitExceeded(
+      `${queued.length} preseeds wait for gateway ${recoveryGatewayName ?? recoveryGatewayId} already, which is the most: wait for ` +
+        "one to end, or cancel one (farshore vpg preseed VPG --cancel)",
+      { limit: limits.preseedsQueuedMax },
+    );
+  }
+  const expiresInMs = limits.preseedExpiryMs;
+  await issueCommand(site, recoveryGatewayId, { commandId, body, expiresInMs, initiatedBy: callerText(caller) });
   return { commandId };
 }
 
-/** The command that brings these very copies already: somebody who asks again waits for it. */
-async function openLike(site: Site, gatewayId: Id, body: PreseedBody): Promise<string | undefined> {
-  const wanted = tableFields(body);
-  const same = (await queuedCommands(site, gatewayId)).find(
-    ({ state, command }) =>
-      (state === "pending" || state === "running") && equalValues(tableFields(command.body), wanted),
-  );
-  return same?.command.commandId;
+/**
+ * Ends all preseeds of a VPG that have not ended; what they brought by then stays in the journal, and is used. Answers their commands.
+ * Throws `NotFound`.
+ */
+export async function cancelPreseeds(
+  site: Site,
+  caller: Caller,
+  ref: string,
+): Promise<{ readonly commandIds: readonly string[] }> {
+  const { vpgId, definition } = await getVpg(site, ref);
+  const { name, recoveryGatewayId } = definition;
+  const queued = recoveryGatewayId === null ? [] : await openPreseeds(site, recoveryGatewayId);
+  const own = queued.filter(({ command: { body } }) => body.kind === "preseed-volumes" && body.vpgId === vpgId);
+  const error = { name: CommandFailed.name, message: `the preseed of ${name} was cancelled by ${callerText(caller)}` };
+  for (const record of own) await cancelCommand(site, record, error);
+  return { commandIds: own.map(({ command }) => command.commandId) };
+}
+
+async function openPreseeds(site: Site, gatewayId: Id): Promise<readonly CommandRecord[]> {
+  const queued = await queuedCommands(site, gatewayId);
+  return queued.filter((record) => record.command.body.kind === "preseed-volumes" && isOpen(record));
 }
 
 /** Throws `ProtectionBegan` once a source gateway has had a session: what it captures is newer than any copy. */

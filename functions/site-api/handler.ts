@@ -17,7 +17,7 @@ import { failoverCheck } from "#core/protection/failover-check.ts";
 import { listGateways } from "#core/protection/gateway-store.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { moveCheck } from "#core/protection/move-check.ts";
-import { startPreseed } from "#core/protection/preseed.ts";
+import { cancelPreseeds, startPreseed } from "#core/protection/preseed.ts";
 import { registerPrincipal } from "#core/protection/principals.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { getVpg, listVpgs, pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
@@ -83,6 +83,7 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/commands/{command}", role: "viewer", run: getCommandState },
   { method: "POST", path: "/vpgs/{ref}/operations", role: "operator", run: postOperation },
   { method: "POST", path: "/vpgs/{ref}/preseed", role: "operator", run: postPreseed },
+  { method: "DELETE", path: "/vpgs/{ref}/preseed", role: "operator", run: deletePreseed },
   { method: "POST", path: "/vpgs/{ref}/move-resume", role: "operator", run: postMoveResume },
   { method: "POST", path: "/vpgs/{ref}/sync", role: "operator", run: postSync },
   { method: "GET", path: "/vpgs/{ref}/scrub", role: "viewer", run: getScrub },
@@ -134,6 +135,10 @@ async function postThrottle({ site, caller, param, event }: Call): Promise<HttpR
 async function postPreseed({ site, caller, param, event }: Call): Promise<HttpResult> {
   const ask = parseInput(preseedSchema, bodyJson(event, httpLimits.jsonBytesMax));
   return json(await startPreseed(site, caller, param("ref"), ask), 202);
+}
+
+async function deletePreseed({ site, caller, param }: Call): Promise<HttpResult> {
+  return json(await cancelPreseeds(site, caller, param("ref")));
 }
 
 async function getVpgs({ site }: Call): Promise<HttpResult> {

@@ -79,6 +79,7 @@ const routes: readonly [string, HttpHandler, string, string, readonly Caller["ro
       ["POST", "/v1/vpgs/shop/checkpoints", "write"],
       ["GET", "/v1/commands/x.tag", "read"],
       ["POST", "/v1/vpgs/shop/preseed", "write"],
+      ["DELETE", "/v1/vpgs/shop/preseed", "write"],
       ["POST", "/v1/vpgs/shop/operations", "write"],
       ["GET", "/v1/operations?open=true", "read"],
       ["GET", `/v1/operations/${id}`, "read"],

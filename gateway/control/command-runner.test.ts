@@ -151,13 +151,31 @@ describe("CommandRunner", () => {
   it("begins what somebody waits for, however many preseeds there are, and no more of it at once than its bound", async () => {
     const many = (body: CommandBody, count: number) =>
       Array.from({ length: count }, (_, index) => ({ ...commandOf(body), commandId: `op.${index}.${body.kind}` }));
-    runner.received(many(preseed, commandsAtOnceMax + 1), 1);
+    const preseeds = many(preseed, commandsAtOnceMax + 1);
+    runner.received(preseeds, 1);
     await until(() => runs.length === commandsAtOnceMax + 1);
-    runner.received(many(detach, commandsAtOnceMax + 1), 2);
-    await until(() => runs.length === 2 * commandsAtOnceMax + 1);
-    runner.received(many(detach, commandsAtOnceMax + 1), 3);
+    for (const heartbeat of [2, 3]) {
+      runner.received([...many(detach, commandsAtOnceMax + 1), ...preseeds], heartbeat);
+      await until(() => runs.length === 2 * commandsAtOnceMax + 1);
+    }
     await clock.settle();
     expect(runs).toHaveLength(2 * commandsAtOnceMax + 1);
+    expect(runs.some(({ context }) => context.signal.aborted)).toBe(false);
+  });
+
+  it("leaves a preseed that its site asks for no more, and begins it again when it does; others it ends", async () => {
+    const [first, second] = [commandOf(preseed), { ...commandOf(detach), commandId: "op.detach" }];
+    runner.received([first, second], 1);
+    await until(() => runs.length === 2);
+    runner.received([], 2);
+    await until(async () => (await kept()).join() === "command-op.detach");
+    expect(runs.map(({ context }) => context.signal.aborted).sort()).toEqual([false, true]);
+    expect(reports).toEqual([]);
+    runner.received([first], 3);
+    await until(() => runs.length === 3);
+    runs[2]?.done();
+    await until(() => reports.length === 1);
+    expect(reports).toEqual([{ state: "done", result: { run: 3 } }]);
   });
 
   it("says every second that it is at work", async () => {

@@ -7,6 +7,7 @@ import {
   type CommandReport,
   commandReportSchema,
   commandSchema,
+  unhurriedKinds,
 } from "#core/protection/command.ts";
 import { busyHeartbeatMs, commandsAtOnceMax } from "../limits.ts";
 import type { StateStore } from "../state/state-directory.ts";
@@ -33,14 +34,13 @@ const unwanted: ReadonlySet<string> = new Set([
   "ConditionFailed",
 ]);
 
-/** Commands that may run for days and wait for each other by themselves: they take no place from those that somebody waits for. */
-const unhurried: ReadonlySet<string> = new Set<CommandBody["kind"]>(["preseed-volumes"]);
-
 interface Held {
   record: CommandRecord;
   /** Begun in this life, and one of `commandsAtOnceMax`. */
   counted: boolean;
   running: boolean;
+  /** Of an unhurried one that runs: aborted when its site asks for it no more. */
+  unasked?: AbortController;
   /** Heartbeat number at which the site took the answer; undefined before. */
   takenAt: number | undefined;
   reporting: boolean;
@@ -111,14 +111,14 @@ export class CommandRunner {
       if (this.#held.get(commandId)?.running === true) continue;
       if (this.#held.get(commandId)?.record.state === "ended") this.#inBackground(() => this.#report(commandId));
       else if (!parsed.success) this.#inBackground(() => this.#refuse(commandId));
-      else if (unhurried.has(parsed.data.body.kind) || this.#running < commandsAtOnceMax)
+      else if (unhurriedKinds.has(parsed.data.body.kind) || this.#running < commandsAtOnceMax)
         this.#inBackground(() => this.#run(parsed.data));
     }
     for (const [commandId, held] of this.#held) {
+      if (!asked.has(commandId)) held.unasked?.abort(new CommandFailed("the site asks for it no more"));
       const over = held.takenAt !== undefined && held.takenAt < heartbeat && !asked.has(commandId);
       if (!over || held.running || held.reporting) continue;
-      this.#held.delete(commandId);
-      this.#inBackground(() => this.#state.remove(`${this.#prefix}${commandId}`));
+      this.#inBackground(() => this.#forget(commandId));
     }
   }
 
@@ -126,6 +126,11 @@ export class CommandRunner {
   async close(): Promise<void> {
     this.#stop.abort(new CommandFailed("the gateway stops"));
     await Promise.allSettled(this.#work);
+  }
+
+  #forget(commandId: string): Promise<void> {
+    this.#held.delete(commandId);
+    return this.#state.remove(`${this.#prefix}${commandId}`);
   }
 
   get #running(): number {
@@ -144,10 +149,13 @@ export class CommandRunner {
   async #run(command: Command): Promise<void> {
     const { commandId, body } = command;
     const before = this.#held.get(commandId);
+    const unhurried = unhurriedKinds.has(body.kind);
+    const unasked = new AbortController();
     const held: Held = {
       record: { state: "started" },
-      counted: !unhurried.has(body.kind),
+      counted: !unhurried,
       running: true,
+      ...(unhurried ? { unasked } : {}),
       takenAt: undefined,
       reporting: false,
     };
@@ -155,8 +163,12 @@ export class CommandRunner {
     try {
       if (before === undefined) await this.#state.write(`${this.#prefix}${commandId}`, held.record);
       this.#log.info("command.started", { commandId, kind: body.kind });
-      const report = await this.#outcome(command, before !== undefined);
-      if (report === undefined) return;
+      const signal = AbortSignal.any([this.#stop.signal, unasked.signal]);
+      const report = await this.#outcome(command, before !== undefined, signal);
+      if (report === undefined) {
+        if (unasked.signal.aborted) await this.#forget(commandId);
+        return;
+      }
       held.record = { state: "ended", report };
       await this.#state.write(`${this.#prefix}${commandId}`, held.record);
       this.#log.info("command.ended", { commandId, kind: body.kind, report });
@@ -166,8 +178,8 @@ export class CommandRunner {
     await this.#report(commandId);
   }
 
-  /** Undefined when the gateway stopped first: then there is no outcome. */
-  async #outcome(command: Command, again: boolean): Promise<CommandReport | undefined> {
+  /** Undefined when the signal came first, as the gateway's stop brings it: then there is no outcome. */
+  async #outcome(command: Command, again: boolean, signal: AbortSignal): Promise<CommandReport | undefined> {
     if (again && notRepeatable.has(command.body.kind)) {
       return failed(new CommandFailed("the gateway was restarted while it worked on this; ask again"));
     }
@@ -175,7 +187,7 @@ export class CommandRunner {
     const progress = { done: 0, total: 0, unit: "" };
     const context: CommandContext = {
       commandId: command.commandId,
-      signal: this.#stop.signal,
+      signal,
       progress: (done, total, unit) => Object.assign(progress, { done, total, unit: unit.slice(0, 20) }),
     };
     this.#inBackground(() => this.#keepAlive(command.commandId, progress, alive.signal));
@@ -183,7 +195,7 @@ export class CommandRunner {
       const result = await this.#dispatch(command.body, context);
       return { state: "done", result };
     } catch (error) {
-      if (this.#stop.signal.aborted) return undefined;
+      if (signal.aborted) return undefined;
       if (!(error instanceof FarshoreError)) this.#log.error("command.fault", { commandId: command.commandId, error });
       return failed(error);
     } finally {

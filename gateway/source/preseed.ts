@@ -9,9 +9,9 @@ import type { FileDevice } from "../disk/file-device.ts";
 import type { RangeWatch } from "../disk/tapped-device.ts";
 import { bufferBytesDefault } from "../limits.ts";
 import type { SiteLink } from "../site-link.ts";
+import { Slots } from "../slots.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import type { SyncSource } from "../sync/volume-sync.ts";
-import { Turns } from "../turns.ts";
 import { openCopy } from "./open-copy.ts";
 import { type SeedDisk, Seeding } from "./seeding.ts";
 import { thisMachine } from "./source-host.ts";
@@ -34,11 +34,10 @@ export function preseedHandlers(parts: PreseedParts): Pick<CommandHandlers, "pre
    * One preseed at a time: each has a buffer of its own, and of one VPG a second session of the same gateway would end the first. Those
    * that wait are at work for their site, so that they don't expire.
    */
-  const turns = new Turns<"preseed">();
+  const slots = new Slots(1);
   return {
     "preseed-volumes": (body, context) =>
-      turns.run("preseed", async () => {
-        context.signal.throwIfAborted();
+      slots.run(context.signal, async () => {
         const disks = await openCopies(parts, body);
         const { link, state, clock, random, log } = parts;
         const capture = { bufferBytes: bufferBytesDefault, syncBytesPerSecond: undefined };

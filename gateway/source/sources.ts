@@ -3,9 +3,11 @@ import { CommandFailed, InvalidInput } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { CommandBody } from "#core/protection/command.ts";
 import type { SourceConfig, SourceVolumeConfig } from "../config.ts";
-import type { CommandHandler, CommandHandlers } from "../control/handlers.ts";
+import type { CommandContext, CommandHandler, CommandHandlers } from "../control/handlers.ts";
+import { seedsAtOnceMax } from "../limits.ts";
 import type { CapturedOperation, RecoveryHalf } from "../recovery-half.ts";
 import type { SiteLink } from "../site-link.ts";
+import { Slots } from "../slots.ts";
 import { SourceState } from "../state/source-state.ts";
 import { Turns } from "../turns.ts";
 import { Seeding, seedDisksOf } from "./seeding.ts";
@@ -17,6 +19,7 @@ import type { SourceOptions, SourceStatus } from "./source-options.ts";
 
 type CommandOfVpg = Extract<CommandBody, { readonly vpgId: Id }>;
 type ProtectBody = Extract<CommandBody, { kind: "protect-volumes" }>;
+type SeedBody = Extract<CommandBody, { kind: "seed-volumes" }>;
 
 /** The site of the gateway's own recovery half. */
 export interface OwnSite {
@@ -47,6 +50,7 @@ export class Sources {
   #halves: readonly SourceHalf[] = [];
   /** Of a VPG, the beginnings of captures and the seedings go one after the other. */
   readonly #turns = new Turns<Id>();
+  readonly #seeds = new Slots(seedsAtOnceMax);
 
   readonly #rate: ShippingRate;
 
@@ -174,17 +178,20 @@ export class Sources {
         return { session: await this.#half(body.vpgId, body.vpgName).opened(body.term, signal) };
       },
       "seed-volumes": (body, context) =>
-        this.#turns.run(body.vpgId, async () => {
-          const { disks } = this.#half(body.vpgId, body.vpgName);
-          if (disks.exported === "read-write") {
-            throw new CommandFailed(`the disks of ${body.vpgName} are in use here: close them first`);
-          }
-          const { config: capture, host, state, clock, random, log } = this.#options;
-          const site = { address: link.address, site: link.client };
-          const seeds = { disks: seedDisksOf(disks, body.volumes), capture, host };
-          return await new Seeding({ ...site, ...seeds, state, clock, random, log }, body).run(context);
-        }),
+        this.#seeds.run(context.signal, () => this.#turns.run(body.vpgId, () => this.#seed(body, context, link))),
     };
+  }
+
+  async #seed(body: SeedBody, context: CommandContext, link: OwnSite["link"]): Promise<Record<string, unknown>> {
+    context.signal.throwIfAborted();
+    const { disks } = this.#half(body.vpgId, body.vpgName);
+    if (disks.exported === "read-write") {
+      throw new CommandFailed(`the disks of ${body.vpgName} are in use here: close them first`);
+    }
+    const { config: capture, host, state, clock, random, log } = this.#options;
+    const site = { address: link.address, site: link.client };
+    const seeds = { disks: seedDisksOf(disks, body.volumes), capture, host };
+    return new Seeding({ ...site, ...seeds, state, clock, random, log }, body).run(context);
   }
 
   /** Puts the promoted disks in the place of those that the VPG was captured from before, if any. */
