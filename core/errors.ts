@@ -204,6 +204,11 @@ export class LimitExceeded extends FarshoreError {
   readonly kind = "operator";
   readonly status = 429;
 }
+/** An operator has paused the VPG: nothing is journaled until it is resumed. */
+export class ReplicationPaused extends FarshoreError {
+  readonly kind = "operator";
+  readonly status = 409;
+}
 /** The VPG's journal has reached its limit, and its policy is to pause: nothing more is journaled until there is room. */
 export class JournalFull extends FarshoreError {
   readonly kind = "operator";
@@ -251,6 +256,7 @@ const classes: readonly (new (message: string, details?: ErrorDetails, options?:
   ApprovalExpired,
   SourceRecovered,
   LimitExceeded,
+  ReplicationPaused,
   JournalFull,
 ];
 

@@ -1,13 +1,15 @@
 import type { OpenSession, OpenSessionReply } from "#core/api/gateway-api.ts";
 import { chunkCount, chunksPerPage } from "#core/blocks/geometry.ts";
-import { OperationInProgress } from "#core/errors.ts";
+import { JournalFull, OperationInProgress, ReplicationPaused } from "#core/errors.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { plannedPagesMin } from "#core/sync/limits.ts";
 import { startDeltaSync } from "./start.ts";
 
+const expected = [OperationInProgress, ReplicationPaused, JournalFull];
+
 /**
  * A session that begins with a comparison of more than a few pages gets a delta-sync, under the nonce that it was opened with;
- * so an open that is repeated starts no second one. Without it, or while another one runs, the gateway compares by itself. Never throws.
+ * so an open that is repeated starts no second one. Without it, while another one runs, or while nothing is journaled, the gateway compares by itself. Never throws.
  */
 export async function syncForSession(
   site: Site,
@@ -22,6 +24,6 @@ export async function syncForSession(
     await startDeltaSync(site, caller, vpgId, { requestId: nonce, options: { force: false } });
   } catch (error) {
     // The session is open, and that is what counts for production.
-    if (!(error instanceof OperationInProgress)) site.log.warn("session-without-delta-sync", { vpgId, error });
+    if (!expected.some((type) => error instanceof type)) site.log.warn("session-without-delta-sync", { vpgId, error });
   }
 }

@@ -1,4 +1,4 @@
-import { ConditionFailed, InvalidInput, OperationInProgress } from "#core/errors.ts";
+import { ConditionFailed, InvalidInput, JournalFull, OperationInProgress, ReplicationPaused } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { items } from "#core/protection/items.ts";
 import type { Operation, SyncOptions } from "#core/protection/operation.ts";
@@ -12,7 +12,8 @@ import { type Caller, callerText, type Site } from "#core/site.ts";
 /**
  * Starts a delta-sync. The request's id becomes the operation's, so the same request again answers with the same operation,
  * whatever became of it. It holds no other operation up, and none holds it up. Throws `OperationInProgress` while another
- * delta-sync of the VPG runs, `TableBehindBucket`, `InvalidInput` (not protected here).
+ * delta-sync of the VPG runs, `ReplicationPaused` and `JournalFull` while nothing is journaled, `TableBehindBucket`, `InvalidInput`
+ * (not protected here).
  */
 export async function startDeltaSync(
   site: Site,
@@ -59,7 +60,7 @@ async function create(
   return operation;
 }
 
-function assertMaySync({ definition, syncOperationId, role, vpgId }: VpgRecord): void {
+function assertMaySync({ definition, syncOperationId, role, vpgId, paused, journalFull }: VpgRecord): void {
   const { name } = definition;
   if (syncOperationId !== null) {
     throw new OperationInProgress(
@@ -69,5 +70,18 @@ function assertMaySync({ definition, syncOperationId, role, vpgId }: VpgRecord):
   }
   if (role !== "Journal" && role !== "Preparing") {
     throw new InvalidInput(`${name} is not protected at this site (its role here is ${role})`, { vpgId, role });
+  }
+  if (paused) {
+    throw new ReplicationPaused(
+      `${name} is paused: nothing is journaled, so nothing is compared; farshore vpg resume ${name}, then ask again`,
+      { vpgId },
+    );
+  }
+  if (journalFull) {
+    throw new JournalFull(
+      `the journal of ${name} has reached its limit: nothing is journaled, so nothing is compared; ` +
+        `ask again when it has room (farshore vpg show ${name})`,
+      { vpgId },
+    );
   }
 }

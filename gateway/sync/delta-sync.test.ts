@@ -6,13 +6,13 @@ import { SystemRandom } from "#adapters/embedded/random.ts";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { startDeltaSync } from "#core/delta-sync/start.ts";
-import { InvalidInput } from "#core/errors.ts";
+import { InvalidInput, Transient } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { decodePrefix } from "#core/journal/decode.ts";
 import { journalPrefix, syncArea } from "#core/journal/keys.ts";
 import { TableJournal } from "#core/protection/table-journal.ts";
-import { getVpg } from "#core/protection/vpg-store.ts";
+import { changeVpg, getVpg, pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
 import { findOperation, hasEnded } from "#core/recovery/operation-store.ts";
 import { readReport } from "#core/recovery/report.ts";
@@ -115,11 +115,16 @@ path = "log.img"
     }
   };
 
+  const flipByte = (): void => {
+    const file = openSync(join(folder, "data.img"), "r+");
+    writeSync(file, Buffer.of(255), 0, 1, 13 * MiB + 5);
+    closeSync(file);
+  };
+
   it("ships the block of one byte that nobody told of, lists a checkpoint behind it, and reports", async () => {
     await start();
     const before = await site.checkpoints();
-    const file = openSync(join(folder, "data.img"), "r+");
-    writeSync(file, Buffer.of(255), 0, 1, 13 * MiB + 5);
+    flipByte();
     const report = await sync();
     expect(report).toMatchObject({ kind: "delta-sync", phase: "Completed", error: null, initiatedBy: "operator:ann" });
     expect(report.syncFigures).toMatchObject({
@@ -156,6 +161,43 @@ path = "log.img"
     await until(() => site.lastStream?.idle === true, "idle");
     await expectEqual();
   });
+
+  it("is refused by name while nothing is journaled", async () => {
+    await start();
+    await pauseVpg(site.site, operator, site.vpgId);
+    await until(() => mode() === "paused", "paused");
+    await expect(sync()).rejects.toMatchObject({ name: "ReplicationPaused" });
+    await resumeVpg(site.site, operator, site.vpgId);
+    await changeVpg(site.site, site.vpgId, () => ({ journalFull: true }));
+    await expect(sync()).rejects.toMatchObject({ name: "JournalFull" });
+    expect((await getVpg(site.site, "shop")).syncOperationId).toBeNull();
+    await changeVpg(site.site, site.vpgId, () => ({ journalFull: false }));
+    await until(() => mode() === "replicating", "replicating");
+  });
+
+  it.each(["PUT", "GET"])(
+    "fails by name when replication is paused at a %s of its pages, and what is suspect is compared once it goes on",
+    async (method) => {
+      await start();
+      await until(() => site.lastStream?.idle === true, "idle");
+      flipByte();
+      let held = false;
+      site.faults.refuse = (request) => {
+        if (!request.startsWith(`${method} /gateway/v1/syncs/`) || mode() === "paused") return;
+        held = true;
+        throw new Transient("not before the pause");
+      };
+      const report = await sync(async () => {
+        await until(() => held, "held");
+        await pauseVpg(site.site, operator, site.vpgId);
+      });
+      expect(report).toMatchObject({ phase: "Failed", error: { name: "CommandFailed" }, checkpointId: null });
+      expect(report.error?.message).toMatch(/is paused.*→/s);
+      await resumeVpg(site.site, operator, site.vpgId);
+      await until(() => mode() === "replicating" && site.lastStream?.idle === true, "idle");
+      await expectEqual();
+    },
+  );
 
   it.each(["by a delta-sync", "by the gateway alone"])(
     "ends over a damaged batch, %s: what lay there is sent again",

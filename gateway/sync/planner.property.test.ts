@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
+import { CommandFailed } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
+import { type ShipResult, shipResultSchema } from "#core/protection/command.ts";
 import { MemoryPlanSite } from "../../test/kit/memory-plan-site.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { SyncRig } from "../../test/kit/sync-rig.ts";
@@ -10,8 +12,7 @@ import { syncHandlers } from "./sync-commands.ts";
 const MiB = 2 ** 20;
 const vpgId = idSchema.parse("01k3vpg0000000000000000001");
 const base = { vpgId, vpgName: "shop" };
-const operation = (number: number) => idSchema.parse(`01k3s1te00000000000000000${number}`);
-const context: CommandContext = { commandId: "c", signal: AbortSignal.timeout(60_000), progress: () => undefined };
+const operation = (number: number) => idSchema.parse(`01k3s1te${String(number).padStart(18, "0")}`);
 
 describe("a sync that a delta-sync plans", () => {
   const rigs: SyncRig[] = [];
@@ -30,12 +31,35 @@ describe("a sync that a delta-sync plans", () => {
     if (site === undefined) throw new Error("no site");
     const sync = rig.runner;
     const { log } = rig;
+    /** The disks as they were when a ship-wanted that was over looked, by where the log stood. */
+    const stood = new Map<number, readonly Buffer[]>();
+    const context: CommandContext = {
+      commandId: "c",
+      signal: AbortSignal.timeout(60_000),
+      progress: (_done, _total, unit) => {
+        const sequence = log.lastPosition?.sequence ?? 0;
+        if (unit !== "chunks" || log.syncing || stood.has(sequence)) return;
+        stood.set(
+          sequence,
+          rig.disks.map((disk) => Buffer.from(disk.image)),
+        );
+      },
+    };
     const handlers = syncHandlers({ vpgName: "shop", sessionLog: log, sync, clock: new SystemClock() });
     const hash = (number: number, force = true) =>
       handlers["hash-volumes"]?.({ kind: "hash-volumes", ...base, operationId: operation(number), force }, context);
     const ship = (number: number) =>
       handlers["ship-wanted"]?.({ kind: "ship-wanted", ...base, operationId: operation(number) }, context);
-    return { rig, site, hash, ship, random };
+    /** What is called synced is: the image at its end is the disks of that moment. */
+    const expectTrue = ({ end }: ShipResult): void => {
+      for (const [index, disk] of (stood.get(end.sequence) ?? []).entries()) {
+        const image = rig.journal.image(index + 1, end.sequence);
+        expect(image.equals(disk), `volume ${index + 1} at the end that was told, ${end.sequence}`).toBe(true);
+      }
+      expect([...stood.keys()]).toContain(end.sequence);
+      stood.clear();
+    };
+    return { rig, site, hash, ship, random, expectTrue };
   }
 
   const expectEqual = (rig: SyncRig): void => {
@@ -115,6 +139,47 @@ describe("a sync that a delta-sync plans", () => {
     expectEqual(rig);
   });
 
+  it("tells nothing of an earlier sync when there was nothing to compare", async () => {
+    const { rig, hash, ship } = make(12, "sync");
+    await rig.settle();
+    expect(rig.runner.figures.shippedBytes).toBeGreaterThan(0);
+    expect(await hash(1, false)).toEqual({ pages: 0, hashedBytes: 0 });
+    expect(await ship(1)).toMatchObject({ pages: 0, differingBytes: 0, shippedBytes: 0 });
+  });
+
+  it.each(["hash-volumes", "ship-wanted"])("fails by name at its %s while replication is paused", async (step) => {
+    const { rig, hash, ship } = make(13, "continues");
+    await rig.settle();
+    if (step === "ship-wanted") await hash(1);
+    rig.log.setPaused(true);
+    await rig.tapped[0]?.write(0, rig.bytes(4096), false);
+    await expect(step === "ship-wanted" ? ship(1) : hash(1)).rejects.toMatchObject({
+      name: "CommandFailed",
+      message: expect.stringContaining("is paused"),
+    });
+  });
+
+  it("waits for the end of an overflow: before it there is nothing to plan, and after it something to ship", async () => {
+    const { rig, hash, ship, expectTrue } = make(14, "continues");
+    await rig.settle();
+    const overflow = async (): Promise<void> => {
+      rig.journal.faults.down = true;
+      for (let at = 0; rig.log.mode !== "dirty"; at = (at + MiB) % (4 * MiB)) {
+        await rig.tapped[0]?.write(at, rig.bytes(MiB), false);
+      }
+    };
+    await overflow();
+    const hashing = hash(1);
+    rig.journal.faults.down = false;
+    expect(await hashing).toMatchObject({ pages: 2 });
+    await ship(1);
+    await overflow();
+    const shipping = ship(1);
+    for (let turn = 0; turn < 50; turn += 1) await rig.turn();
+    rig.journal.faults.down = false;
+    expectTrue(shipResultSchema.parse(await shipping));
+  });
+
   it("ends with a session that is lost, and the next one's plan begins anew", async () => {
     const { rig, hash } = make(11, "sync");
     rig.journal.faults.down = true;
@@ -128,7 +193,7 @@ describe("a sync that a delta-sync plans", () => {
   it.each(seeds)(
     "is right under writes, overflow, pauses, a bad link and lost, late or wrong want-lists: SEED=%i vitest run --project unit gateway/sync/planner",
     async (seed) => {
-      const { rig, site, hash, ship, random } = make(seed, seed % 2 === 0 ? "continues" : "sync");
+      const { rig, site, hash, ship, random, expectTrue } = make(seed, seed % 2 === 0 ? "continues" : "sync");
       Object.assign(rig.journal.faults, { losesReply: 0.1, fails: 0.1, turnsMax: 4 });
       Object.assign(site.faults, { fails: 0.2, losesReply: 0.2, losesWants: 0.2, wrongWants: 0.3 });
       let going = true;
@@ -145,10 +210,26 @@ describe("a sync that a delta-sync plans", () => {
         rig.log.setPaused(false);
       })();
       let planned = 0;
-      for (let round = 1; round <= 4; round += 1) {
-        await hash(round);
-        const shipped = await ship(round);
-        planned += Number(shipped?.["pages"]);
+      let done = 0;
+      for (let round = 1; done < 4; round += 1) {
+        const pauseIn = async (share: number): Promise<void> => {
+          if (!random.chance(share)) return;
+          rig.log.setPaused(true);
+          await rig.request();
+        };
+        try {
+          await pauseIn(0.4);
+          await hash(round);
+          await pauseIn(0.2);
+          const shipped = shipResultSchema.parse(await ship(round));
+          expectTrue(shipped);
+          planned += shipped.pages;
+          done += 1;
+        } catch (error) {
+          if (!(error instanceof CommandFailed)) throw error;
+          expect(error.message).toContain("is paused");
+          await rig.turn();
+        }
       }
       going = false;
       await guests;

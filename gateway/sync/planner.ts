@@ -25,6 +25,8 @@ export interface PlanFigures {
   readonly pages: number;
   readonly pagesAlone: number;
   readonly hashedBytes: number;
+  /** Something was to be compared when the plan was made; of a plan of another life, perhaps. */
+  readonly synced: boolean;
 }
 
 interface Planned {
@@ -43,6 +45,7 @@ interface Plan {
   compared: number;
   alone: number;
   hashedBytes: number;
+  readonly synced: boolean;
   readonly over: AbortController;
   settling: Promise<void> | undefined;
 }
@@ -132,6 +135,7 @@ export class Planner {
       compared: 0,
       alone: 0,
       hashedBytes: 0,
+      synced: this.#log.syncing,
       over,
       settling: undefined,
     };
@@ -165,7 +169,7 @@ export class Planner {
     this.#log.changes.fire();
   }
 
-  /** Resolves when every page of the plan is hashed and its hashes are at the site, or it is left to the engine. Throws `Transient` when the session has ended. */
+  /** Resolves when every page of the plan is hashed and its hashes are at the site, or it is left to the engine, as all are in a pause. Throws `Transient` when the session has ended. */
   async allSent(
     operationId: Id,
     told: (done: number, total: number) => void,
@@ -177,7 +181,7 @@ export class Planner {
         ({ track, planned }) => planned.page === undefined && planned.revision === track.revision,
       );
       told(all.length - open.length, all.length);
-      return open.length === 0;
+      return open.length === 0 || this.#log.mode === "paused";
     };
     await this.#log.changes.until(sent, signal);
     const plan = this.#of(operationId);
@@ -186,16 +190,17 @@ export class Planner {
     }
     const awaitedPages = this.#each(operationId).length;
     this.#after(wantsAwaitedMs + awaitedPages * wantsAwaitedMsPerPage, () => this.#giveUp(plan));
-    return { pages: awaitedPages, pagesAlone: plan.alone, hashedBytes: plan.hashedBytes };
+    return { pages: awaitedPages, pagesAlone: plan.alone, hashedBytes: plan.hashedBytes, synced: plan.synced };
   }
 
   /** Fetches the want-lists of a plan and drops the suspects that aren't wanted. A plan of another life is none. */
   async settle(operationId: Id, signal: AbortSignal): Promise<PlanFigures> {
     const plan = this.#current;
-    if (plan?.operationId !== operationId) return { pages: 0, pagesAlone: 0, hashedBytes: 0 };
+    if (plan?.operationId !== operationId) return { pages: 0, pagesAlone: 0, hashedBytes: 0, synced: true };
     plan.settling ??= this.#settleAll(plan, signal);
     await plan.settling;
-    return { pages: plan.compared, pagesAlone: plan.alone, hashedBytes: plan.hashedBytes };
+    const { compared: pages, alone: pagesAlone, hashedBytes, synced } = plan;
+    return { pages, pagesAlone, hashedBytes, synced };
   }
 
   async #settleAll(plan: Plan, signal: AbortSignal): Promise<void> {
