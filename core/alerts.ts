@@ -76,7 +76,7 @@ export const alertFacts = {
   },
   "journal-damaged": {
     means:
-      "The scrub read an object of the journal that is not as it was stored, or is gone; it stands until the object is good again.",
+      "The scrub found an object of the journal that is not as it was stored, is gone, or can't be read for long; it stands until the object is good again.",
     seen: ["status"],
     runbook: "The journal is damaged",
   },

@@ -49,13 +49,14 @@ export function standAt(batch: number, claim: SessionClaim): SessionStand {
 /**
  * Reads every byte of a session's objects and checks it: place, SHA-256, the chain of hashes, sequences, bounds, and that each frame
  * decompresses. Ends behind a seal or what breaks the chain. What is damaged, or lies on a medium that can't be read, is told and
- * passed over; only what else the store itself throws, like `Transient`, is thrown.
+ * passed over; what else the store itself throws, like `Transient`, is thrown, unless `judge` says what that is of the object.
  */
 export async function* verifySession(
   stored: StoredBatches,
   claim: SessionClaim,
   places: AsyncIterable<StoredObject>,
   from = sessionStart(claim),
+  judge: (key: string, error: unknown) => FarshoreError | undefined = (_, error) => damageOf(error),
 ): AsyncGenerator<VerifiedObject> {
   const chain = new SessionChain(from.chain);
   const volumes = new Map(from.volumes);
@@ -64,10 +65,11 @@ export async function* verifySession(
     const key = stored.keyOf(item);
     const { packed } = item;
     const damage: FarshoreError[] = [];
-    const bytes = await attempted(damage, () => loaded);
+    const judged = (error: unknown): FarshoreError | undefined => judge(key, error);
+    const bytes = await attempted(damage, judged, () => loaded);
     const read =
       bytes &&
-      (await attempted(damage, async () => storedAs(key, () => check(key, bytes, { ...item, vpgId, volumes }))));
+      (await attempted(damage, judged, async () => storedAs(key, () => check(key, bytes, { ...item, vpgId, volumes }))));
     if (bytes !== undefined && packed !== undefined && hexOf(batchHash(bytes)) !== packed.sha256) {
       damage.push(new Corrupt(`${key} is not the pack that the digest names`, { key }));
     }
@@ -95,11 +97,15 @@ export async function* verifySession(
   }
 }
 
-async function attempted<T>(damage: FarshoreError[], work: () => Promise<T>): Promise<T | undefined> {
+async function attempted<T>(
+  damage: FarshoreError[],
+  judged: (error: unknown) => FarshoreError | undefined,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
   try {
     return await work();
   } catch (error) {
-    const found = damageOf(error);
+    const found = judged(error);
     if (found === undefined) throw error;
     damage.push(found);
     return undefined;

@@ -1,6 +1,5 @@
 import { Diverged, type FarshoreError, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import { damageOf } from "#core/journal/damage.ts";
 import { type Digest, readDigest } from "#core/journal/digest.ts";
 import {
   batchKey,
@@ -23,7 +22,7 @@ import { StoredBatches } from "#core/recovery/stored-batches.ts";
 import type { Site } from "#core/site.ts";
 import type { Allowance } from "./allowance.ts";
 import { type KnownRun, knownRun } from "./known-run.ts";
-import { type Cursor, noted, type Round, type ScrubRecord } from "./record.ts";
+import { type Cursor, damageIn, noted, type Round, type ScrubRecord } from "./record.ts";
 
 type CursorOf<Area extends Cursor["area"]> = Extract<Cursor, { readonly area: Area }>;
 type StoredStand = NonNullable<CursorOf<"sessions">["stand"]>;
@@ -128,7 +127,7 @@ export class JournalWalk {
     let stand = begin;
     let ended = false;
     this.#go({ area: "sessions", session, stand: storedStand(claim, stand) });
-    for await (const object of verifySession(this.#stored, claim, places, begin)) {
+    for await (const object of verifySession(this.#stored, claim, places, begin, this.#damageOf)) {
       const { key, kind, problem, damage } = object;
       // What the table calls broken never was journal.
       const broke = kind === "broken" && (known?.batches ?? 0) > object.stand.batch;
@@ -212,12 +211,18 @@ export class JournalWalk {
       this.#note(key, undefined);
       return found;
     } catch (error) {
-      const damage = damageOf(error);
+      const damage = this.#damageOf(key, error);
       if (damage === undefined) throw error;
       this.#note(key, damage);
       return undefined;
     }
   }
+
+  readonly #damageOf = (key: string, error: unknown): FarshoreError | undefined => {
+    const { record, damage } = damageIn(this.record, key, error);
+    this.record = record;
+    return damage;
+  };
 
   #note(key: string, error: FarshoreError | undefined): void {
     this.#seen.add(key);

@@ -25,6 +25,11 @@ export const scrubLimits = {
   recheckEveryMs: 600_000,
   /** Findings of that part. It is read beside the rate, which rounds of a damaged journal need for themselves. */
   recheckFindings: 5,
+  /**
+   * Runs that must fail to read an object, while the store answers otherwise, before it counts as unreadable and the round goes on: half
+   * an hour, and six minutes in a round that a person waits for. Each of them tries several times.
+   */
+  unreadableRuns: 6,
   /** A run begins nothing after this. */
   runMs: 240_000,
 } as const;

@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { Corrupt, FarshoreError } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import { damageOf } from "#core/journal/damage.ts";
 import { checkStored, tableFields } from "#core/json.ts";
 import { items } from "#core/protection/items.ts";
 import type { Site } from "#core/site.ts";
@@ -63,6 +65,8 @@ const recordSchema = z.object({
   last: z.object({ startedAt: count, endedAt: count, objects: count, bytes: count }).nullable().default(null),
   /** Objects whose newest reading was not good, the first found first. */
   findings: z.array(findingSchema).max(limits.findingsMax).default([]),
+  /** The object that the store last did not give, and in how many runs by now. */
+  held: z.object({ key: z.string(), runs: count }).nullable().default(null),
   /** Found in this round or the last and not told, since there were too many. */
   more: count.default(0),
 });
@@ -100,8 +104,27 @@ export const newRound = (startedAt: number, asked: boolean): Round => ({
   bytes: 0,
 });
 
+/**
+ * What is wrong with an object by what its reading threw; undefined when that says nothing of it. A store that merely doesn't give it,
+ * while it answers otherwise, says so only after `unreadableRuns`, which are counted here; what was found already isn't waited for again.
+ */
+export function damageIn(
+  record: ScrubRecord,
+  key: string,
+  error: unknown,
+): { readonly record: ScrubRecord; readonly damage: FarshoreError | undefined } {
+  const damage = damageOf(error);
+  if (damage !== undefined || !(error instanceof FarshoreError)) return { record, damage };
+  const runs = record.held?.key === key ? record.held.runs + 1 : 1;
+  const counted = { ...record, held: { key, runs } };
+  const over = runs >= limits.unreadableRuns || record.findings.some((finding) => finding.key === key);
+  if (!over) return { record: counted, damage: undefined };
+  return { record: counted, damage: new Corrupt(`it could not be read: ${error.message}`, { key }, { cause: error }) };
+}
+
 /** What is known of an object by a reading of it: what was wrong, or that it is good. */
-export function noted(record: ScrubRecord, key: string, error: Error | undefined, now: number): ScrubRecord {
+export function noted(before: ScrubRecord, key: string, error: Error | undefined, now: number): ScrubRecord {
+  const record = before.held?.key === key ? { ...before, held: null } : before;
   const known = record.findings.find((finding) => finding.key === key);
   if (error === undefined) {
     if (known === undefined) return record;

@@ -26,6 +26,8 @@ import { askJournalRound, scrubJournal } from "./scrub-journals.ts";
 import { scrubReport } from "./view.ts";
 
 const hour = 3_600_000;
+/** Areas whose newest object every run begins with. */
+const standing: ReadonlySet<string> = new Set(["manifests", "digests"]);
 const retention = { tiers: [{ everyMs: 600_000, forMs: 24 * hour }], taggedMs: 24 * hour };
 
 /** A journal of three sessions with layers, packs, manifests and a digest, half of its batches replaced. */
@@ -331,6 +333,61 @@ describe("the scrub of a journal", () => {
       });
     },
   );
+
+  it.each(["journal", "packs", "layers", "sessions", "manifests", "digests"])(
+    "goes on behind an object of %s/ that the store doesn't give for long, tells of it, and reads it again in the next round",
+    async (area) => {
+      const { objects, site, clock, vpgId, scrubOnce, wholeRound } = await begin();
+      const key = await someKey(site, vpgId, area);
+      let asks = 0;
+      const get: Objects["get"] = async (asked, range) => {
+        if (asked !== key) return objects.get(asked, range);
+        asks += 1;
+        throw new Transient("500", { key });
+      };
+      const over = new Proxy(objects, { get: (target, name) => (name === "get" ? get : bound(target, name)) });
+      const other = { ...makeSite({ objects: over, table: site.table, seed: 9 }), clock };
+      await askJournalRound(other, await getVpg(other, vpgId));
+      for (let run = 1; run < limits.unreadableRuns; run += 1) {
+        await expect(scrubOnce(other)).rejects.toThrow("500");
+        expect((await readScrub(site, vpgId)).record.findings).toEqual([]);
+        await clock.advance(limits.runEveryMs);
+      }
+      await scrubOnce(other);
+      const { round, last, findings } = (await readScrub(site, vpgId)).record;
+      expect(findings.map((finding) => [finding.key, finding.error])).toEqual([[key, "Corrupt"]]);
+      // Without what names all else nothing is read; behind the others the round has come to its end.
+      expect([round === null, last !== null]).toEqual(standing.has(area) ? [false, false] : [true, true]);
+      const [alert] = vpgAlerts(await vpgView(site, await getVpg(site, vpgId)));
+      expect(alert).toMatchObject({ alertId: "journal-damaged:shop", text: expect.stringContaining("could not be read") });
+      const asked = asks;
+      await clock.advance(limits.recheckEveryMs);
+      await askJournalRound(other, await getVpg(other, vpgId));
+      await scrubOnce(other);
+      expect(asks).toBeGreaterThan(asked);
+      await clock.advance(limits.recheckEveryMs);
+      await scrubOnce();
+      await wholeRound();
+      expect((await scrubReport(site, await getVpg(site, vpgId))).journal).toMatchObject({
+        findings: 0,
+        coveragePercent: 100,
+      });
+    },
+  );
+
+  it("concludes nothing of any object while the store as a whole is away", async () => {
+    const { objects, site, clock, vpgId, scrubOnce } = await begin();
+    const away = () => Promise.reject(new Transient("away"));
+    const over = new Proxy(objects, {
+      get: (target, name) => (name === "get" || name === "list" ? away : bound(target, name)),
+    });
+    const other = { ...makeSite({ objects: over, table: site.table, seed: 9 }), clock };
+    for (let run = 0; run <= 2 * limits.unreadableRuns; run += 1) {
+      await expect(scrubOnce(other)).rejects.toThrow("away");
+      await clock.advance(limits.runEveryMs);
+    }
+    expect((await readScrub(site, vpgId)).record).toMatchObject({ findings: [], held: null });
+  });
 
   it("keeps what it read before the store was away in the midst of it", async () => {
     const { objects, site, clock, vpgId, scrubOnce } = await begin();

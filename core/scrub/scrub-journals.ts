@@ -1,6 +1,6 @@
-import { ConditionFailed } from "#core/errors.ts";
+import { ConditionFailed, FarshoreError, isRetryable } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import { damageOf, isDamage } from "#core/journal/damage.ts";
+import { isDamage } from "#core/journal/damage.ts";
 import { manifestPrefix } from "#core/journal/keys.ts";
 import { digestOf } from "#core/journal/manifest.ts";
 import { CheckpointScan } from "#core/protection/checkpoint-scan.ts";
@@ -14,7 +14,7 @@ import { JournalWalk, type Standing } from "./journal-walk.ts";
 import { scrubLimits as limits } from "./limits.ts";
 import { journalRate } from "./policy.ts";
 import { recheck, recheckOrder } from "./recheck.ts";
-import { type Finding, type KeptRecord, newRound, noted, readScrub, type ScrubRecord, writeScrub } from "./record.ts";
+import { damageIn, type Finding, type KeptRecord, newRound, noted, readScrub, type ScrubRecord, writeScrub } from "./record.ts";
 
 /** What one run read of a VPG's journal. */
 export interface Scrubbed {
@@ -146,15 +146,23 @@ class ScrubRun {
       const manifest = await latestManifest(this.#site, vpgId);
       return { manifest, digest: await digestOf(this.#site.objects, manifest) };
     } catch (error) {
-      if (!isDamage(error)) throw error;
+      if (!isOfReading(error)) throw error;
       const key = error.details["key"] ?? error.details["what"];
       const where = typeof key === "string" ? key : manifestPrefix(vpgId);
+      // Whoever can't list either is away as a whole, and that says nothing of this object.
+      if (!isDamage(error)) await this.#site.objects.list(manifestPrefix(vpgId), { limit: 1 });
+      const { record, damage } = damageIn(this.#kept.record, where, error);
       this.#rate = 1;
-      await this.#write(noted(this.#kept.record, where, damageOf(error) ?? error, this.#site.clock.now()), 0);
+      await this.#write(damage === undefined ? record : noted(record, where, damage, this.#site.clock.now()), 0);
+      if (damage === undefined) throw error;
       return undefined;
     }
   }
 }
+
+/** Of an object, or of the way to it. */
+const isOfReading = (error: unknown): error is FarshoreError =>
+  error instanceof FarshoreError && (isDamage(error) || isRetryable(error));
 
 /** With a round, if it is time for one. */
 function begun(record: ScrubRecord, now: number, hasRate: boolean): ScrubRecord {
@@ -164,14 +172,14 @@ function begun(record: ScrubRecord, now: number, hasRate: boolean): ScrubRecord 
   return round !== null || !due ? record : { ...record, round: newRound(now, false), more: 0 };
 }
 
-/** Batches, packs and layers; as the run before knew it where an object that the sum needs is damaged. */
+/** Batches, packs and layers; as the run before knew it where an object that the sum needs can't be read: the walk says what is so. */
 async function journalBytes(site: Site, vpgId: Id, { manifest }: Standing, before: number): Promise<number> {
   const parts = manifest?.layers.flatMap((layer) => layer.parts) ?? [];
   try {
     const { journalBytes: batches } = (await CheckpointScan.open(site, vpgId)).summary();
     return batches + parts.reduce((sum, { bytes }) => sum + bytes, 0);
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!isOfReading(error)) throw error;
     return before;
   }
 }
