@@ -69,7 +69,9 @@ export async function* verifySession(
     const bytes = await attempted(damage, judged, () => loaded);
     const read =
       bytes &&
-      (await attempted(damage, judged, async () => storedAs(key, () => check(key, bytes, { ...item, vpgId, volumes }))));
+      (await attempted(damage, judged, async () =>
+        storedAs(key, () => check(key, bytes, { ...item, vpgId, volumes })),
+      ));
     if (bytes !== undefined && packed !== undefined && hexOf(batchHash(bytes)) !== packed.sha256) {
       damage.push(new Corrupt(`${key} is not the pack that the digest names`, { key }));
     }

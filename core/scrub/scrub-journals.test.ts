@@ -359,7 +359,10 @@ describe("the scrub of a journal", () => {
       // Without what names all else nothing is read; behind the others the round has come to its end.
       expect([round === null, last !== null]).toEqual(standing.has(area) ? [false, false] : [true, true]);
       const [alert] = vpgAlerts(await vpgView(site, await getVpg(site, vpgId)));
-      expect(alert).toMatchObject({ alertId: "journal-damaged:shop", text: expect.stringContaining("could not be read") });
+      expect(alert).toMatchObject({
+        alertId: "journal-damaged:shop",
+        text: expect.stringContaining("could not be read"),
+      });
       const asked = asks;
       await clock.advance(limits.recheckEveryMs);
       await askJournalRound(other, await getVpg(other, vpgId));

@@ -14,7 +14,16 @@ import { JournalWalk, type Standing } from "./journal-walk.ts";
 import { scrubLimits as limits } from "./limits.ts";
 import { journalRate } from "./policy.ts";
 import { recheck, recheckOrder } from "./recheck.ts";
-import { damageIn, type Finding, type KeptRecord, newRound, noted, readScrub, type ScrubRecord, writeScrub } from "./record.ts";
+import {
+  damageIn,
+  type Finding,
+  type KeptRecord,
+  newRound,
+  noted,
+  readScrub,
+  type ScrubRecord,
+  writeScrub,
+} from "./record.ts";
 
 /** What one run read of a VPG's journal. */
 export interface Scrubbed {
