@@ -33,7 +33,8 @@ const statesErrors = [
 ];
 /**
  * What the Lambda integration itself throws ("Handling Lambda service exceptions"). A function that ran out of its time or memory
- * is Lambda.Unknown there; newer runtimes say Sandbox.Timedout of the former, which is a function's `errorType` too.
+ * is Lambda.Unknown there; newer runtimes say Sandbox.Timedout of the former and Runtime.ExitError of a process that ended before it
+ * answered, which are `errorType` of a function's reply too.
  */
 const lambdaErrors = [
   "Lambda.ServiceException",
@@ -42,6 +43,7 @@ const lambdaErrors = [
   "Lambda.ClientExecutionTimeoutException",
   "Lambda.TooManyRequestsException",
   "Lambda.Unknown",
+  "Runtime.ExitError",
   "Sandbox.Timedout",
 ];
 const knownErrors = new Set([...errorNames, ...statesErrors, ...lambdaErrors]);
@@ -92,7 +94,7 @@ describe("house: workflows/", () => {
     }
   });
 
-  it("calls a function again that the service could not run, or that ran out of its time or memory", () => {
+  it("calls a function again that the service could not run, that ran out of its time or memory, or whose process died", () => {
     for (const path of documents)
       for (const [name, { Resource, Retry }] of Object.entries(statesOf(JSON.parse(read(path))))) {
         if (Resource?.startsWith("arn:aws:states:::lambda:invoke") !== true) continue;
