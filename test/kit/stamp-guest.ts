@@ -12,6 +12,13 @@ interface Write {
   acknowledged: boolean;
 }
 
+interface StampPlan {
+  /** Stamps begin behind it; guests that write to one disk in turn need their own. */
+  readonly stamp?: number;
+  /** Between two writes. */
+  readonly pauseMs?: number;
+}
+
 /** Writes blocks durably, one after the other, whenever somebody serves its disk, and knows what each may hold, by its own log alone. */
 export class StampGuest {
   written = 0;
@@ -19,14 +26,15 @@ export class StampGuest {
   readonly #random: SeededRandom;
   readonly #writes = new Map<number, Write[]>();
   #stamp: number;
+  readonly #pauseMs: number;
   #stopped = false;
   #working: Promise<void> = Promise.resolve();
 
-  /** Its stamps begin behind `stamp`; guests that write to one disk in turn need their own. */
-  constructor(uri: string, seed: number, stamp = 0x7000_0000) {
+  constructor(uri: string, seed: number, { stamp = 0x7000_0000, pauseMs = 0 }: StampPlan = {}) {
     this.#uri = uri;
     this.#random = new SeededRandom(seed);
     this.#stamp = stamp;
+    this.#pauseMs = pauseMs;
   }
 
   start(): void {
@@ -68,7 +76,10 @@ export class StampGuest {
     while (!this.#stopped) {
       try {
         const client = await NbdClient.connect(address, exportName);
-        while (!this.#stopped) await this.#write(client);
+        while (!this.#stopped) {
+          await this.#write(client);
+          if (this.#pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#pauseMs));
+        }
         client.destroy();
       } catch {
         // Not served, read-only, or killed: again.
@@ -88,7 +99,8 @@ export class StampGuest {
   }
 }
 
+/** The last may be a part of one, which nobody writes to. */
 const blocksOf = (image: Buffer): Buffer[] =>
-  Array.from({ length: Math.floor(image.length / blockBytes) }, (_, block) =>
+  Array.from({ length: Math.ceil(image.length / blockBytes) }, (_, block) =>
     image.subarray(block * blockBytes, (block + 1) * blockBytes),
   );
