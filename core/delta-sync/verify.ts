@@ -1,7 +1,7 @@
 import { NoCheckpoint } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import { formatPosition, type Position } from "#core/journal/position.ts";
-import { newestCheckpoint } from "#core/protection/checkpoints.ts";
+import { type ListedCheckpoint, newestCheckpoint } from "#core/protection/checkpoints.ts";
 import { changeOperation, getOperation, type OperationChange } from "#core/recovery/operation-store.ts";
 import { assertStepFits, endedStep, endStep, phaseOf, startedStep, stepNames, stepOk } from "#core/recovery/steps.ts";
 import type { Site } from "#core/site.ts";
@@ -25,8 +25,7 @@ export async function verifySync(site: Site, operationId: Id): Promise<{ readonl
   });
   const ends = operation.syncFigures?.ends ?? [];
   const newest = await newestCheckpoint(site, operation.vpgId);
-  const parts = newest === undefined ? [] : (newest.vector ?? [newest.position]);
-  if (newest === undefined || !ends.every((end) => parts.some((part) => isBehind(part, end)))) {
+  if (newest === undefined || !standsBehind(newest, ends)) {
     const waited = site.clock.now() - (operation.steps[step]?.startedAt ?? 0);
     if (waited < deltaSyncLimits.verifyMsMax) return { verified: false };
     throw new NoCheckpoint(
@@ -41,6 +40,15 @@ export async function verifySync(site: Site, operationId: Id): Promise<{ readonl
     return { change: { checkpointId, checkpointTime, ...endStep(record, step, end) } };
   });
   return { verified: true };
+}
+
+/** Whether a checkpoint shows all of what came before each of the ends. A barrier's own place says nothing: its vector names the holds. */
+export function standsBehind(
+  { position, vector }: Pick<ListedCheckpoint, "position" | "vector">,
+  ends: readonly Position[],
+): boolean {
+  const parts = vector ?? [position];
+  return ends.every((end) => parts.some((part) => isBehind(part, end)));
 }
 
 const isBehind = (part: Position, end: Position): boolean =>

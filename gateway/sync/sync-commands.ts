@@ -67,7 +67,7 @@ export function syncHandlers(parts: SyncCommandParts): Pick<CommandHandlers, "ha
         if (!same()) return true;
         assertGoesOn();
         // No sync runs in an overflow either, and there something is suspect.
-        if (sessionLog.whole) end = sessionLog.lastPosition;
+        if (sessionLog.whole) end = sessionLog.standsAt;
         return end !== undefined;
       };
       await sessionLog.changes.until(over, signal);

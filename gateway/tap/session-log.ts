@@ -143,6 +143,16 @@ export class SessionLog implements Tap {
     return session === undefined ? undefined : { session: session.session, sequence: session.stream.lastSequence };
   }
 
+  /**
+   * Where what was appended ends for a checkpoint: behind a barrier that changed nothing that is the hold before it, which the
+   * barrier names, and while nothing is appended no other one is made.
+   */
+  get standsAt(): Position | undefined {
+    const last = this.lastPosition;
+    const still = this.#session?.stream.appendedSinceMarker === false && this.#holdSequence > 0;
+    return last !== undefined && still ? { ...last, sequence: this.#holdSequence } : last;
+  }
+
   get journaling(): boolean {
     return (
       this.#session !== undefined &&
