@@ -46,6 +46,13 @@ describe("what a commit left behind", () => {
     expect(tails.ownerOf(at("3-19"))).toBeUndefined();
   });
 
+  it("is as old as this site's newest commit, whatever terms came since", () => {
+    const forkedAt = (...terms: Term[]) => new LostTails(here, terms, oneGateway).forkedAt;
+    const back = { runs: there, journal: here, mintedAt: 30 };
+    expect(forkedAt(first, term(2, [], { ...back, minter: there }))).toBeUndefined();
+    expect(forkedAt(first, term(2, ["3-20"], { mintedAt: 10 }), term(3, [], back))).toBe(10);
+  });
+
   it("is told gateway by gateway where there are several", () => {
     const gatewayOf = (session: number) => (session % 2 === 0 ? "b" : "a");
     const tails = new LostTails(here, [first, term(2, ["3-20", "6-5"])], gatewayOf);

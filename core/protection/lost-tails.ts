@@ -4,12 +4,13 @@ import type { Site } from "#core/site.ts";
 import { items } from "./items.ts";
 import type { KnownSession } from "./session-list.ts";
 import type { Term } from "./term.ts";
-import { termsOf } from "./terms.ts";
+import { chainOf, termsOf } from "./terms.ts";
 import { recordOf } from "./vpg-record.ts";
 
 /** Where a commit left the journal of this site. */
 interface Fork {
   readonly term: number;
+  readonly mintedAt: number;
   readonly operationId: Id;
   /** The recovered checkpoint's, one a source gateway. */
   readonly positions: readonly Position[];
@@ -27,9 +28,9 @@ export class LostTails {
   /** Terms that another site minted, or that left another site's journal, say nothing of this one's positions. */
   constructor(siteId: string, terms: readonly Term[], gatewayOf: (session: number) => string | undefined) {
     const journalOf = new Map(terms.map(({ n, journal }) => [n, journal]));
-    this.#forks = terms.flatMap(({ n, minter, parent, fork, operationId }) =>
+    this.#forks = terms.flatMap(({ n, minter, parent, fork, operationId, mintedAt }) =>
       minter === siteId && journalOf.get(parent) === siteId && operationId !== null && fork.length > 0
-        ? [{ term: n, operationId, positions: fork }]
+        ? [{ term: n, mintedAt, operationId, positions: fork }]
         : [],
     );
     this.#gatewayOf = gatewayOf;
@@ -38,6 +39,11 @@ export class LostTails {
   /** No commit left anything: every checkpoint is of the history. */
   get none(): boolean {
     return this.#forks.length === 0;
+  }
+
+  /** When a commit last left this site's journal; undefined when none did. */
+  get forkedAt(): number | undefined {
+    return this.#forks.at(-1)?.mintedAt;
   }
 
   /** Of each commit: what it left behind lies in terms before it, behind a position. */
@@ -67,8 +73,17 @@ export class LostTails {
 
 /** Those of a VPG at this site. Before the first commit nothing is read of the bucket. */
 export async function lostTailsOf(site: Site, vpgId: Id, sessions: readonly KnownSession[]): Promise<LostTails> {
-  const gateways = new Map(sessions.map(({ state }) => [state.claim.session, state.claim.gatewayId]));
   const item = await site.table.get(items.vpg(vpgId));
   const terms = item === undefined || recordOf(item).term === 1 ? [] : await termsOf(site, vpgId);
-  return new LostTails(site.siteId, terms, (session) => gateways.get(session));
+  return tailsBy(site, terms, sessions);
+}
+
+/** The same by the bucket alone, for who lets go of checkpoints: a table may be behind it. Throws `Corrupt` as `chainOf` does. */
+export async function lostTailsInBucket(site: Site, vpgId: Id, sessions: readonly KnownSession[]): Promise<LostTails> {
+  return tailsBy(site, await chainOf(site, vpgId), sessions);
+}
+
+function tailsBy({ siteId }: Site, terms: readonly Term[], sessions: readonly KnownSession[]): LostTails {
+  const gateways = new Map(sessions.map(({ state }) => [state.claim.session, state.claim.gatewayId]));
+  return new LostTails(siteId, terms, (session) => gateways.get(session));
 }

@@ -61,14 +61,19 @@ export function isKeyholder(siteId: Id, term: Term): boolean {
   return (term.journal ?? term.runs) === siteId;
 }
 
-/** The claim with the highest number in the bucket; of two minters' equal numbers, which only a broken chain has, `Corrupt`. */
+/** The claim with the highest number in the bucket. Throws as `chainOf`. */
 export async function highestTerm(site: Pick<Site, "objects">, vpgId: Id): Promise<Term | undefined> {
+  return (await chainOf(site, vpgId)).at(-1);
+}
+
+/** All claims in the bucket, ascending; `Corrupt` when two minters claimed the highest number, which only a broken chain has. */
+export async function chainOf(site: Pick<Site, "objects">, vpgId: Id): Promise<readonly Term[]> {
   const terms = await termsOf(site, vpgId);
   const highest = terms.at(-1);
   if (highest !== undefined && terms.at(-2)?.n === highest.n) {
     throw new Corrupt(`two sites claimed term ${highest.n} of VPG ${vpgId}`, { vpgId, term: highest.n });
   }
-  return highest;
+  return terms;
 }
 
 /** All claims in the bucket, ascending. */

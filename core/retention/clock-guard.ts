@@ -2,14 +2,14 @@ import type { CheckpointScan } from "#core/protection/checkpoint-scan.ts";
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway } from "#core/protection/gateway-store.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
-import { highestTerm } from "#core/protection/terms.ts";
+import { lostTailsInBucket } from "#core/protection/lost-tails.ts";
 import type { VpgRecord } from "#core/protection/vpg-record.ts";
 import type { Site } from "#core/site.ts";
 import { type ClockTrouble, clockTrouble } from "./policy.ts";
 
 export type WaitReason = ClockTrouble | "lost-tail-kept" | "operation-forgotten";
 
-/** Why nothing of the VPG may age now: VMs of a forgotten operation may run over a checkpoint that nothing pins, two clocks don't agree, or a term is so young that what its failover left behind is kept. */
+/** Why nothing of the VPG may age now: VMs of a forgotten operation may run over a checkpoint that nothing pins, two clocks don't agree, or a commit has left this site's journal so lately that what is behind is kept whole. */
 export async function waitReason(site: Site, vpg: VpgRecord, scan: CheckpointScan): Promise<WaitReason | undefined> {
   if (vpg.forgotten.length > 0) return "operation-forgotten";
   const now = site.clock.now();
@@ -25,7 +25,7 @@ export async function waitReason(site: Site, vpg: VpgRecord, scan: CheckpointSca
     newest === null ? sourceTimes : [...sourceTimes, newest.time],
   );
   if (trouble !== undefined) return trouble;
-  const term = await highestTerm(site, vpg.vpgId);
-  const young = term !== undefined && term.n > 1 && now - term.mintedAt < protectionLimits.lostTailKeptMs;
+  const { forkedAt } = await lostTailsInBucket(site, vpg.vpgId, scan.sessions);
+  const young = forkedAt !== undefined && now - forkedAt < protectionLimits.lostTailKeptMs;
   return young ? "lost-tail-kept" : undefined;
 }

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { idSchema } from "#core/ids.ts";
 import { holds } from "../../test/kit/property.ts";
 import { retentionLimits as limits } from "./limits.ts";
 import { appliedRetention, type Candidate, clockTrouble, keptOf, nextPressure, retentionSchema } from "./policy.ts";
@@ -7,6 +8,8 @@ import { appliedRetention, type Candidate, clockTrouble, keptOf, nextPressure, r
 const [minute, hour, day] = [60_000, 3_600_000, 86_400_000];
 const declared = retentionSchema.parse({});
 const now = Date.UTC(2030, 0, 31);
+
+const tails = ["01k3s1te000000000000000001", "01k3s1te000000000000000002"].map((id) => idSchema.parse(id));
 
 /** Ascending by time, as a source with a steady clock makes them; some idle until the next. */
 const candidates = fc
@@ -16,13 +19,14 @@ const candidates = fc
       idle: fc.boolean(),
       tagged: fc.boolean(),
       pinned: fc.boolean(),
+      lostTail: fc.constantFrom(undefined, undefined, ...tails),
     }),
     { minLength: 1, maxLength: 80 },
   )
   .map((steps) => {
     let time = now;
     const made: Candidate[] = [];
-    for (const { gapMs, idle, tagged, pinned } of steps) {
+    for (const { gapMs, idle, tagged, pinned, lostTail } of steps) {
       const validThrough = idle ? time - 1 : time - gapMs;
       time -= gapMs;
       made.unshift({
@@ -30,6 +34,7 @@ const candidates = fc
         validThrough: Math.max(time, validThrough),
         tagged: tagged && gapMs > hour,
         pinned: pinned && idle,
+        lostTail,
       });
     }
     return made;
@@ -37,11 +42,12 @@ const candidates = fc
 const historyMs = fc.constantFrom(minute, hour, day, 30 * day);
 
 describe("which checkpoints stay", () => {
-  it("always the newest, what is pinned, and what is tagged for its time", () =>
+  it("always the newest of the history, what is pinned, and what is tagged for its time", () =>
     holds(
       fc.property(candidates, historyMs, (some, history) => {
         const kept = keptOf(some, appliedRetention(declared, history, 0), now);
-        expect(kept.at(-1)).toBe(true);
+        const newest = some.findLastIndex(({ lostTail }) => lostTail === undefined);
+        if (newest >= 0) expect(kept[newest]).toBe(true);
         for (const [index, { pinned, tagged, validThrough }] of some.entries()) {
           if (pinned || (tagged && now - validThrough <= declared.taggedMs)) expect(kept[index]).toBe(true);
         }
@@ -51,7 +57,7 @@ describe("which checkpoints stay", () => {
   it("for every whole interval of a tier the one that shows what was there at its end, and no other of it", () =>
     holds(
       fc.property(candidates, (some) => {
-        const plain = some.map((each) => ({ ...each, tagged: false, pinned: false }));
+        const plain = some.map((each) => ({ ...each, tagged: false, pinned: false, lostTail: undefined }));
         const kept = keptOf(plain, appliedRetention(declared, 30 * day, 0), now);
         for (const [index, { time, validThrough }] of plain.entries()) {
           const age = now - validThrough;
@@ -65,6 +71,36 @@ describe("which checkpoints stay", () => {
         }
       }),
     ));
+
+  it("of the history and of each lost tail the same as if there were no other", () =>
+    holds(
+      fc.property(candidates, historyMs, (some, history) => {
+        const retention = appliedRetention(declared, history, 0);
+        const kept = keptOf(some, retention, now);
+        for (const branch of [undefined, ...tails]) {
+          const isOf = ({ lostTail }: Candidate): boolean => lostTail === branch;
+          expect(kept.filter((_, index) => some[index]?.lostTail === branch)).toEqual(
+            keptOf(some.filter(isOf), retention, now),
+          );
+        }
+      }),
+    ));
+
+  it("of a lost tail nothing for ever: its newest is as old as any", () => {
+    const [lostTail] = tails;
+    const old = { time: now - 2 * day, validThrough: now - 2 * day, tagged: false, pinned: false };
+    const retention = appliedRetention(declared, day, 0);
+    expect(
+      keptOf(
+        [
+          { ...old, lostTail: undefined },
+          { ...old, lostTail },
+        ],
+        retention,
+        now,
+      ),
+    ).toEqual([true, false]);
+  });
 
   it("and the rule applied to what it left lets go no more", () =>
     holds(

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Id } from "#core/ids.ts";
 import { retentionLimits as limits } from "./limits.ts";
 
 const tierSchema = z.strictObject({
@@ -45,6 +46,8 @@ export interface Candidate {
   readonly validThrough: number;
   readonly tagged: boolean;
   readonly pinned: boolean;
+  /** The operation whose commit left it behind; undefined for the history. */
+  readonly lostTail: Id | undefined;
 }
 
 /** The policy as it is applied: with the VPG's history, and with what a journal limit has made of it. */
@@ -80,22 +83,26 @@ export function untouchedMs({ tiers }: AppliedRetention): number {
 
 /**
  * Which checkpoints stay, of those that are listed, in order of position. In a tier it is the last of each interval: what it shows
- * is what was there at the interval's end, however long the VPG was idle behind it. The newest of all stays, and so does what is
- * tagged, for its own time, or pinned. Applied again to what is left it lets go no more.
+ * is what was there at the interval's end, however long the VPG was idle behind it. The history and each lost tail are looked at on
+ * their own: none stands for an interval of another. The newest of the history stays, and so does what is tagged, for its own time,
+ * or pinned. Applied again to what is left it lets go no more.
  */
 export function keptOf(candidates: readonly Candidate[], retention: AppliedRetention, now: number): readonly boolean[] {
+  const intervalOf = ({ time, lostTail }: Candidate, everyMs: number): string =>
+    `${Math.floor(time / everyMs)} ${lostTail ?? ""}`;
   const lastOf = retention.tiers.map(({ everyMs }) => {
-    const last = new Map<number, number>();
-    if (everyMs > 0) for (const [index, { time }] of candidates.entries()) last.set(Math.floor(time / everyMs), index);
+    const last = new Map<string, number>();
+    if (everyMs > 0) for (const [index, each] of candidates.entries()) last.set(intervalOf(each, everyMs), index);
     return last;
   });
-  return candidates.map(({ time, validThrough, tagged, pinned }, index) => {
-    const age = now - validThrough;
-    if (pinned || index === candidates.length - 1 || (tagged && age <= retention.taggedMs)) return true;
+  const newest = candidates.findLastIndex(({ lostTail }) => lostTail === undefined);
+  return candidates.map((candidate, index) => {
+    const age = now - candidate.validThrough;
+    if (candidate.pinned || index === newest || (candidate.tagged && age <= retention.taggedMs)) return true;
     const at = retention.tiers.findIndex(({ forMs }) => age <= forMs);
     const tier = retention.tiers[at];
     if (tier === undefined) return false;
-    return tier.everyMs === 0 || lastOf[at]?.get(Math.floor(time / tier.everyMs)) === index;
+    return tier.everyMs === 0 || lastOf[at]?.get(intervalOf(candidate, tier.everyMs)) === index;
   });
 }
 

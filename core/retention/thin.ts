@@ -3,6 +3,7 @@ import { comparePositions } from "#core/journal/position.ts";
 import type { ListedCheckpoint } from "#core/protection/checkpoint-row.ts";
 import type { CheckpointScan } from "#core/protection/checkpoint-scan.ts";
 import { markLeaving } from "#core/protection/checkpoints.ts";
+import { lostTailsInBucket } from "#core/protection/lost-tails.ts";
 import { concurrently } from "#core/recovery/concurrently.ts";
 import type { Site } from "#core/site.ts";
 import type { DigestChange } from "./commit-digest.ts";
@@ -27,9 +28,12 @@ export async function thin(
   const through = reachOf(listed, now - untouchedMs(retention));
   const last = listed[through];
   if (last === undefined) return undefined;
+  const tails = await lostTailsInBucket(site, vpgId, scan.sessions);
   const keeps = keptOf(
-    listed.map(({ time, validThrough, tags, pinOwners }) => {
-      return { time, validThrough, tagged: tags.length > 0, pinned: pinOwners.length > 0 };
+    listed.map((checkpoint) => {
+      const { time, validThrough, tags, pinOwners } = checkpoint;
+      const lostTail = tails.ownerOf(checkpoint);
+      return { time, validThrough, tagged: tags.length > 0, pinned: pinOwners.length > 0, lostTail };
     }),
     retention,
     now,

@@ -23,6 +23,11 @@ export interface Instant {
   readonly images: ReadonlyMap<number, Buffer>;
 }
 
+/** One that a source has written. */
+export interface WrittenInstant extends Instant {
+  readonly time: number;
+}
+
 /** A chunk and a bit at the start of each volume take all writes: many versions of few places. */
 const imageBytes = 512 * 1024 + 64 * 1024;
 
@@ -38,7 +43,7 @@ interface SourceOptions {
 
 /** A source gateway that writes, zeros and checkpoints at random, with what every checkpoint and hold must show. */
 export class WrittenSource {
-  readonly instants: Instant[] = [];
+  readonly instants: WrittenInstant[] = [];
   #site: Site;
   readonly #options: SourceOptions;
   readonly #images = new Map<number, Buffer>();
@@ -98,7 +103,7 @@ export class WrittenSource {
   #remember(): Position {
     const images = new Map([...this.#images].map(([volume, image]) => [volume, Buffer.from(image)]));
     const position = this.#position();
-    this.instants.push({ position, images });
+    this.instants.push({ position, time: this.#time, images });
     return position;
   }
 
@@ -170,7 +175,7 @@ export function overHttp(
 export async function expectInstants(
   site: Site,
   vpg: VpgRecord,
-  { instants }: Pick<WrittenSource, "instants">,
+  { instants }: { readonly instants: readonly Instant[] },
   most = 12,
 ): Promise<void> {
   const journal = new TableJournal(site, vpg.vpgId);
