@@ -57,8 +57,7 @@ export async function getSession(site: Site, vpgId: Id, session: number): Promis
   }
   const claim = await readClaim(site, vpgId, session);
   if (claim === undefined) throw new NotFound(`no session ${session} of VPG ${vpgId} was opened here`, { session });
-  const item = await site.table.get(items.session(vpgId, session));
-  const stored = item === undefined ? null : checkStored(sessionFieldsSchema, item.fields, "a session's item").progress;
+  const stored = await storedProgress(site, vpgId, session);
   const state: SessionState = {
     vpgId,
     claim,
@@ -99,6 +98,14 @@ export function sessionAction(claim: SessionClaim, vpgId: Id, progress: SessionP
  * decides: a batch whose row was lost between two writes gets it back, a SEAL ends the session.
  */
 export async function refreshProgress(site: Site, state: SessionState): Promise<SessionProgress> {
+  await grow(site, state);
+  // Rows that this process had not counted yet may be gone with what packs stand for: who took them has stored the count.
+  if (state.progress.end === "open" && (await takeUpStored(site, state))) await grow(site, state);
+  await store(site, state);
+  return state.progress;
+}
+
+async function grow(site: Site, state: SessionState): Promise<void> {
   let progress = state.progress;
   while (progress.end === "open") {
     const folded = await foldRows(site, state, progress);
@@ -106,8 +113,19 @@ export async function refreshProgress(site: Site, state: SessionState): Promise<
     keep(state, progress);
     if (progress.end === "open" && progress.batches === folded.batches) break;
   }
-  await store(site, state);
-  return state.progress;
+}
+
+/** True when another process has stored a progress that is further than this one's. */
+async function takeUpStored(site: Site, state: SessionState): Promise<boolean> {
+  const { batches, end } = state.progress;
+  const stored = await storedProgress(site, state.vpgId, state.claim.session);
+  if (stored !== null) keep(state, stored);
+  return state.progress.batches > batches || state.progress.end !== end;
+}
+
+async function storedProgress(site: Site, vpgId: Id, session: number): Promise<SessionProgress | null> {
+  const item = await site.table.get(items.session(vpgId, session));
+  return item === undefined ? null : checkStored(sessionFieldsSchema, item.fields, "a session's item").progress;
 }
 
 /**

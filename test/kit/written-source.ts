@@ -88,7 +88,7 @@ export class WrittenSource {
 
   /** The barrier of a coordinator; its id. */
   async barrier(vector: readonly Position[]): Promise<string> {
-    this.#time += 1000;
+    this.#time = (await this.#options.nextTime?.()) ?? this.#time + 1000;
     const ordered = vector.toSorted((one, other) => one.session - other.session);
     await this.#send([{ kind: "barrier", time: this.#time, tag: "", vector: ordered }]);
     return formatPosition(this.#position());
