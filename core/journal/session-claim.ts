@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { sectorBytesMin } from "#core/blocks/geometry.ts";
 import { Corrupt, UnsupportedFormat } from "#core/errors.ts";
+import { bytesEqual, sha256 } from "./hash.ts";
 import {
   componentsMax,
   safeIntegerMax,
@@ -24,8 +25,11 @@ export const sessionVolumeSchema = z
 /** The object `sessions/<vpg>/<ordinal>.json`: created once, never changed or deleted. */
 export const sessionClaimSchema = z
   .strictObject({
-    /** 2: of a VPG with several source gateways, and only then are `previous` and `gateways` there. 3: of seeds, and only then is `seed` there. */
-    formatVersion: z.union([z.literal(1), z.literal(2), z.literal(3)]),
+    /**
+     * 4: stored with its hash; written since. Before, without: 1; 2 of a VPG with several source gateways, and only then are `previous`
+     * and `gateways` there; 3 of seeds, and only then is `seed` there.
+     */
+    formatVersion: z.union([z.literal(1), z.literal(2), z.literal(3), z.literal(4)]),
     vpgId: ulid,
     term: z.int().min(1).max(u32Max),
     /** Ordinal over the VPG's whole life. */
@@ -40,7 +44,7 @@ export const sessionClaimSchema = z
     continues: z.boolean(),
     /** The gateway's own volumes. */
     volumes: z.array(sessionVolumeSchema).max(volumesPerSessionMax).readonly(),
-    /** Ordinal of the gateway's session before this one, 0 for none; in version 1 that is `session` - 1. */
+    /** Of a VPG with several source gateways: ordinal of the gateway's session before this one, 0 for none; else that is `session` - 1. */
     previous: z.int().min(0).max(u32Max).exactOptional(),
     /** All source gateways of the VPG, the coordinator of its barriers first. */
     gateways: z.array(ulid).min(2).max(componentsMax).readonly().exactOptional(),
@@ -51,14 +55,15 @@ export const sessionClaimSchema = z
     message: "a volume stands twice",
   })
   .refine(
-    (claim) => [claim.previous, claim.gateways].every((it) => (it !== undefined) === (claim.formatVersion === 2)),
-    {
-      message: "previous and gateways belong to version 2",
-    },
+    ({ formatVersion, previous, gateways }) =>
+      (previous === undefined) === (gateways === undefined) && fits(formatVersion, 2, gateways !== undefined),
+    { message: "previous and gateways belong together, and of the versions before 4 to version 2" },
   )
-  .refine(({ seed, formatVersion, continues }) => (seed === true) === (formatVersion === 3) && !(seed && continues), {
-    message: "seed belongs to version 3, and seeds continue nothing",
-  })
+  .refine(
+    ({ seed, formatVersion, continues, gateways }) =>
+      fits(formatVersion, 3, seed === true) && !(seed && (continues || gateways !== undefined)),
+    { message: "seeds belong, of the versions before 4, to version 3; they continue nothing and make no barriers" },
+  )
   .refine((claim) => claim.previous === undefined || claim.previous < claim.session, {
     message: "previous is not before",
   })
@@ -66,6 +71,11 @@ export const sessionClaimSchema = z
     message: "gateways must be different ones, this one among them",
   })
   .readonly();
+
+/** Until version 4 each kind of session had a version of its own. */
+function fits(version: number, own: number, isOfKind: boolean): boolean {
+  return version === 4 || (version === own) === isOfKind;
+}
 
 function isGroup(gateways: readonly string[], own: string): boolean {
   return new Set(gateways).size === gateways.length && gateways.includes(own);
@@ -75,20 +85,35 @@ export type SessionClaim = z.infer<typeof sessionClaimSchema>;
 
 /** The object's bytes: the same claim gives the same bytes. Throws a `ZodError` for a claim of the wrong shape. */
 export function encodeSessionClaim(claim: SessionClaim): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(sessionClaimSchema.parse(claim)));
+  const plain = sessionClaimSchema.parse(claim);
+  const bytes = jsonOf(plain);
+  return plain.formatVersion === 4 ? jsonOf({ ...plain, sha256: Buffer.from(sha256(bytes)).toString("hex") }) : bytes;
 }
 
-/** Reads a stored claim. Throws `UnsupportedFormat` for a newer version, `Corrupt` for anything else. */
+const jsonOf = (value: object): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+
+/** Reads a stored claim. Throws `UnsupportedFormat` for a newer version, `Corrupt` for anything else, as for a claim that its hash is not of. */
 export function decodeSessionClaim(bytes: Uint8Array): SessionClaim {
   if (bytes.length > sessionObjectBytesMax) throw new Corrupt(`a session object of ${bytes.length} bytes`);
   const json = parseJson(bytes);
-  const version = z.looseObject({ formatVersion: z.int().min(4) }).safeParse(json);
+  const version = z.looseObject({ formatVersion: z.int().min(5) }).safeParse(json);
   if (version.success) {
     throw new UnsupportedFormat("a session object of a newer format: use a newer Farshore", { field: "formatVersion" });
   }
-  const claim = sessionClaimSchema.safeParse(json);
+  const claim = sessionClaimSchema.safeParse(withoutHash(json));
   if (!claim.success) throw new Corrupt("a session object of the wrong shape", {}, { cause: claim.error });
+  if (claim.data.formatVersion === 4 && !bytesEqual(bytes, encodeSessionClaim(claim.data))) {
+    throw new Corrupt("a session object that does not have the SHA-256 it says");
+  }
   return claim.data;
+}
+
+/** The claim of a version that has a hash, apart from it. */
+function withoutHash(json: unknown): unknown {
+  const stored = z.looseObject({ formatVersion: z.literal(4), sha256: z.string() }).safeParse(json);
+  if (!stored.success) return json;
+  const { sha256: _, ...plain } = stored.data;
+  return plain;
 }
 
 function parseJson(bytes: Uint8Array): unknown {

@@ -76,7 +76,7 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
   if (last !== undefined && before !== undefined) checkRegression(current, ask, lastSession, before);
   if (!seeds && seedsMayBe(current, gatewayId)) await sealSeeds(site, current, gatewayId, following);
   const claim: SessionClaim = {
-    formatVersion: 1,
+    formatVersion: 4,
     vpgId: vpg.vpgId,
     term: following.term,
     session: following.session,
@@ -86,7 +86,7 @@ async function attempt(site: Site, caller: Caller, ask: OpenSession): Promise<Op
     configRevision: captureRevisionOf(vpg.definition),
     continues: !seeds && !adopted && last?.term === following.term && continues(ask, last, before, volumes),
     volumes: volumes.map(({ volume, sizeBytes, sectorBytes }) => ({ volume, sizeBytes, sectorBytes })),
-    ...(seeds ? { formatVersion: 3, seed: true } : sharedFields(vpg, lastSession)),
+    ...(seeds ? { seed: true } : sharedFields(vpg, lastSession)),
   };
   // An edit that was cut off has the table only: a session names nothing that the bucket lacks.
   if (claim.configRevision > 1 && claim.configRevision === vpg.definition.revision) {
@@ -180,9 +180,9 @@ async function recordUnfinished(site: Site, vpg: VpgRecord): Promise<VpgRecord> 
 function sharedFields(
   { definition }: VpgRecord,
   previous: number,
-): Partial<Pick<SessionClaim, "formatVersion" | "previous" | "gateways">> {
+): Partial<Pick<SessionClaim, "previous" | "gateways">> {
   const gateways = sourceGatewaysOf(definition).map((gateway) => gateway.gatewayId);
-  return gateways.length === 1 ? {} : { formatVersion: 2, previous, gateways };
+  return gateways.length === 1 ? {} : { previous, gateways };
 }
 
 /** The gateway's volumes by the definition, after those it has were found to be the same. Throws `VolumesDiffer` naming each difference. */
