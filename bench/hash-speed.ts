@@ -1,49 +1,42 @@
 import { randomBytes } from "node:crypto";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { blockBytes } from "#core/sync/limits.ts";
-import { type HashGrain, HashPool } from "../gateway/sync/hash-pool.ts";
+import { HashPool } from "../gateway/sync/hash-pool.ts";
 import type { Findings, Metric } from "./findings.ts";
 import { hashSeconds, hashSecondsQuick, hashThreads } from "./limits.ts";
 import { findProgram, run } from "./programs.ts";
 
 const rate: Metric = { label: "hashed", unit: "GB/s", digits: 2 };
 const perCpu: Metric = { label: "by a CPU second", unit: "GB", digits: 2 };
-const grains: readonly { readonly grain: HashGrain; readonly bytes: number; readonly of: string }[] = [
-  { grain: "chunk", bytes: chunkBytes, of: "chunks of 512 KiB" },
-  { grain: "block", bytes: blockBytes, of: "blocks of 4 KiB" },
-];
-
 /** How fast the hash threads of a sync are by themselves, beside OpenSSL's own measure of this CPU in as many processes. */
 export async function hashSpeed(findings: Findings, rounds: number, quick: boolean): Promise<void> {
   const openssl = findProgram("openssl");
   const seconds = quick ? hashSecondsQuick : hashSeconds;
-  for (const { grain, bytes, of } of grains) {
-    const scenario = `${of}, ${hashThreads} threads`;
-    for (let round = 0; round < rounds; round += 1) {
-      const ours = await poolSpeed(grain, seconds);
-      findings.add(scenario, "farshore", rate, ours.bytesPerSecond / 1e9);
-      findings.add(scenario, "farshore", perCpu, ours.bytesPerCpuSecond / 1e9);
-      if (openssl === undefined) continue;
-      findings.add(scenario, "openssl speed", rate, (await opensslSpeed(openssl, bytes, seconds)) / 1e9);
-    }
-    if (grain === "chunk") findings.goal(scenario, "farshore", rate, { atLeast: 2 });
-    if (openssl !== undefined) findings.ratio(scenario, rate, "farshore", "openssl speed");
+  const scenario = `blocks of 4 KiB, ${hashThreads} threads`;
+  for (let round = 0; round < rounds; round += 1) {
+    const ours = await poolSpeed(seconds);
+    findings.add(scenario, "farshore", rate, ours.bytesPerSecond / 1e9);
+    findings.add(scenario, "farshore", perCpu, ours.bytesPerCpuSecond / 1e9);
+    if (openssl === undefined) continue;
+    findings.add(scenario, "openssl speed", rate, (await opensslSpeed(openssl, blockBytes, seconds)) / 1e9);
   }
+  findings.goal(scenario, "farshore", rate, { atLeast: 2 });
+  if (openssl !== undefined) findings.ratio(scenario, rate, "farshore", "openssl speed");
 }
 
-async function poolSpeed(grain: HashGrain, seconds: number) {
+async function poolSpeed(seconds: number) {
   const pool = new HashPool(hashThreads);
   try {
     const content = randomBytes(chunkBytes);
     const buffer = (): ArrayBuffer => Uint8Array.from(content).buffer;
     // Loaded and compiled before it counts.
-    for (let index = 0; index < 2 * hashThreads; index += 1) await pool.hash(buffer(), chunkBytes, grain);
+    for (let index = 0; index < 2 * hashThreads; index += 1) await pool.hash(buffer(), chunkBytes);
     const [before, started] = [process.cpuUsage(), performance.now()];
     const until = started + seconds * 1000;
     let hashed = 0;
     const lane = async (): Promise<void> => {
       for (let own = buffer(); performance.now() < until; hashed += chunkBytes) {
-        own = (await pool.hash(own, chunkBytes, grain)).buffer;
+        own = (await pool.hash(own, chunkBytes)).buffer;
       }
     };
     await Promise.all(Array.from({ length: 4 * hashThreads }, lane));

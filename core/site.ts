@@ -1,4 +1,5 @@
 import type { Id } from "./ids.ts";
+import type { SyncPagePlace } from "./journal/keys.ts";
 import type { Clock, Log, Notify, Objects, Peers, Random, Table, Workflows } from "./ports.ts";
 
 /** Everything the rules of one site work with. A site needs nothing of any other site (invariant 3). */
@@ -14,6 +15,8 @@ export interface Site {
   readonly notify: Notify;
   /** Pages of a delta-sync that are compared at once (`pagesAtOnceDefault`); a site in one process has less to do it with. */
   readonly pagesAtOnce?: number;
+  /** Told of each page of a delta-sync whose hashes have come, where it pays to compare it before the state machine asks. */
+  readonly pageArrived?: (operationId: Id, place: SyncPagePlace) => void;
   /** What its gateways pause for between heartbeats, where these cost less than a request's price (`heartbeatIntervalMs`, `heartbeatBusyIntervalMs`). */
   readonly heartbeats?: { readonly idleMs: number; readonly busyMs: number };
   /** Asked only by reverse protection. */

@@ -61,6 +61,8 @@ export const replyBytesMax = 32 * MiB;
 
 /** Chunks read ahead by the sync of one volume. */
 export const syncReadAhead = 8;
+/** Block hashes that a VPG's sync keeps of chunks whose comparison is under way: 2 KiB each, so of 4 GiB of disk. */
+export const keptBlockHashBytesMax = 16 * MiB;
 /** Pause before a chunk that can't be read from the disk, or a page whose hashes can't be had, is tried again. */
 export const syncRetryMs = 2000;
 

@@ -32,6 +32,8 @@ export const siteLimits = {
   pagesAtOnce: 2,
   /** What gateways pause for between heartbeats: a person waits for what they hear of there, and here they cost no money; one that says nothing new isn't written. */
   heartbeats: { idleMs: 1000, busyMs: 250 },
+  /** Pages of delta-syncs that wait to be compared as they come; more are left to the state machine. */
+  pagesAheadMax: 64,
   /** How often journals are looked at for what may be deleted, as on AWS. */
   collectEveryMs: 60_000,
   /** How often journals are read back a bit further: in smaller bits than on AWS, on the thread that serves everybody. */

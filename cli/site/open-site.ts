@@ -7,9 +7,11 @@ import { SystemRandom } from "#adapters/embedded/random.ts";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import { HttpPeers } from "#adapters/http-peers.ts";
+import { comparePage } from "#core/delta-sync/compare-page.ts";
 import type { Log, Notify } from "#core/ports.ts";
 import { claimSite } from "#core/protection/table-layout.ts";
 import type { Site } from "#core/site.ts";
+import { CompareAhead } from "./compare-ahead.ts";
 import { siteLimits } from "./limits.ts";
 import { invokeTask, machines } from "./machines.ts";
 
@@ -45,8 +47,11 @@ export async function openSite(dataDir: string, name: string, log: Log, notify: 
     const { pagesAtOnce, heartbeats } = siteLimits;
     const peers = new HttpPeers({ tokenOf: (peer) => readPeerToken(dataDir, peer), clock });
     const ports = { objects, table, workflows, clock, random, log, notify, peers };
-    const site: Site = { siteId, siteName: name, ...ports, pagesAtOnce, heartbeats };
+    const ahead = new CompareAhead((...page) => comparePage(site, ...page), log);
+    const pageArrived: CompareAhead["arrived"] = (...page) => ahead.arrived(...page);
+    const site: Site = { siteId, siteName: name, ...ports, pagesAtOnce, heartbeats, pageArrived };
     const close = async () => {
+      await ahead.close();
       await workflows.close();
       table.close();
       lock.release();

@@ -12,14 +12,28 @@ import { decodePageHashes, encodePageWants } from "#core/sync/page-object.ts";
 /**
  * Task compare-page: reads again what this site's journal holds of a page, compares its hashes with those that the gateway
  * sent, and leaves the want-list. Nothing is taken for equal but what was read and hashed here: what of the journal is damaged is
- * wanted, and where the store doesn't answer it throws, and then there is no want-list. `pause` is called between pieces of work. Safe to repeat.
+ * wanted, and where the store doesn't answer it throws, and then there is no want-list. `pause` is called between pieces of work. Safe to
+ * repeat; who asks in the same process while a page is compared waits for that.
  */
-export async function comparePage(
+export function comparePage(
   site: Site,
   operationId: Id,
   place: SyncPagePlace,
   pause: () => Promise<void>,
 ): Promise<void> {
+  const ofSite = underWay.get(site) ?? new Map<string, Promise<void>>();
+  underWay.set(site, ofSite);
+  const name = `${operationId} ${place.session} ${place.volume} ${place.page}`;
+  const known = ofSite.get(name);
+  if (known !== undefined) return known;
+  const work = compare(site, operationId, place, pause).finally(() => ofSite.delete(name));
+  ofSite.set(name, work);
+  return work;
+}
+
+const underWay = new WeakMap<Site, Map<string, Promise<void>>>();
+
+async function compare(site: Site, operationId: Id, place: SyncPagePlace, pause: () => Promise<void>): Promise<void> {
   const vpg = await vpgOf(site, await getOperation(site, operationId));
   const { vpgId } = vpg;
   const wantsKey = syncPageKey(vpgId, operationId, place, "wants");
@@ -30,10 +44,13 @@ export async function comparePage(
   const { volume, page, session } = place;
   const reader = journalReader(site, vpgId);
   const damaged = toldDamage(site, vpg, volume, page);
-  const held = await chunkHashes(reader, { volume, sizeBytes, page, upTo, only: chunks, pause, damaged });
   const at = (bytes: Uint8Array, index: number): Uint8Array =>
     bytes.subarray(index * hashBytes, (index + 1) * hashBytes);
-  const wanted = chunks.filter((chunk, index) => !bytesEqual(at(hashes, index), at(held, chunk)));
+  const sent = new Map(chunks.map((chunk, index) => [chunk, at(hashes, index)]));
+  const differs = (chunk: number, hash: Uint8Array): boolean => !bytesEqual(sent.get(chunk) ?? hash, hash);
+  const ask = { volume, sizeBytes, page, upTo, only: chunks, pause, keeps: differs, damaged };
+  const held = await chunkHashes(reader, ask);
+  const wanted = chunks.filter((chunk) => differs(chunk, at(held, chunk)));
   const hashesSha256 = Buffer.from(sha256(object)).toString("hex");
   const wants = encodePageWants({ vpgId, operationId, term, session, volume, page, hashesSha256, chunks: wanted });
   await site.objects.put(wantsKey, wants, { ifAbsent: true });

@@ -46,7 +46,10 @@ export async function putPageHashes(
     });
   }
   const key = syncPageKey(vpg.vpgId, operationId, place, "hashes");
-  if ((await site.objects.put(key, body, { ifAbsent: true })) === "created") return;
+  if ((await site.objects.put(key, body, { ifAbsent: true })) === "created") {
+    site.pageArrived?.(operationId, place);
+    return;
+  }
   if (!bytesEqual(await site.objects.get(key), body)) {
     throw new Diverged(`page ${place.page} of volume ${place.volume} was hashed already, with another outcome`);
   }

@@ -14,11 +14,22 @@ import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { chunkHashes } from "./chunk-hashes.ts";
 import { blockBytes, blockHashBytes } from "./limits.ts";
 
-function naive(image: Uint8Array, grain: number, bytes = 32): Buffer {
+/** Of each block, cut to `bytes`. */
+function naive(image: Uint8Array, bytes = 32): Buffer {
   const hashes: Buffer[] = [];
-  for (let at = 0; at < image.length; at += grain) {
-    const hash = createHash("sha256").update(image.subarray(at, at + grain));
+  for (let at = 0; at < image.length; at += blockBytes) {
+    const hash = createHash("sha256").update(image.subarray(at, at + blockBytes));
     hashes.push(hash.digest().subarray(0, bytes));
+  }
+  return Buffer.concat(hashes);
+}
+
+/** Of each chunk, over the hashes of its blocks. */
+function naiveChunks(image: Uint8Array): Buffer {
+  const hashes: Buffer[] = [];
+  for (let at = 0; at < image.length; at += chunkBytes) {
+    const blocks = naive(image.subarray(at, at + chunkBytes));
+    hashes.push(createHash("sha256").update(blocks).digest());
   }
   return Buffer.concat(hashes);
 }
@@ -36,15 +47,50 @@ describe("chunk hashes", () => {
     const pause = async (): Promise<void> => {
       pauses += 1;
     };
-    expect(hex(await chunkHashes(reader, { ...ask, pause }))).toBe(hex(naive(image, chunkBytes)));
+    expect(hex(await chunkHashes(reader, { ...ask, pause }))).toBe(hex(naiveChunks(image)));
     expect(pauses).toBeGreaterThan(0);
     // In any order; neighbours, more than one window of them, and the short last one.
     for (const chunks of [[40, 0, 7], [3, 4, 5, 9, 10], [...Array(41).keys()]]) {
       const parts = chunks.map((chunk) =>
-        naive(image.subarray(chunk * chunkBytes, (chunk + 1) * chunkBytes), blockBytes, blockHashBytes),
+        naive(image.subarray(chunk * chunkBytes, (chunk + 1) * chunkBytes), blockHashBytes),
       );
       expect(hex(await chunkHashes(reader, { ...ask, blocksOf: chunks }))).toBe(hex(Buffer.concat(parts)));
     }
+  });
+
+  it("of blocks are given without another read where they were kept on the way to a chunk's, once, and only of that position", async () => {
+    const sizeBytes = 6 * chunkBytes + 512;
+    const { objects, upTo, images } = await randomJournal(new SeededRandom(9), new Map([[3, sizeBytes]]));
+    const image = images.get(3) ?? Buffer.alloc(0);
+    const reader = new JournalReader(await BucketJournal.open(objects, vpgId));
+    const ask = { volume: 3, sizeBytes, page: 0, upTo };
+    const told: number[] = [];
+    const keeps = (chunk: number, hash: Uint8Array): boolean => {
+      told.push(chunk);
+      expect(hex(hash)).toBe(hex(naiveChunks(image.subarray(chunk * chunkBytes, (chunk + 1) * chunkBytes))));
+      return chunk !== 2;
+    };
+    await chunkHashes(reader, { ...ask, keeps });
+    expect(told).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    let pauses = 0;
+    const pause = async (): Promise<void> => {
+      pauses += 1;
+    };
+    const blocksOf = [6, 1, 2, 3];
+    const right = hex(
+      Buffer.concat(
+        blocksOf.map((at) => naive(image.subarray(at * chunkBytes, (at + 1) * chunkBytes), blockHashBytes)),
+      ),
+    );
+    // One pause a piece that is read: chunk 2 alone, then all of them, then as of another position.
+    expect(hex(await chunkHashes(reader, { ...ask, blocksOf, pause }))).toBe(right);
+    expect(pauses).toBe(1);
+    expect(hex(await chunkHashes(reader, { ...ask, blocksOf, pause }))).toBe(right);
+    expect(pauses).toBe(3);
+    await chunkHashes(reader, { ...ask, keeps });
+    const before = { session: upTo.session, sequence: upTo.sequence - 1 };
+    await chunkHashes(reader, { ...ask, upTo: before, blocksOf, pause });
+    expect(pauses).toBe(5);
   });
 
   it("of pages that nobody wrote cost no read of data", async () => {
@@ -56,15 +102,15 @@ describe("chunk hashes", () => {
     const journal = await BucketJournal.open(objects, vpgId);
     const reader = new JournalReader(journal);
     const ask = { volume: 0, sizeBytes, upTo: { session: 1, sequence: 1 } };
-    const zero = hex(naive(Buffer.alloc(chunkBytes), chunkBytes));
+    const zero = hex(naiveChunks(Buffer.alloc(chunkBytes)));
     const empty = hex(await chunkHashes(reader, { ...ask, page: 1, pause: () => Promise.reject(new Error("read")) }));
     expect(empty).toBe(zero.repeat(chunksPerPage));
-    expect(hex(await chunkHashes(reader, { ...ask, page: 2 }))).toBe(hex(naive(Buffer.alloc(512), chunkBytes)));
+    expect(hex(await chunkHashes(reader, { ...ask, page: 2 }))).toBe(hex(naiveChunks(Buffer.alloc(512))));
     const first = await chunkHashes(reader, { ...ask, page: 0 });
     const last = Buffer.alloc(chunkBytes);
     last.set(patterned(512, 3), chunkBytes - 512);
     expect(hex(first.subarray(0, -32))).toBe(zero.repeat(chunksPerPage - 1));
-    expect(hex(first.subarray(-32))).toBe(hex(naive(last, chunkBytes)));
+    expect(hex(first.subarray(-32))).toBe(hex(naiveChunks(last)));
   });
 
   describe("of a damaged journal", () => {

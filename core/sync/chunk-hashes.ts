@@ -1,13 +1,13 @@
 import { chunkBytes, chunkCount, chunksPerPage } from "#core/blocks/geometry.ts";
-import { isZero } from "#core/blocks/zeros.ts";
 import { type FarshoreError, InvalidInput, NotFound } from "#core/errors.ts";
 import { isDamage } from "#core/journal/damage.ts";
-import { sha256 } from "#core/journal/hash.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { JournalReader } from "#core/recovery/journal-reader.ts";
 import { View } from "#core/recovery/view.ts";
-import { blockHashBytes, hashBytes, hashWindowChunks } from "./limits.ts";
-import { blockCount, blockHashesOf, chunkLength, chunksOfPage, unreadableByte } from "./pieces.ts";
+import { type HashedChunk, hashChunk, hashedZeros } from "./hash-chunk.ts";
+import { type BlocksPlace, KeptBlocks } from "./kept-blocks.ts";
+import { blockHashBytes, hashBytes, hashWindowChunks, keptBlockHashBytesMax } from "./limits.ts";
+import { blockCount, chunkLength, chunksOfPage, unreadableByte } from "./pieces.ts";
 
 export interface ChunkHashesAsk {
   readonly volume: number;
@@ -23,6 +23,8 @@ export interface ChunkHashesAsk {
   readonly only?: readonly number[] | undefined;
   /** Called between the pieces of work (16 MiB): lets everybody else run who shares the thread. */
   readonly pause?: () => Promise<void>;
+  /** Whose blocks' hashes will be asked for next, by a chunk's number inside the page and its hash: they are kept until then. */
+  readonly keeps?: (chunk: number, hash: Uint8Array) => boolean;
   /** Told of each object that is damaged, once. */
   readonly damaged?: (error: FarshoreError) => void;
 }
@@ -35,8 +37,8 @@ interface Reading {
 }
 
 /**
- * SHA-256 of what an image holds: 32 bytes of every chunk (512 KiB) of a page, or 16 of every block (4 KiB) of the chunks asked for, in
- * their order. The last one of a volume may be short. What reads as zeros by the index alone costs nothing. Where an object of the
+ * Hashes of what an image holds (core/sync/hash-chunk.ts): 32 bytes of every chunk (512 KiB) of a page, or 16 of every block (4 KiB) of
+ * the chunks asked for, in their order. The last one of a volume may be short. What reads as zeros by the index alone costs nothing. Where an object of the
  * journal is damaged, `unreadableByte`s stand for the hashes of just the chunks that need it: what is shipped for them lies over it.
  * Throws `InvalidInput` outside the volume, and what else the journal's reader throws.
  */
@@ -52,13 +54,31 @@ export async function chunkHashes(reader: JournalReader, ask: ChunkHashesAsk): P
     if (!told.has(what)) ask.damaged?.(error);
     told.add(what);
   };
+  const kept = keptBlocksOf(reader);
+  const place = (chunk: number): BlocksPlace => ({ volume, chunk: page * chunksPerPage + chunk, upTo });
   const reading = { view, pause: ask.pause ?? (async () => undefined), damaged };
-  return ask.blocksOf === undefined
-    ? hashesOfPage(reading, page, ask.only)
-    : hashesOfBlocks(reading, page, ask.blocksOf);
+  if (ask.blocksOf !== undefined) {
+    return hashesOfBlocks(reading, page, ask.blocksOf, (chunk) => kept.take(place(chunk)));
+  }
+  return hashesOfPage(reading, page, ask.only, (chunk, hashed) => {
+    if (ask.keeps?.(chunk, hashed.chunk) === true) kept.keep(place(chunk), hashed.blocks);
+  });
 }
 
-async function hashesOfPage(reading: Reading, page: number, only: readonly number[] | undefined): Promise<Uint8Array> {
+const kepts = new WeakMap<JournalReader, KeptBlocks>();
+
+function keptBlocksOf(reader: JournalReader): KeptBlocks {
+  const kept = kepts.get(reader) ?? new KeptBlocks(keptBlockHashBytesMax);
+  kepts.set(reader, kept);
+  return kept;
+}
+
+async function hashesOfPage(
+  reading: Reading,
+  page: number,
+  only: readonly number[] | undefined,
+  hashed: (chunk: number, hashes: HashedChunk) => void,
+): Promise<Uint8Array> {
   const { view, pause } = reading;
   const chunks = chunksOfPage(view.sizeBytes, page);
   const hashes = new Uint8Array(chunks * hashBytes);
@@ -80,24 +100,36 @@ async function hashesOfPage(reading: Reading, page: number, only: readonly numbe
     }
     for (let at = 0; at < length; at += chunkBytes) {
       const end = Math.min(at + chunkBytes, length);
-      const place = (first + at / chunkBytes) * hashBytes;
-      if (unread?.has(at) === true) hashes.fill(unreadableByte, place, place + hashBytes);
-      else hashes.set(content === undefined ? zeroHash(end - at) : hashOf(content.subarray(at, end)), place);
+      const chunk = first + at / chunkBytes;
+      if (unread?.has(at) === true) {
+        hashes.fill(unreadableByte, chunk * hashBytes, (chunk + 1) * hashBytes);
+        continue;
+      }
+      const found = content === undefined ? hashedZeros(end - at) : hashChunk(content.subarray(at, end));
+      hashes.set(found.chunk, chunk * hashBytes);
+      hashed(chunk, found);
     }
   }
   return hashes;
 }
 
-async function hashesOfBlocks(reading: Reading, page: number, wanted: readonly number[]): Promise<Uint8Array> {
+async function hashesOfBlocks(
+  reading: Reading,
+  page: number,
+  wanted: readonly number[],
+  known: (chunk: number) => Uint8Array | undefined,
+): Promise<Uint8Array> {
   const { view, pause } = reading;
   const chunks = chunksOfPage(view.sizeBytes, page);
   const stray = wanted.find((chunk) => !(chunk >= 0 && chunk < chunks));
   if (stray !== undefined) throw new InvalidInput(`page ${page} has no chunk ${stray}`, { chunk: stray });
-  const hasIndex = (await unlessDamaged(reading, () => view.isEmptyPage(page))) !== undefined;
-  const parts: Uint8Array[] = [];
-  for (let at = 0; at < wanted.length; ) {
-    const run = runLength(wanted, at);
-    const first = page * chunksPerPage + (wanted[at] ?? 0);
+  const parts = wanted.map(known);
+  const unknown = [...wanted.keys()].filter((place) => parts[place] === undefined);
+  const read = unknown.map((place) => wanted[place] ?? 0);
+  const hasIndex = unknown.length === 0 || (await unlessDamaged(reading, () => view.isEmptyPage(page))) !== undefined;
+  for (let at = 0; at < read.length; ) {
+    const run = runLength(read, at);
+    const first = page * chunksPerPage + (read[at] ?? 0);
     const last = first + run - 1;
     const content = Buffer.allocUnsafe((run - 1) * chunkBytes + chunkLength(view.sizeBytes, last));
     const unread = hasIndex ? await readChunks(reading, first * chunkBytes, content) : undefined;
@@ -105,11 +137,11 @@ async function hashesOfBlocks(reading: Reading, page: number, wanted: readonly n
     for (let start = 0; start < content.length; start += chunkBytes) {
       const chunk = content.subarray(start, start + chunkBytes);
       const isRead = unread?.has(start) === false;
-      parts.push(isRead ? blockHashesOf(chunk) : unreadableBlocks(chunk.length));
+      parts[unknown[at + start / chunkBytes] ?? 0] = isRead ? hashChunk(chunk).blocks : unreadableBlocks(chunk.length);
     }
     at += run;
   }
-  return Buffer.concat(parts);
+  return Buffer.concat(parts.filter((part) => part !== undefined));
 }
 
 /**
@@ -154,15 +186,4 @@ function runLength(chunks: readonly number[], from: number): number {
   let length = 1;
   while (length < hashWindowChunks && chunks[from + length] === (chunks[from] ?? 0) + length) length += 1;
   return length;
-}
-
-function hashOf(content: Uint8Array): Uint8Array {
-  return isZero(content) ? zeroHash(content.length) : sha256(content);
-}
-
-const zeroChunkHash = sha256(new Uint8Array(chunkBytes));
-
-/** SHA-256 of so many zeros. */
-function zeroHash(length: number): Uint8Array {
-  return length === chunkBytes ? zeroChunkHash : sha256(new Uint8Array(length));
 }

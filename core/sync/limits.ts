@@ -6,6 +6,8 @@ export const blockBytes = 4096;
 export const blockHashBytes = 16;
 /** Chunks whose blocks' hashes one request may ask for, 2 KiB each: the API's bound. */
 export const blockHashChunksMax = 64;
+/** Block hashes that a journal's reader keeps between the comparison of chunks and of their blocks: 2 KiB each, so of 4 GiB. */
+export const keptBlockHashBytesMax = 16 * 1024 * 1024;
 /** Up to so many suspects in a page, their blocks' hashes are asked for at once: the site then reads only these chunks, not the page. */
 export const directBlockHashesMax = 256;
 /** Where the target holds nothing, zeros of a chunk are left out in pieces of this size: smaller ones compress to nothing. */

@@ -1,6 +1,5 @@
 import { chunkBytes, chunkCount, chunksPerPage } from "#core/blocks/geometry.ts";
 import { isZero } from "#core/blocks/zeros.ts";
-import { sha256 } from "#core/journal/hash.ts";
 import { blockBytes, blockHashBytes } from "./limits.ts";
 
 /** A run of a chunk that the target lacks. */
@@ -26,19 +25,6 @@ export function blockCount(length: number): number {
   return Math.ceil(length / blockBytes);
 }
 
-const zeroBlockHash = sha256(new Uint8Array(blockBytes)).subarray(0, blockHashBytes);
-
-/** The hash of each block of a chunk, or of several, in order, together. */
-export function blockHashesOf(bytes: Uint8Array): Uint8Array {
-  const hashes = new Uint8Array(blockCount(bytes.length) * blockHashBytes);
-  for (let index = 0; index * blockBytes < bytes.length; index += 1) {
-    const block = bytes.subarray(index * blockBytes, (index + 1) * blockBytes);
-    const zero = block.length === blockBytes && isZero(block);
-    hashes.set(zero ? zeroBlockHash : sha256(block).subarray(0, blockHashBytes), index * blockHashBytes);
-  }
-  return hashes;
-}
-
 /** In an answer: what stands for the hash of bytes that can't be read. No bytes have it, so that they are shipped whole. */
 export const unreadableByte = 0xff;
 
@@ -53,6 +39,24 @@ export function blockDiffers(left: Uint8Array, right: Uint8Array, block: number)
     if (left[at] !== right[at]) return true;
   }
   return false;
+}
+
+/** Where the blocks of a chunk that differ by their hashes stand, neighbours joined. */
+export function differingRuns(
+  length: number,
+  left: Uint8Array,
+  right: Uint8Array,
+): readonly { readonly start: number; readonly length: number }[] {
+  const runs: { start: number; length: number }[] = [];
+  for (let block = 0; block < blockCount(length); block += 1) {
+    if (!blockDiffers(left, right, block)) continue;
+    const start = block * blockBytes;
+    const bytes = Math.min(blockBytes, length - start);
+    const last = runs.at(-1);
+    if (last !== undefined && last.start + last.length === start) last.length += bytes;
+    else runs.push({ start, length: bytes });
+  }
+  return runs;
 }
 
 /**

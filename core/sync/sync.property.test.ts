@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { chunkBytes, chunksPerPage } from "#core/blocks/geometry.ts";
 import { ChunkBitmap } from "./chunk-bitmap.ts";
+import { blockHashesOf } from "./hash-chunk.ts";
 import { blockBytes, blockHashBytes, firstCopyPieceBytes } from "./limits.ts";
-import { blockCount, blockDiffers, blockHashesOf, chunkLength, chunksOfPage, piecesOf } from "./pieces.ts";
+import { blockCount, blockDiffers, chunkLength, chunksOfPage, piecesOf } from "./pieces.ts";
 import { SyncCounter } from "./progress.ts";
 
 const chunks = 3 * chunksPerPage - 7;

@@ -87,7 +87,7 @@ async function look({ pool }: CompareParts, source: SyncSource, chunk: number): 
   const watch = source.watch(chunk * chunkBytes, length);
   try {
     await source.read(chunk * chunkBytes, new Uint8Array(buffer));
-    const { hashes } = await pool.hash(buffer, length, "block");
+    const { blocks: hashes } = await pool.hash(buffer, length);
     return { chunk, hashes, watch };
   } catch (error) {
     watch.end();

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { chunkBytes } from "#core/blocks/geometry.ts";
-import { blockHashesOf, unreadableByte } from "#core/sync/pieces.ts";
+import { blockHashesOf, hashChunk } from "#core/sync/hash-chunk.ts";
+import { unreadableByte } from "#core/sync/pieces.ts";
 import { Life, mortal } from "../../test/kit/mortal.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
@@ -43,7 +44,7 @@ const journalHashes =
   };
 
 const ownHasher: DiskScrubOptions["openHasher"] = () => ({
-  hash: async (buffer, length) => ({ id: 0, buffer, hashes: blockHashesOf(new Uint8Array(buffer, 0, length)) }),
+  hash: async (buffer, length) => ({ id: 0, buffer, ...hashChunk(new Uint8Array(buffer, 0, length)) }),
   close: async () => undefined,
 });
 

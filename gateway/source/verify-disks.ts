@@ -51,11 +51,11 @@ export async function verifyDisks(
         const length = chunkLength(sizeBytes, chunk);
         const buffer = new ArrayBuffer(length);
         await source.read(chunk * chunkBytes, new Uint8Array(buffer));
-        const { hashes } = await parts.hasher.hash(buffer, length, "chunk");
+        const { chunk: hash } = await parts.hasher.hash(buffer, length);
         hashedBytes += length;
         const theirs = wanted.subarray(place * hashBytes, (place + 1) * hashBytes);
         if (areUnreadable(theirs)) throw new Corrupt(`the site can't read chunk ${chunk} of volume ${journalVolume}`);
-        if (!bytesEqual(hashes, theirs)) differingBytes += length;
+        if (!bytesEqual(hash, theirs)) differingBytes += length;
         parts.progress(hashedBytes, total);
       });
     }

@@ -5,18 +5,20 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
+import { comparePage } from "#core/delta-sync/compare-page.ts";
 import { startDeltaSync } from "#core/delta-sync/start.ts";
 import { InvalidInput, Transient } from "#core/errors.ts";
 import { newId } from "#core/ids.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { decodePrefix } from "#core/journal/decode.ts";
-import { journalPrefix, syncArea } from "#core/journal/keys.ts";
+import { journalPrefix, parseSyncPageKey, syncArea } from "#core/journal/keys.ts";
 import { TableJournal } from "#core/protection/table-journal.ts";
 import { changeVpg, getVpg, pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
 import { findOperation, hasEnded } from "#core/recovery/operation-store.ts";
 import { readReport } from "#core/recovery/report.ts";
 import { View } from "#core/recovery/view.ts";
+import { CompareAhead } from "../../cli/site/compare-ahead.ts";
 import { invokeTask, machines } from "../../cli/site/machines.ts";
 import { GatewaySite } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
@@ -140,6 +142,31 @@ path = "log.img"
     expect((await site.site.objects.list(syncArea)).length).toBe(4);
     // Only the blocks of what differed were asked for, never a page's hashes.
     expect(site.requests.filter((request) => request === "POST /gateway/v1/hashes")).toHaveLength(1);
+  });
+
+  it("finds pages compared that came while others were hashed, none of them twice", async () => {
+    await start();
+    site.readsJournal = true;
+    const ahead = new CompareAhead((...page) => comparePage(site.site, ...page), new QuietLog());
+    const read: string[] = [];
+    const { objects } = site.site;
+    const get = objects.get.bind(objects);
+    Object.assign(objects, {
+      get: (...asked: Parameters<typeof get>) => {
+        if (parseSyncPageKey(asked[0])?.what === "hashes") read.push(asked[0]);
+        return get(...asked);
+      },
+    });
+    Object.assign(site.site, { pageArrived: ahead.arrived.bind(ahead) });
+    const file = openSync(join(folder, "data.img"), "r+");
+    writeSync(file, random.bytes(3 * MiB), 0, 3 * MiB, 7 * MiB + 100);
+    closeSync(file);
+    const report = await sync();
+    await ahead.close();
+    expect(report).toMatchObject({ phase: "Completed", error: null, syncFigures: { pages: 2, pagesAlone: 0 } });
+    expect(new Set(read).size).toBe(2);
+    expect(read).toHaveLength(2);
+    await expectEqual();
   });
 
   it("holds under writes, lost replies and failures, and a second one is refused meanwhile", async () => {

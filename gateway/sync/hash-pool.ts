@@ -1,9 +1,8 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Transient } from "#core/errors.ts";
+import type { HashedChunk } from "#core/sync/hash-chunk.ts";
 import { workerUrl } from "../worker-url.ts";
-
-export type HashGrain = "chunk" | "block";
 
 /** Main thread to worker; the buffer is transferred. */
 export interface HashTask {
@@ -11,15 +10,12 @@ export interface HashTask {
   readonly buffer: ArrayBuffer;
   /** Bytes of the buffer that count. */
   readonly length: number;
-  readonly grain: HashGrain;
 }
 
 /** Worker to main thread; the buffer is transferred back, unchanged. */
-export interface HashAnswer {
+export interface HashAnswer extends HashedChunk {
   readonly id: number;
   readonly buffer: ArrayBuffer;
-  /** 32 bytes for the chunk, or 16 for each of its blocks. */
-  readonly hashes: Uint8Array;
 }
 
 interface Waiting {
@@ -41,13 +37,13 @@ export class HashPool {
   }
 
   /** Takes the buffer and gives it back with the hashes. Rejects when the pool is closed first, or its thread dies: the buffer is gone then. */
-  hash(buffer: ArrayBuffer, length: number, grain: HashGrain): Promise<HashAnswer> {
+  hash(buffer: ArrayBuffer, length: number): Promise<HashAnswer> {
     const id = this.#tasks;
     this.#tasks += 1;
     const worker = id % this.#workers.length;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { worker, resolve, reject });
-      const task: HashTask = { id, buffer, length, grain };
+      const task: HashTask = { id, buffer, length };
       this.#workers[worker]?.postMessage(task, [buffer]);
     });
   }

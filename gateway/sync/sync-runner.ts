@@ -1,13 +1,15 @@
 import type { Clock, Log } from "#core/ports.ts";
+import { directBlockHashesMax } from "#core/sync/limits.ts";
 import { SyncCounter, type SyncProgress } from "#core/sync/progress.ts";
-import { syncReadAhead } from "../limits.ts";
+import { keptBlockHashBytesMax, syncReadAhead } from "../limits.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 import type { VolumeTrack } from "../tap/volume-track.ts";
 import { Throttle } from "../throttle.ts";
 import { ChunkBuffers } from "./chunk-buffers.ts";
 import { HashPool } from "./hash-pool.ts";
+import { KeptHashes } from "./kept-hashes.ts";
 import { Planner, type PlanSite } from "./planner.ts";
-import { type ChunkHasher, type SyncSource, type TargetHashes, VolumeSync } from "./volume-sync.ts";
+import { type ChunkHasher, type SyncParts, type SyncSource, type TargetHashes, VolumeSync } from "./volume-sync.ts";
 
 /** Buffers of all volumes' syncs together: two volumes' read-ahead. */
 const buffersMax = 2 * syncReadAhead;
@@ -21,9 +23,10 @@ export class SyncRunner {
   readonly #events: Log;
   readonly #openHasher: () => ChunkHasher;
   readonly #throttle: Throttle;
+  readonly #directMax: number;
   readonly #stop = new AbortController();
   readonly #running = new Map<VolumeTrack, Promise<void>>();
-  #work: { readonly pool: ChunkHasher; readonly buffers: ChunkBuffers; readonly counter: SyncCounter } | undefined;
+  #work: Pick<SyncParts, "pool" | "buffers" | "kept" | "counter"> | undefined;
   #loop: Promise<void> | undefined;
   #last: SyncProgress | null = null;
   readonly planner: Planner | undefined;
@@ -38,6 +41,8 @@ export class SyncRunner {
     readonly bytesPerSecond?: number | undefined;
     /** Worker threads by default. */
     readonly openHasher?: () => ChunkHasher;
+    /** `directBlockHashesMax` by default. */
+    readonly directMax?: number | undefined;
     /** Where a delta-sync of the site is told hashes and asked for wants; without it there are no plans. */
     readonly planSite?: PlanSite;
   }) {
@@ -48,6 +53,7 @@ export class SyncRunner {
     this.#events = options.events;
     this.#openHasher = options.openHasher ?? (() => new HashPool());
     this.#throttle = new Throttle(options.bytesPerSecond, options.clock);
+    this.#directMax = options.directMax ?? directBlockHashesMax;
     if (options.planSite === undefined) return;
     this.planner = new Planner({
       log: options.log,
@@ -108,7 +114,8 @@ export class SyncRunner {
     if (source === undefined) throw new TypeError(`volume ${track.index} has no source`);
     if (this.#work === undefined) {
       const counter = new SyncCounter(this.#clock.monotonic());
-      this.#work = { pool: this.#openHasher(), buffers: new ChunkBuffers(buffersMax), counter };
+      const kept = new KeptHashes(keptBlockHashBytesMax);
+      this.#work = { pool: this.#openHasher(), buffers: new ChunkBuffers(buffersMax), kept, counter };
       this.#events.info("sync.begins", { mode: this.#log.mode });
     }
     this.planner?.expect();
@@ -117,6 +124,7 @@ export class SyncRunner {
       log: this.#log,
       hashes: this.#hashes,
       throttle: this.#throttle,
+      directMax: this.#directMax,
       planner: this.planner,
       clock: this.#clock,
       events: this.#events,

@@ -11,12 +11,13 @@ describe("journal and disks under overflow, pauses and a bad link", () => {
     rig = undefined;
   });
 
-  const seeds = process.env["SEED"] === undefined ? [1, 2, 3, 4] : [Number(process.env["SEED"])];
+  const seeds = process.env["SEED"] === undefined ? [1, 2, 3, 4, 5, 6] : [Number(process.env["SEED"])];
 
   it.each(seeds)(
     "every marker is the disks of its moment, the end too, within the bound: SEED=%i vitest run --project unit gateway/sync",
     async (seed) => {
-      rig = new SyncRig(seed, seed % 2 === 0 ? "continues" : "sync");
+      // Pages of so small disks have few chunks: the later seeds compare them as wholes first all the same.
+      rig = new SyncRig(seed, seed % 2 === 0 ? "continues" : "sync", undefined, seed > 3 ? 2 : undefined);
       const { random, journal, log } = rig;
       Object.assign(journal.faults, { losesReply: 0.1, fails: 0.1, turnsMax: 4 });
       for (let step = 0; step < 200; step += 1) {

@@ -1,19 +1,27 @@
 import { chunkBytes, chunksPerPage, pageOf } from "#core/blocks/geometry.ts";
 import { isZero } from "#core/blocks/zeros.ts";
 import { Transient } from "#core/errors.ts";
-import { bytesEqual, sha256 } from "#core/journal/hash.ts";
+import { bytesEqual } from "#core/journal/hash.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { Clock, Log } from "#core/ports.ts";
+import { type HashedChunk, hashedZeros } from "#core/sync/hash-chunk.ts";
 import {
   blockBytes,
   blockHashBytes,
   blockHashChunksMax,
-  directBlockHashesMax,
   firstCopyPieceBytes,
   hashBytes,
   overlappedReadsMax,
 } from "#core/sync/limits.ts";
-import { blockCount, blockDiffers, chunkLength, chunksOfPage, type Piece, piecesOf } from "#core/sync/pieces.ts";
+import {
+  blockCount,
+  blockDiffers,
+  chunkLength,
+  chunksOfPage,
+  differingRuns,
+  type Piece,
+  piecesOf,
+} from "#core/sync/pieces.ts";
 import type { SyncCounter } from "#core/sync/progress.ts";
 import type { RangeWatch } from "../disk/tapped-device.ts";
 import { syncReadAhead, syncRetryMs } from "../limits.ts";
@@ -22,6 +30,7 @@ import type { SyncBasis, VolumeTrack } from "../tap/volume-track.ts";
 import type { Throttle } from "../throttle.ts";
 import type { ChunkBuffers } from "./chunk-buffers.ts";
 import type { HashPool } from "./hash-pool.ts";
+import type { KeptHashes } from "./kept-hashes.ts";
 import type { PageTask, Planner } from "./planner.ts";
 
 /** The disk that is synced; a `TappedDevice` is one. */
@@ -57,23 +66,18 @@ export interface SyncParts {
   readonly hashes: TargetHashes;
   readonly pool: ChunkHasher;
   readonly buffers: ChunkBuffers;
+  readonly kept: KeptHashes;
   readonly throttle: Throttle;
   readonly counter: SyncCounter;
   readonly clock: Clock;
   readonly events: Log;
   /** Without one the engine compares everything by itself. */
   readonly planner?: Pick<Planner, "taskOf" | "hashed" | "leave"> | undefined;
+  /** Up to so many suspects of a page are compared by their blocks at once. */
+  readonly directMax: number;
 }
 
 type Outcome = "settled" | "differs" | "void";
-
-/** The hash of `length` zeros, for the few lengths there are. */
-const zeroHashes = new Map<number, Uint8Array>();
-function zeroHash(length: number): Uint8Array {
-  const known = zeroHashes.get(length) ?? sha256(new Uint8Array(length));
-  zeroHashes.set(length, known);
-  return known;
-}
 
 /**
  * R14: brings one volume's journal up to its disk, whatever made chunks suspect. The one code path of the initial, overflow, crash and
@@ -84,6 +88,8 @@ export class VolumeSync {
   readonly #source: SyncSource;
   readonly #parts: SyncParts;
   readonly #signal: AbortSignal;
+  /** The last look at a page failed. */
+  #waited = false;
   #ahead: { readonly page: number; readonly basis: SyncBasis; readonly hashes: Promise<Uint8Array> } | undefined;
 
   constructor(track: VolumeTrack, source: SyncSource, parts: SyncParts, signal: AbortSignal) {
@@ -120,6 +126,7 @@ export class VolumeSync {
         // An unreadable disk or an unreachable site: the chunks stay suspects, and no checkpoint is made meanwhile.
         events.warn("sync.waits", { volume: this.#track.journalVolume, page, error });
         this.#ahead = undefined;
+        this.#waited = true;
         if (task === "hash") this.#parts.planner?.leave(this.#track, page);
         await clock.sleep(syncRetryMs, this.#signal);
       }
@@ -146,16 +153,24 @@ export class VolumeSync {
     if (basis.kind === "empty") throw new TypeError("an empty journal has nothing to be compared with");
     await this.#acknowledgedThrough(basis.upTo);
     const chunks = this.#track.suspects.inPage(page);
+    const hashes = await this.#hashChunks(page, chunks, revision);
+    if (hashes === undefined) return planner?.leave(this.#track, page);
+    const { sizeBytes } = this.#source;
+    await planner?.hashed(this.#track, page, { sizeBytes, upTo: basis.upTo, revision, chunks, hashes });
+  }
+
+  /** 32 bytes of each chunk, read now; undefined when suspicion was added on the way. */
+  async #hashChunks(page: number, chunks: readonly number[], revision: number): Promise<Uint8Array | undefined> {
     const hashes = new Uint8Array(chunks.length * hashBytes);
     const outcomes = await this.#each(chunks, (chunk, index) =>
-      this.#withChunk(page, chunk, revision, async (bytes, hash) => {
-        hashes.set(isZero(bytes) ? zeroHash(bytes.length) : await hash("chunk"), index * hashBytes);
+      this.#withChunk(page, chunk, revision, async (_, hash) => {
+        const found = await hash();
+        hashes.set(found.chunk, index * hashBytes);
+        this.#parts.kept.keep(this.#track, page * chunksPerPage + chunk, revision, found.blocks);
         return "differs";
       }),
     );
-    if (revision !== this.#track.revision || outcomes.includes("void")) return planner?.leave(this.#track, page);
-    const { sizeBytes } = this.#source;
-    await planner?.hashed(this.#track, page, { sizeBytes, upTo: basis.upTo, revision, chunks, hashes });
+    return revision === this.#track.revision && !outcomes.includes("void") ? hashes : undefined;
   }
 
   /**
@@ -172,12 +187,11 @@ export class VolumeSync {
       return;
     }
     await this.#acknowledgedThrough(basis.upTo);
-    let differing = chunks;
-    if (!differs && chunks.length > directBlockHashesMax) {
-      const hashes = await this.#pageHashes(page, basis);
-      this.#readAhead(page, basis);
-      const outcomes = await this.#each(chunks, (chunk) => this.#weedOut(page, chunk, revision, hashes));
-      differing = chunks.filter((_, index) => outcomes[index] === "differs");
+    let differing: readonly number[] = chunks;
+    if (!differs && chunks.length > this.#parts.directMax) {
+      const found = await this.#weedOut(page, chunks, revision, basis);
+      if (found === undefined) return;
+      differing = found;
     }
     await this.#compareBlocks(page, differing, revision, basis.upTo);
   }
@@ -202,7 +216,7 @@ export class VolumeSync {
         place += this.#blockHashesLength(page, chunk);
         return hashes.subarray(start, place);
       });
-      await this.#each(group, (chunk, index) => this.#compareAll(page, chunk, revision, wanted[index]));
+      await this.#each(group, (chunk, index) => this.#compareOne(page, chunk, revision, wanted[index]));
     }
   }
 
@@ -221,13 +235,49 @@ export class VolumeSync {
     return blockCount(this.#lengthOf(page, chunk)) * blockHashBytes;
   }
 
-  /** Settles a chunk that equals the target's; says of another that it differs, without a look into it. */
-  #weedOut(page: number, chunk: number, revision: number, hashes: Uint8Array): Promise<Outcome> {
-    const wanted = hashes.subarray(chunk * hashBytes, (chunk + 1) * hashBytes);
-    return this.#withChunk(page, chunk, revision, async (bytes, hash) => {
-      const found = isZero(bytes) ? zeroHash(bytes.length) : await hash("chunk");
-      return bytesEqual(found, wanted) ? [] : "differs";
-    });
+  /**
+   * Settles what equals the target's; answers which chunks don't, or undefined when all of it is void. Both sides hash at the same
+   * time: what is written meanwhile is journaled by itself, and the target's image is of before.
+   */
+  async #weedOut(
+    page: number,
+    chunks: readonly number[],
+    revision: number,
+    basis: SyncBasis,
+  ): Promise<readonly number[] | undefined> {
+    const asked = this.#pageHashes(page, basis);
+    // Whoever awaits it sees the failure. The site goes on with the next page meanwhile.
+    asked.then(
+      () => this.#readAhead(page, basis),
+      () => undefined,
+    );
+    // One that didn't answer is waited for first: while it is away nothing is hashed in vain.
+    if (this.#waited) await asked;
+    const found = await this.#hashChunks(page, chunks, revision);
+    const wanted = await asked;
+    this.#waited = false;
+    if (found === undefined) return undefined;
+    const isEqual = (chunk: number, index: number): boolean =>
+      bytesEqual(
+        found.subarray(index * hashBytes, (index + 1) * hashBytes),
+        wanted.subarray(chunk * hashBytes, (chunk + 1) * hashBytes),
+      );
+    const equal = chunks.filter(isEqual);
+    if (!this.#parts.log.dropSuspects(this.#track, page * chunksPerPage, equal, revision)) return undefined;
+    for (const chunk of equal) {
+      this.#parts.kept.take(this.#track, page * chunksPerPage + chunk, revision);
+      this.#parts.counter.settled(0);
+    }
+    return chunks.filter((chunk, index) => !isEqual(chunk, index));
+  }
+
+  /** Of a chunk that was hashed already, only what differs is read again. */
+  #compareOne(page: number, chunk: number, revision: number, wanted: Uint8Array | undefined): Promise<Outcome> {
+    const found = this.#parts.kept.take(this.#track, page * chunksPerPage + chunk, revision);
+    if (found === undefined || wanted === undefined) return this.#compareAll(page, chunk, revision, wanted);
+    const compare = async (_: Uint8Array, __: unknown, current: () => Uint8Array): Promise<readonly Piece[]> =>
+      piecesOf(current(), blockBytes, (block) => blockDiffers(found, wanted, block));
+    return this.#withChunk(page, chunk, revision, compare, differingRuns(this.#lengthOf(page, chunk), found, wanted));
   }
 
   /** Ships the blocks that differ by the wanted hashes; without hashes the target reads as zeros. */
@@ -237,14 +287,15 @@ export class VolumeSync {
         if (isZero(bytes)) return [];
         return piecesOf(current(), firstCopyPieceBytes, () => true).filter((piece) => !piece.zero);
       }
-      const found = await hash("block");
-      return piecesOf(current(), blockBytes, (block) => blockDiffers(found, wanted, block));
+      const { blocks } = await hash();
+      return piecesOf(current(), blockBytes, (block) => blockDiffers(blocks, wanted, block));
     });
   }
 
   /**
    * Reads a chunk and settles it by what `compare` finds: nothing, pieces, or that it differs. Bytes that are appended are the very
    * bytes compared; if a write overlapped between the start of the read and the append, it reads again, at last under the range lock.
+   * With `runs` only these of its bytes are read and may be used.
    */
   async #withChunk(
     page: number,
@@ -252,22 +303,28 @@ export class VolumeSync {
     revision: number,
     compare: (
       bytes: Uint8Array,
-      hash: (grain: "chunk" | "block") => Promise<Uint8Array>,
+      hash: () => Promise<HashedChunk>,
       current: () => Uint8Array,
     ) => Promise<readonly Piece[] | "differs">,
+    runs?: readonly { readonly start: number; readonly length: number }[],
   ): Promise<Outcome> {
     const { log, buffers, pool, throttle } = this.#parts;
     const length = this.#lengthOf(page, chunk);
     const number = page * chunksPerPage + chunk;
     const start = number * chunkBytes;
-    await throttle.take(length, this.#signal);
+    const reads = runs ?? [{ start: 0, length }];
+    await throttle.take(
+      reads.reduce((sum, run) => sum + run.length, 0),
+      this.#signal,
+    );
     await log.changes.until(() => log.syncMayProceed || revision !== this.#track.revision, this.#signal);
     let buffer = await buffers.take();
     const current = (): Uint8Array => new Uint8Array(buffer, 0, length);
-    const hash = async (grain: "chunk" | "block"): Promise<Uint8Array> => {
-      const answer = await pool.hash(buffer, length, grain);
+    const hash = async (): Promise<HashedChunk> => {
+      if (isZero(current())) return hashedZeros(length);
+      const answer = await pool.hash(buffer, length);
       buffer = answer.buffer;
-      return answer.hashes;
+      return answer;
     };
     const settle = (found: readonly Piece[] | "differs"): Outcome => {
       if (found === "differs") return "differs";
@@ -280,7 +337,9 @@ export class VolumeSync {
         if (revision !== this.#track.revision || this.#signal.aborted) return "void";
         const watch = this.#source.watch(start, length);
         try {
-          await this.#source.read(start, current());
+          for (const run of reads) {
+            await this.#source.read(start + run.start, new Uint8Array(buffer, run.start, run.length));
+          }
           const found = await compare(current(), hash, current);
           // What is equal stays so: a write that overlaps is appended by itself.
           if (found === "differs" || found.length === 0 || !watch.overlapped()) return settle(found);
@@ -310,7 +369,7 @@ export class VolumeSync {
     const next = this.#track.suspects.next((page + 1) * chunksPerPage);
     if (next < 0) return;
     const ahead = pageOf(next * chunkBytes);
-    if (this.#track.suspects.inPage(ahead).length <= directBlockHashesMax) return;
+    if (this.#track.suspects.inPage(ahead).length <= this.#parts.directMax) return;
     const hashes = this.#askPage(ahead, basis);
     // Whoever uses it sees the failure; if nobody does, it is of no interest.
     hashes.catch(() => undefined);

@@ -13,7 +13,6 @@ import { idSchema } from "#core/ids.ts";
 import { extentKinds } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { decodeFrame } from "#core/journal/frame.ts";
-import { sha256 } from "#core/journal/hash.ts";
 import { journalPrefix, parseBatchKey, type SyncPagePlace } from "#core/journal/keys.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
 import { parseInput } from "#core/json.ts";
@@ -26,6 +25,7 @@ import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
+import { hashChunk } from "#core/sync/hash-chunk.ts";
 import { makeSite, type ProtectedVpg, protect } from "./site.ts";
 
 export interface SiteFaults {
@@ -44,7 +44,6 @@ export interface SiteFaults {
 }
 
 const chunk = 512 * 1024;
-const block = 4096;
 
 export class GatewaySite {
   readonly site: Site;
@@ -253,13 +252,10 @@ export class GatewaySite {
     const page = image.subarray(ask.page * 2048 * chunk, (ask.page + 1) * 2048 * chunk);
     const hashes: Uint8Array[] = [];
     if (ask.blocksOf === undefined) {
-      for (let at = 0; at < page.length; at += chunk) hashes.push(sha256(page.subarray(at, at + chunk)));
+      for (let at = 0; at < page.length; at += chunk) hashes.push(hashChunk(page.subarray(at, at + chunk)).chunk);
     }
     for (const number of ask.blocksOf ?? []) {
-      const bytes = page.subarray(number * chunk, (number + 1) * chunk);
-      for (let at = 0; at < bytes.length; at += block) {
-        hashes.push(sha256(bytes.subarray(at, at + block)).subarray(0, 16));
-      }
+      hashes.push(hashChunk(page.subarray(number * chunk, (number + 1) * chunk)).blocks);
     }
     return Buffer.concat(hashes);
   }

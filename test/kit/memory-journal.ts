@@ -3,7 +3,8 @@ import { Diverged, Fenced, Transient } from "#core/errors.ts";
 import { type BatchHeader, extentKinds } from "#core/journal/batch.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { decodeFrame } from "#core/journal/frame.ts";
-import { batchHash, bytesEqual, sha256 } from "#core/journal/hash.ts";
+import { batchHash, bytesEqual } from "#core/journal/hash.ts";
+import { hashChunk } from "#core/sync/hash-chunk.ts";
 import type { Upload } from "../../gateway/ship/engine.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
@@ -19,7 +20,6 @@ export interface LinkFaults {
 }
 
 const chunk = 512 * 1024;
-const block = 4096;
 
 export class MemoryJournal {
   readonly batches = new Map<number, Uint8Array>();
@@ -97,13 +97,10 @@ export class MemoryJournal {
     this.#images.set(key, image);
     const hashes: Uint8Array[] = [];
     if (chunks === undefined) {
-      for (let at = 0; at < image.length; at += chunk) hashes.push(sha256(image.subarray(at, at + chunk)));
+      for (let at = 0; at < image.length; at += chunk) hashes.push(hashChunk(image.subarray(at, at + chunk)).chunk);
     }
     for (const number of chunks ?? []) {
-      const bytes = image.subarray(number * chunk, (number + 1) * chunk);
-      for (let at = 0; at < bytes.length; at += block) {
-        hashes.push(sha256(bytes.subarray(at, at + block)).subarray(0, 16));
-      }
+      hashes.push(hashChunk(image.subarray(number * chunk, (number + 1) * chunk)).blocks);
     }
     return Buffer.concat(hashes);
   }

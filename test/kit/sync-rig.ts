@@ -33,7 +33,13 @@ export class SyncRig {
   peakBytes = 0;
   stopped: string | undefined;
 
-  constructor(seed: number, start: SessionStart["kind"], planSite?: (journal: MemoryJournal) => PlanSite) {
+  /** `directMax`: of the runner; with few, chunks are compared as wholes first. */
+  constructor(
+    seed: number,
+    start: SessionStart["kind"],
+    planSite?: (journal: MemoryJournal) => PlanSite,
+    directMax?: number,
+  ) {
     this.random = new SeededRandom(seed);
     this.disks = sizes.map((size) => new MemoryDevice(size));
     for (const disk of this.disks)
@@ -77,6 +83,7 @@ export class SyncRig {
         sleep: (ms, signal) => (ms > 10_000 ? clock.sleep(ms, signal) : this.turn()),
       },
       events: new QuietLog(),
+      directMax,
       ...(planSite === undefined ? {} : { planSite: planSite(this.journal) }),
     });
     const sink: SegmentSink = { push: (segment) => this.#push(segment) };
