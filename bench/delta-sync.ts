@@ -71,10 +71,7 @@ export const deltaSync: Bench = {
     }
     if (rsync === undefined) findings.remark("rsync is not installed here, and was not measured.");
     findings.limit(
-      "SHA-256, as openssl speed has it above: the disk is hashed once by the gateway and once by the site, and",
-    );
-    findings.limit(
-      "chunks that differ once more by each, in blocks of 4 KiB; with changes at random that is nearly all of them",
+      "SHA-256, as openssl speed has it above: the disk is hashed once by the gateway and once by the site, which decompresses it",
     );
     findings.remark(
       "Ours is `farshore sync`: from the request to the checkpoint that the site lists behind it; gateway and site share this machine's",

@@ -30,7 +30,7 @@ export const siteLimits = {
   sweepEveryMs: 3_600_000,
   /** Pages of a delta-sync that are compared at once: each reads up to 1 GiB of the journal on the one thread that serves everybody. */
   pagesAtOnce: 2,
-  /** What gateways pause for between heartbeats: a person waits for what they hear of there, and here they cost no money; one that says nothing new isn't written. */
+  /** What gateways pause for between heartbeats: a person waits for what they hear of there, and here they cost no money; what says nothing new isn't written. */
   heartbeats: { idleMs: 1000, busyMs: 250 },
   /** Pages of delta-syncs that wait to be compared as they come; more are left to the state machine. */
   pagesAheadMax: 64,

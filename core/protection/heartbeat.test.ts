@@ -126,12 +126,12 @@ describe("a site that is called more often than it keeps heartbeats", () => {
     const calls: string[] = [];
     const watched = { ...site, table: counted(site.table, calls) };
     const processId = newId(site.clock, site.random);
-    /** What was written of the heartbeats of one process, a second apart, and what the last one was answered. */
-    const beats = async (times: number, change: Partial<Heartbeat> = {}) => {
+    /** What was written of the heartbeats of one process, and what the last one was answered. */
+    const beats = async (times: number, change: Partial<Heartbeat> = {}, everyMs = 1000) => {
       const writes: number[] = [];
       let pauseMs = 0;
       for (let time = 0; time < times; time += 1) {
-        await site.clock.advance(1000);
+        await site.clock.advance(everyMs);
         calls.length = 0;
         const sent = { ...saying([stream]), processId, ...change };
         pauseMs = (await acceptHeartbeat(watched, source, heartbeatSchema.parse(sent))).nextHeartbeatMs;
@@ -158,6 +158,9 @@ describe("a site that is called more often than it keeps heartbeats", () => {
     expect((await beats(1, { processId: newId(site.clock, site.random) })).writes).toEqual([2]);
     await begin(site, "shop");
     expect(await beats(2)).toEqual({ writes: [2, 2], pauseMs: 250 });
+    expect(await beats(6, {}, 250)).toEqual({ writes: [0, 0, 0, 2, 0, 0], pauseMs: 250 });
+    await site.clock.advance(500);
+    await beats(1);
     const kept = await findGateway(site, source.gatewayId ?? newId(site.clock, site.random));
     expect(kept?.lastSeenAt).toBe(site.clock.now());
   });

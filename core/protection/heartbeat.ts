@@ -36,7 +36,7 @@ export async function acceptHeartbeat(site: Site, caller: Caller, heartbeat: Hea
   };
   const vpgs = await vpgsOfGateway(site, gatewayId);
   const inOperation = [...vpgs.values()].some(hasOperation);
-  const kept = inOperation || (await isNews(site, gatewayId, fields));
+  const kept = await isNews(site, gatewayId, fields, inOperation);
   if (kept) await site.table.transact([{ put: items.gateway(gatewayId), fields: tableFields(fields) }]);
   const replies: HeartbeatReply["streams"] = [];
   for (const stream of streams) {
@@ -57,14 +57,16 @@ export async function acceptHeartbeat(site: Site, caller: Caller, heartbeat: Hea
 }
 
 /**
- * Whether a heartbeat is worth a write. A site that is called more often than every `heartbeatIntervalMs` keeps one in that time
- * of a gateway that only replicates, as long as it says the same: who judges by what is kept can't tell it from one that calls less.
+ * Whether a heartbeat is worth a write. A site that is called more often than the limits say keeps one in the time that they say, as
+ * long as the gateway stands the same: who judges by what is kept can't tell it from a site that is called less.
  */
-async function isNews(site: Site, gatewayId: Id, said: GatewayFields): Promise<boolean> {
+async function isNews(site: Site, gatewayId: Id, said: GatewayFields, inOperation: boolean): Promise<boolean> {
   if (site.heartbeats === undefined) return true;
   const kept = await findGateway(site, gatewayId);
-  const due = kept === undefined || said.lastSeenAt - kept.lastSeenAt >= limits.heartbeatIntervalMs;
-  return due || said.lastSeenAt < kept.lastSeenAt || standingOf(kept) !== standingOf(said) || !onlyReplicates(said);
+  if (kept === undefined || standingOf(kept) !== standingOf(said)) return true;
+  const passedMs = said.lastSeenAt - kept.lastSeenAt;
+  const busy = inOperation || !onlyReplicates(said);
+  return passedMs < 0 || passedMs >= (busy ? limits.heartbeatBusyIntervalMs : limits.heartbeatIntervalMs);
 }
 
 const standingOf = ({ processId, attachedOperations, streams }: GatewayFields): string =>
