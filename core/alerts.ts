@@ -74,6 +74,17 @@ export const alertFacts = {
     seen: ["status"],
     runbook: sla,
   },
+  "journal-limit": {
+    means:
+      "A VPG's journal is above its limit: with the policy pause nothing is replicated, with another history gets coarser or shorter; the text says which.",
+    seen: ["status"],
+    runbook: "The journal is above its limit",
+  },
+  "retention-waits": {
+    means: "Nothing of a VPG's journal is thinned or deleted, since the site's clock and the source's do not agree.",
+    seen: ["status"],
+    runbook: "Retention waits",
+  },
   "journal-damaged": {
     means:
       "The scrub found an object of the journal that is not as it was stored, is gone, or can't be read for long; it stands until the object is good again.",

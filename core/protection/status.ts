@@ -31,6 +31,7 @@ export type Substatus =
   | "Promoting"
   | "RollingBack"
   | "ReplicationPausedUserInitiated"
+  | "ReplicationPausedSystemInitiated"
   | "RecoveryPossible"
   | "Error";
 
@@ -39,6 +40,8 @@ export interface StatusFacts {
   readonly role: Role;
   readonly deleted: boolean;
   readonly paused: boolean;
+  /** Its journal is at its limit, and ingest refuses (`JournalFull`). */
+  readonly journalFull: boolean;
   readonly needsConfiguration: boolean;
   /** The live operation under way. */
   readonly operation: { readonly kind: OperationKind; readonly phase: Phase } | null;
@@ -75,9 +78,11 @@ export function statusOf(facts: StatusFacts): VpgStatus {
       return facts.rpoMs === null ? beforeFirstCheckpoint(facts) : protectedStatus(facts, facts.rpoMs);
     case "Preparing":
       // Old disks or running ones are compared with what the journal holds; no checkpoint counts before its first.
-      return facts.opened
-        ? { status: "NotMeetingSLA", substatus: "DeltaSync" }
-        : { status: "Initializing", substatus: "Creating" };
+      if (!facts.opened) return { status: "Initializing", substatus: "Creating" };
+      return {
+        status: "NotMeetingSLA",
+        substatus: facts.journalFull ? "ReplicationPausedSystemInitiated" : "DeltaSync",
+      };
     case "Runs":
       return facts.needsConfiguration
         ? { status: "NotMeetingSLA", substatus: "NeedsConfiguration" }
@@ -147,6 +152,7 @@ function beforeFirstCheckpoint(facts: StatusFacts): VpgStatus {
   if (!facts.opened) return { status: "Initializing", substatus: "Creating" };
   if (!facts.connected) return { status: "NotMeetingSLA", substatus: "DisconnectedFromPeer" };
   if (facts.paused) return { status: "Initializing", substatus: "ReplicationPausedUserInitiated" };
+  if (facts.journalFull) return { status: "Initializing", substatus: "ReplicationPausedSystemInitiated" };
   return { status: "Initializing", substatus: "InitialSync" };
 }
 
@@ -155,6 +161,7 @@ function protectedStatus(facts: StatusFacts, rpoMs: number): VpgStatus {
   if (facts.broken) return { status: "NotMeetingSLA", substatus: "Error" };
   if (facts.paused) return { status, substatus: "ReplicationPausedUserInitiated" };
   if (!facts.connected) return { status: "NotMeetingSLA", substatus: "DisconnectedFromPeer" };
+  if (facts.journalFull) return { status, substatus: "ReplicationPausedSystemInitiated" };
   if (facts.outdated) return { status, substatus: "NeedsConfiguration" };
   switch (facts.mode) {
     case "replicating":

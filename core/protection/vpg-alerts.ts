@@ -1,8 +1,9 @@
 import { type AlertKind, alertFacts } from "#core/alerts.ts";
 import type { VpgView } from "#core/api/site-api.ts";
 import type { Alert } from "#core/api/trigger-api.ts";
+import { retentionLimits } from "#core/retention/limits.ts";
 import type { JournalScrub, SourceScrub } from "#core/scrub/view.ts";
-import { formatDuration, formatRate } from "#core/units.ts";
+import { formatBytes, formatDuration, formatRate } from "#core/units.ts";
 
 /** An alert of a VPG; `alertId` is the same as long as its cause lasts. */
 export function alertOn(kind: AlertKind, vpg: string, text: string): Alert {
@@ -28,7 +29,11 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   for (const disks of vpg.scrub?.disks ?? []) {
     if (disks.differing > 0) add("disk-differs", differenceText(disks));
   }
+  const limit = limitText(vpg);
+  if (limit !== undefined) add("journal-limit", limit);
   if (vpg.role !== "Journal" || vpg.operationId !== null) return alerts;
+  const waits = vpg.retention?.waits;
+  if (waits === "no-second-clock" || waits === "site-clock-behind") add("retention-waits", waits);
   if (vpg.sourceClosed !== undefined) add("source-closed", vpg.sourceClosed);
   if (substatus === "Error") add("journal-broken", `mode ${vpg.mode}; no new checkpoint is listed`);
   const paused = substatus === "ReplicationPausedUserInitiated";
@@ -48,10 +53,28 @@ const differenceText = ({ gateway, differing, mended, first }: SourceScrub): str
   `${differing === 1 ? "a chunk" : `${differing} chunks`} at gateway ${gateway} differed from the journal, first ${first}; ` +
   (mended === differing ? "sent again, and equal since" : `${differing - mended} not equal since`);
 
-function rpoText({ targetRpoMs, throttleBytesPerSecond, mode, sync }: VpgView, rpoMs: number): string {
+/** Where sessions are taken and the journal grows: what its limit means now. */
+function limitText({ role, retention, journalBytes }: VpgView): string | undefined {
+  if (retention === undefined || (role !== "Journal" && role !== "Preparing")) return undefined;
+  const { journalLimit, journalFull, pressure, waits } = retention;
+  if (journalLimit === null || !(journalFull || journalBytes > journalLimit.bytes)) return undefined;
+  const { bytes, policy } = journalLimit;
+  const room = bytes * retentionLimits.relievedAt;
+  const parts = [
+    `the journal has ${formatBytes(journalBytes)}, its limit is ${formatBytes(bytes)} and its policy ${policy}`,
+    ...(journalFull ? [`nothing is replicated until it is below ${formatBytes(room)}`] : []),
+    ...(pressure > 0 ? [`${pressure} steps taken`] : []),
+    ...(waits === null ? [] : [`nothing is let go meanwhile: ${waits}`]),
+  ];
+  return parts.join("; ");
+}
+
+function rpoText({ substatus, targetRpoMs, throttleBytesPerSecond, mode, sync }: VpgView, rpoMs: number): string {
   const syncing = sync === null ? [] : [`${mode} runs`];
   const throttled =
     throttleBytesPerSecond === undefined ? [] : [`it is throttled to ${formatRate(throttleBytesPerSecond)}`];
   const age = `the newest checkpoint is ${formatDuration(rpoMs)} old, the target is ${formatDuration(targetRpoMs)}`;
-  return [age, ...syncing, ...throttled].join("; ");
+  const full =
+    substatus === "ReplicationPausedSystemInitiated" ? ["the journal is at its limit and takes nothing"] : [];
+  return [age, ...full, ...syncing, ...throttled].join("; ");
 }

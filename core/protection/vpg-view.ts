@@ -47,6 +47,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     role: vpg.role,
     deleted: vpg.deleted,
     paused: vpg.paused,
+    journalFull: vpg.journalFull,
     needsConfiguration: vpg.needsConfiguration,
     operation: operation ?? null,
     opened: vpg.lastSession > 0,

@@ -3,7 +3,15 @@ import { describe, expect, it } from "vitest";
 import { idSchema } from "#core/ids.ts";
 import { holds } from "../../test/kit/property.ts";
 import { retentionLimits as limits } from "./limits.ts";
-import { appliedRetention, type Candidate, clockTrouble, keptOf, nextPressure, retentionSchema } from "./policy.ts";
+import {
+  appliedRetention,
+  type Candidate,
+  clockTrouble,
+  isFull,
+  keptOf,
+  nextPressure,
+  retentionSchema,
+} from "./policy.ts";
 
 const [minute, hour, day] = [60_000, 3_600_000, 86_400_000];
 const declared = retentionSchema.parse({});
@@ -171,5 +179,12 @@ describe("a journal limit", () => {
     expect(nextPressure(limited, 5000, limits.pressureMax)).toBe(limits.pressureMax);
     expect(nextPressure(declared, 5000, 3)).toBe(0);
     expect(nextPressure({ ...declared, journalLimit: { bytes: 1000, policy: "pause" } }, 5000, 3)).toBe(0);
+  });
+
+  it("with pause is full from above it on until well below, and with another policy never", () => {
+    const limit = { bytes: 1000, policy: "pause" as const };
+    expect([1000, 1001].map((bytes) => isFull(limit, bytes, false))).toEqual([false, true]);
+    expect([800, 799].map((bytes) => isFull(limit, bytes, true))).toEqual([true, false]);
+    expect([isFull(limited.journalLimit, 5000, true), isFull(undefined, 5000, true)]).toEqual([false, false]);
   });
 });

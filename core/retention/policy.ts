@@ -128,3 +128,9 @@ export function nextPressure({ journalLimit }: Retention, bytes: number, pressur
   if (bytes > journalLimit.bytes) return Math.min(limits.pressureMax, pressure + 1);
   return bytes < journalLimit.bytes * limits.relievedAt ? Math.max(0, pressure - 1) : pressure;
 }
+
+/** Whether ingest is to refuse: from above the limit on until the journal is well below it. */
+export function isFull(limit: Retention["journalLimit"], bytes: number, before: boolean): boolean {
+  if (limit?.policy !== "pause") return false;
+  return bytes > limit.bytes || (before && bytes >= limit.bytes * limits.relievedAt);
+}

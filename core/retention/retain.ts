@@ -8,7 +8,7 @@ import { type WaitReason, waitReason } from "./clock-guard.ts";
 import { commitDigest, type Standing } from "./commit-digest.ts";
 import { retentionLimits as limits } from "./limits.ts";
 import { type Packed, packJournal } from "./pack-journal.ts";
-import { appliedRetention, nextPressure, type Retention } from "./policy.ts";
+import { appliedRetention, isFull, nextPressure, type Retention } from "./policy.ts";
 import { noteStanding } from "./standing.ts";
 import { thin } from "./thin.ts";
 
@@ -50,6 +50,7 @@ export async function retainJournal(site: Site, vpg: VpgRecord): Promise<Retaine
   const thins = now < thinnedAt || now - thinnedAt >= limits.thinEveryMs;
   if (!thins) return packs(site, vpg, 0);
   const scan = await CheckpointScan.open(site, vpgId);
+  await holdToLimit(site, vpg, vpg.definition.retention, scan);
   const waits = await waitReason(site, vpg, scan);
   if (waits !== undefined) return waiting(site, vpgId, waits);
   const standing = await standingOf(site, vpgId, scan);
@@ -74,7 +75,7 @@ async function thinOnce(
 ): Promise<number | undefined> {
   const { retention, historyMs } = vpg.definition;
   if (retention === undefined) return 0;
-  const pressure = await pressureOf(site, vpg, retention, scan);
+  const pressure = nextPressure(retention, scan.summary().journalBytes, scan.digest?.fields.pressure ?? 0);
   const thinned = await thin(site, vpg.vpgId, scan, appliedRetention(retention, historyMs, pressure));
   const ranAt = site.clock.now();
   if (!(await commitDigest(site, vpg.vpgId, standing, { thinnedAt: ranAt, pressure, ...thinned?.change })))
@@ -105,31 +106,19 @@ async function standingOf(site: Site, vpgId: Id, { digest }: CheckpointScan): Pr
   return manifest?.digest?.digestId === digest?.fields.digestId ? { manifest, digest } : undefined;
 }
 
-/** How far the journal's limit presses; says so, and pauses the VPG where that is its policy. */
-async function pressureOf(
+/** Says that the journal is above its limit, and pauses the VPG where that is its policy. It deletes nothing, so it waits for nothing. */
+async function holdToLimit(
   site: Site,
-  { vpgId, journalFull, definition }: VpgRecord,
-  retention: Retention,
+  { vpgId, journalFull, definition: { name } }: VpgRecord,
+  { journalLimit }: Retention,
   scan: CheckpointScan,
-): Promise<number> {
-  const { journalLimit } = retention;
+): Promise<void> {
   const { journalBytes } = scan.summary();
-  const before = scan.digest?.fields.pressure ?? 0;
-  const pressure = nextPressure(retention, journalBytes, before);
-  const over = journalLimit !== undefined && journalBytes > journalLimit.bytes;
-  const relieved = journalLimit === undefined || journalBytes < journalLimit.bytes * limits.relievedAt;
-  if (over) {
-    const { name } = definition;
-    site.log.warn("journal-limit", {
-      vpgId,
-      name,
-      journalBytes,
-      limitBytes: journalLimit.bytes,
-      policy: journalLimit.policy,
-      pressure,
-    });
+  if (journalLimit !== undefined && journalBytes > journalLimit.bytes) {
+    const { bytes: limitBytes, policy } = journalLimit;
+    const pressure = scan.digest?.fields.pressure ?? 0;
+    site.log.warn("journal-limit", { vpgId, name, journalBytes, limitBytes, policy, pressure });
   }
-  const full = journalLimit?.policy === "pause" && (over || (journalFull && !relieved));
+  const full = isFull(journalLimit, journalBytes, journalFull);
   if (full !== journalFull) await changeVpg(site, vpgId, () => ({ journalFull: full }));
-  return pressure;
 }
