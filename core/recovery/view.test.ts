@@ -188,3 +188,36 @@ describe("a view", () => {
     expect(sector).toEqual(patterned(512, 1));
   });
 });
+
+describe("a read in passing", () => {
+  it("has the same bytes, and keeps no frame that shows in it for the most part", async () => {
+    const objects = new MemoryObjects();
+    const writer = new JournalWriter(objects);
+    await writer.open({ volumes: [{ volume: 0, sizeBytes: 4 * chunkBytes, sectorBytes: 512 }] });
+    const written = Buffer.concat([0, 1, 2].map((part) => Buffer.from(patterned(256 * 1024, part + 1))));
+    await writer.append({
+      extents: [0, 1, 2].map((part) => {
+        const offset = part * 256 * 1024;
+        return { sequence: part + 1, offset, bytes: written.subarray(offset, offset + 256 * 1024) };
+      }),
+    });
+    const source = counted(await BucketJournal.open(objects, vpgId));
+    const view = new View({
+      ...{ reader: new JournalReader(source), volume: 0, sizeBytes: 4 * chunkBytes },
+      upTo: { session: 1, sequence: 3 },
+    });
+    // Two frames and a tenth of the third.
+    const target = Buffer.alloc(2 * 256 * 1024 + 25_600);
+    for (const frames of [3, 5, 7]) {
+      target.fill(0xee);
+      await view.read(0, target, true);
+      expect(target.equals(written.subarray(0, target.length))).toBe(true);
+      expect(source.frames).toBe(frames);
+    }
+    await view.read(0, target.fill(0));
+    expect(source.frames).toBe(9);
+    await view.read(0, target.fill(0), true);
+    expect(source.frames).toBe(9);
+    expect(target.equals(written.subarray(0, target.length))).toBe(true);
+  });
+});

@@ -1,7 +1,7 @@
 import { chunkBytes, chunksPerPage, pageBytes, sectorBytesMin } from "#core/blocks/geometry.ts";
 import { InvalidInput, NotFound } from "#core/errors.ts";
 import { parseBatchKey, parsePackKey } from "#core/journal/keys.ts";
-import { framesMax } from "#core/journal/limits.ts";
+import { frameBytesMax, framesMax } from "#core/journal/limits.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { ByteRange } from "#core/ports.ts";
 import { ChunkPainter, type ChunkRuns, weightOfRuns } from "./chunk-painter.ts";
@@ -61,13 +61,14 @@ export class View {
 
   /**
    * Fills `target` with the bytes at `offset`; any alignment. Throws `InvalidInput` outside the volume, `Corrupt` for
-   * stored bytes that fail their checks, and what the source throws; `target` is then undefined.
+   * stored bytes that fail their checks, and what the source throws; `target` is then undefined. `passing`: what lies around these
+   * bytes won't be read next, so that a frame of which most shows in them is not kept.
    */
-  async read(offset: number, target: Uint8Array): Promise<void> {
+  async read(offset: number, target: Uint8Array, passing = false): Promise<void> {
     this.#checkRange(offset, target.length);
     for (;;) {
       try {
-        return await this.#readOnce(offset, target);
+        return await this.#readOnce(offset, target, passing);
       } catch (error) {
         if (!isReplaced(error) || !(await this.freshen())) throw error;
       }
@@ -88,7 +89,7 @@ export class View {
     return true;
   }
 
-  async #readOnce(offset: number, target: Uint8Array): Promise<void> {
+  async #readOnce(offset: number, target: Uint8Array, passing: boolean): Promise<void> {
     const missing = new Map<number, VisibleRun[]>();
     const end = offset + target.length;
     for (let start = offset; start < end; ) {
@@ -109,8 +110,12 @@ export class View {
     await concurrently([...missing.values()], fetchConcurrency, async (runs) => {
       const [first] = runs;
       if (first === undefined) return;
-      const raw = await this.reader.frame(first.batch, first.frame);
-      for (const run of runs) copyRun(run, raw, target, offset);
+      const copy = (raw: Uint8Array): void => {
+        for (const run of runs) copyRun(run, raw, target, offset);
+      };
+      const shown = runs.reduce((sum, run) => sum + run.length, 0);
+      if (passing && shown >= frameBytesMax / 2) await this.reader.frameOnce(first.batch, first.frame, copy);
+      else copy(await this.reader.frame(first.batch, first.frame));
     });
   }
 

@@ -151,7 +151,7 @@ async function hashesOfBlocks(
 async function readChunks(reading: Reading, offset: number, content: Uint8Array): Promise<ReadonlySet<number>> {
   const unread = new Set<number>();
   const read = async (from: number, target: Uint8Array): Promise<boolean> => {
-    await reading.view.read(from, target);
+    await reading.view.read(from, target, true);
     return true;
   };
   if (await unlessDamaged(reading, () => read(offset, content))) return unread;
