@@ -56,7 +56,7 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
   /**
    * Reverse protection, at the gateway with the old disks, which must be closed: brings them by the hash sync into its own site's
    * journal, in a session of `term` that never makes a checkpoint. Volumes that it has no disk of that size for are left out.
-   * Result: {hashedBytes, differingBytes, shippedBytes}.
+   * Result: `seedResultSchema`.
    */
   z.strictObject({
     kind: z.literal("seed-volumes"),
@@ -169,6 +169,22 @@ export type Final = z.infer<typeof finalSchema>;
 
 /** Result of verify-volumes: bytes read from the disks, and of the chunks that were not as the journal has them. */
 export const verifyResultSchema = z.looseObject({ hashedBytes: z.int().min(0), differingBytes: z.int().min(0) });
+
+const leftOutSchema = z.strictObject({ volume: z.int().min(1), why: z.string() });
+/** A volume that a gateway has no disk for to seed it with, and what it has instead. */
+export type LeftOut = z.infer<typeof leftOutSchema>;
+
+/** Result of seed-volumes and preseed-volumes. */
+export const seedResultSchema = z.looseObject({
+  /** Read from the disks and hashed. */
+  hashedBytes: z.int().min(0),
+  /** Of the chunks that differed from what the journal held. */
+  differingBytes: z.int().min(0),
+  shippedBytes: z.int().min(0),
+  /** Of the chunks that could not be read, which count as zeros. */
+  unreadableBytes: z.int().min(0).default(0),
+  leftOut: z.array(leftOutSchema).default([]),
+});
 
 /** Result of close-volumes; `final` is null where none was asked for. */
 export const closedResultSchema = z.strictObject({ final: finalSchema.nullable() });

@@ -1,7 +1,9 @@
 import { expect, it } from "vitest";
 import { heartbeatSchema } from "#core/api/gateway-api.ts";
-import { newId } from "#core/ids.ts";
+import { idSchema, newId } from "#core/ids.ts";
 import { makeSite, openAsk, protect } from "../../test/kit/site.ts";
+import { issueCommand, reportCommand } from "./commands.ts";
+import { volumesOf } from "./definition.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
 import { openSession } from "./open-session.ts";
 import { offerReply } from "./reverse-journal.ts";
@@ -27,4 +29,47 @@ it("tells of the running sync, else of the one that ended last, and of none of a
   expect(await told({ sync: null, lastSync: progress })).toEqual(progress);
   expect(await told({ sync: null, lastSync: progress }, term + 1)).toBeNull();
   expect(await told({ sync: null })).toBeNull();
+});
+
+it("tells which old disks are not in the journal, and why", async () => {
+  const site = makeSite();
+  const { vpg, source } = await protect(site);
+  const operationId = newId(site.clock, site.random);
+  const gateways = [idSchema.parse(source.gatewayId), newId(site.clock, site.random)];
+  const detailOf = async (attempt: number, ...results: readonly Parameters<typeof reportCommand>[3][]) => {
+    for (const [index, gatewayId] of gateways.entries()) {
+      const commandId = `${operationId}.2.${attempt}.seed-volumes.${gatewayId}`;
+      const volumes = volumesOf(vpg.definition);
+      const body = {
+        ...{ kind: "seed-volumes" as const, operationId, vpgId: vpg.vpgId, vpgName: "shop", term: 2 },
+        volumes: volumes.map(({ volume, vmName, name, sizeBytes, sectorBytes }) => ({
+          ...{ volume, vmName, name, sizeBytes, sectorBytes },
+        })),
+      };
+      await issueCommand(site, gatewayId, { commandId, body });
+      const report = results[index];
+      if (report !== undefined) await reportCommand(site, { ...source, gatewayId }, commandId, report);
+    }
+    const offer = { n: 2, operationId, gatewayLost: false, closed: true, begun: true, gateways };
+    const preparing = { ...vpg, role: "Preparing" as const, reverse: { ...offer, attempt } };
+    const { seeded, detail } = await offerReply(site, preparing, 2, { state: "preparing", refusal: null });
+    return { seeded, detail };
+  };
+  const done = (leftOut: readonly object[], unreadableBytes = 0) => ({
+    state: "done" as const,
+    result: { hashedBytes: 0, differingBytes: 0, shippedBytes: 0, unreadableBytes, leftOut },
+  });
+  const none = { volume: 1, why: "this gateway has no volume db/data" };
+  const small = { volume: 1, why: "data.img of db/data has 512 bytes" };
+  expect(await detailOf(1, done([none]), done([]))).toEqual({ seeded: true, detail: "" });
+  const { seeded, detail } = await detailOf(2, done([none]), done([small], 1024));
+  expect(seeded).toBe(true);
+  expect(detail).toBe(
+    `${none.why}: the sync sends it; ${small.why}: the sync sends it; 1.00 KiB of the old disks can't be read: the sync sends them`,
+  );
+  const error = { name: "CommandFailed", message: "the seed db/data can't be read" };
+  expect(await detailOf(3, done([]), { state: "failed", error })).toEqual({
+    seeded: true,
+    detail: `seed-volumes at gateway ${gateways[1]} failed: CommandFailed: ${error.message}`,
+  });
 });

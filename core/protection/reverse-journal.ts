@@ -1,17 +1,17 @@
-import type { z } from "zod";
 import type { StreamState } from "#core/api/gateway-api.ts";
 import type { Id } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
 import type { Site } from "#core/site.ts";
+import { formatBytes } from "#core/units.ts";
 import { listedTerm } from "./authority.ts";
-import type { CommandBody } from "./command.ts";
+import { type CommandBody, seedResultSchema } from "./command.ts";
 import { type CommandRecord, findCommand, issueCommand } from "./commands.ts";
 import { volumesOf } from "./definition.ts";
 import { findGateway, streamOf } from "./gateway-store.ts";
 import { items } from "./items.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import type { OfferReply } from "./offer.ts";
-import { syncedBytesSchema } from "./operation.ts";
+import type { SyncedBytes } from "./operation.ts";
 import type { Answer } from "./reverse.ts";
 import { readClaim } from "./session-store.ts";
 import { tryAgain } from "./try-again.ts";
@@ -122,8 +122,6 @@ async function becomeJournal(site: Site, vpg: VpgRecord): Promise<VpgRecord> {
   return journal;
 }
 
-const seedResult = syncedBytesSchema.loose();
-
 /** What the peer is told, with what this site waits for. */
 export async function offerReply(
   site: Site,
@@ -144,10 +142,11 @@ export async function offerReply(
   );
   const asked = found.filter((command) => command !== undefined);
   const waits = asked.flatMap((command) => waitsFor(command) ?? []);
+  const missing = reverse.begun ? missingSeeds(asked) : [];
   const seeded = reverse.begun && isSeeded(reverse, asked);
   return {
     ...base,
-    detail: [detail, ...waits]
+    detail: [detail, ...waits, ...missing]
       .filter((text) => text !== "")
       .join("; ")
       .slice(0, 2000),
@@ -176,13 +175,30 @@ function isSeeded({ attempt, gateways }: Reverse, asked: readonly CommandRecord[
   return over && (attempt >= limits.seedAttemptsMax || asked.every(({ state }) => state === "done"));
 }
 
-function seedOf({ begun }: Reverse, asked: readonly CommandRecord[]): OfferReply["seed"] {
-  const done = asked.flatMap(({ result }) => {
-    const parsed = seedResult.safeParse(result);
-    return begun && parsed.success ? [parsed.data] : [];
+const seedResultsOf = (asked: readonly CommandRecord[]) =>
+  asked.flatMap(({ result }) => {
+    const parsed = seedResultSchema.safeParse(result);
+    return parsed.success ? [parsed.data] : [];
   });
+
+/** What the sync has to send although an old disk may have it: volumes that no gateway has a disk of, and what can't be read. */
+function missingSeeds(asked: readonly CommandRecord[]): readonly string[] {
+  const results = seedResultsOf(asked);
+  const leftOut = results.flatMap((result) => result.leftOut);
+  const nowhere = leftOut.filter(
+    ({ volume }) => leftOut.filter((one) => one.volume === volume).length === asked.length,
+  );
+  const unreadable = results.reduce((sum, { unreadableBytes }) => sum + unreadableBytes, 0);
+  return [
+    ...[...new Set(nowhere.map(({ why }) => why))].map((why) => `${why}: the sync sends it`),
+    ...(unreadable === 0 ? [] : [`${formatBytes(unreadable)} of the old disks can't be read: the sync sends them`]),
+  ];
+}
+
+function seedOf({ begun }: Reverse, asked: readonly CommandRecord[]): OfferReply["seed"] {
+  const done = begun ? seedResultsOf(asked) : [];
   if (done.length === 0) return null;
-  const sum = (of: (one: z.infer<typeof seedResult>) => number): number => done.reduce((all, one) => all + of(one), 0);
+  const sum = (of: (one: SyncedBytes) => number): number => done.reduce((all, one) => all + of(one), 0);
   return {
     hashedBytes: sum(({ hashedBytes }) => hashedBytes),
     differingBytes: sum(({ differingBytes }) => differingBytes),

@@ -162,7 +162,13 @@ async function start(site: Site, { operation, vpg }: Work): Promise<Outcome> {
   if (reply.state === "journal" || reply.state === "superseded")
     return { done: `Term ${term.n} has begun.`, route: "go" };
   if (reply.state === "preparing") {
-    if (reply.seeded) return { done: `Term ${term.n} has begun; the old disks are in the journal.`, route: "go" };
+    if (reply.seeded) {
+      const seeds =
+        reply.detail === ""
+          ? "the old disks are in the journal"
+          : saying(peer, reply, "has not all old disks in its journal");
+      return { done: `Term ${term.n} has begun; ${seeds}.`, route: "go" };
+    }
     return { wait: `Term ${term.n} has begun; ${saying(peer, reply, "brings its old disks into the journal")}.` };
   }
   await offerAgain(site, vpg, peer, term);

@@ -1,9 +1,9 @@
 import type { OpenSessionReply } from "#core/api/gateway-api.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
-import { Fenced, Transient } from "#core/errors.ts";
+import { Fenced, InvalidInput, isRetryable, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Clock, Log, Random } from "#core/ports.ts";
-import type { NamedVolume } from "#core/protection/command.ts";
+import type { LeftOut, NamedVolume } from "#core/protection/command.ts";
 import type { SyncProgress } from "#core/sync/progress.ts";
 import type { CaptureSettings } from "../config.ts";
 import type { CommandContext } from "../control/handlers.ts";
@@ -12,8 +12,9 @@ import { busyHeartbeatMs, openRetryMsMin } from "../limits.ts";
 import { SourceState } from "../state/source-state.ts";
 import type { StateStore } from "../state/state-directory.ts";
 import { SyncRunner } from "../sync/sync-runner.ts";
-import type { SyncSource } from "../sync/volume-sync.ts";
+import type { TargetHashes } from "../sync/volume-sync.ts";
 import { SessionLog } from "../tap/session-log.ts";
+import { type SeedDisk, SeedSource } from "./seed-source.ts";
 import { SessionOpener } from "./session-opener.ts";
 import type { SourceDisks } from "./source-disks.ts";
 import type { SourceHost } from "./source-host.ts";
@@ -26,12 +27,6 @@ export interface SeededVpg {
   readonly vpgName: string;
   /** Their session's. */
   readonly term: number;
-}
-
-/** A disk that nobody writes to as long as the seeding takes. */
-export interface SeedDisk {
-  readonly volume: NamedVolume;
-  readonly source: SyncSource;
 }
 
 export interface SeedingOptions {
@@ -47,19 +42,22 @@ export interface SeedingOptions {
   readonly host: SourceHost;
 }
 
-/** Those of a gateway's disks that are volumes of this name and size. */
-export function seedDisksOf({ offered, tapped }: SourceDisks, volumes: readonly NamedVolume[]): readonly SeedDisk[] {
-  return volumes.flatMap((volume) => {
-    const index = offered.findIndex(
-      (disk) =>
-        disk.vmName === volume.vmName &&
-        disk.name === volume.name &&
-        disk.sizeBytes === volume.sizeBytes &&
-        disk.sectorBytes === volume.sectorBytes,
-    );
-    const source = tapped[index];
-    return source === undefined ? [] : [{ volume, source }];
-  });
+/** Those of a gateway's disks that are volumes of this name, size and sectors; and of each other volume why none is. */
+export function seedDisksOf(
+  disks: Pick<SourceDisks, "diskOf">,
+  volumes: readonly NamedVolume[],
+): { readonly disks: readonly SeedDisk[]; readonly leftOut: readonly LeftOut[] } {
+  const fit: SeedDisk[] = [];
+  const leftOut: LeftOut[] = [];
+  for (const volume of volumes) {
+    try {
+      fit.push({ volume, source: disks.diskOf(volume) });
+    } catch (error) {
+      if (!(error instanceof InvalidInput)) throw error;
+      leftOut.push({ volume: volume.volume, why: error.message });
+    }
+  }
+  return { disks: fit, leftOut };
 }
 
 /**
@@ -77,11 +75,14 @@ export class Seeding {
     this.#vpg = vpg;
   }
 
-  /** Resolves when all of it is at the site. Throws what the site refuses with, `Fenced` when another term has begun, and the signal's reason. */
+  /**
+   * Resolves when all of it is at the site. Throws what the site refuses with, `Fenced` when another term has begun, `CommandFailed`
+   * naming a disk that can't be read, and the signal's reason.
+   */
   async run({ signal, progress }: CommandContext): Promise<Record<string, unknown>> {
     const { log, state, clock, disks } = this.#options;
     const { vpgId, vpgName } = this.#vpg;
-    if (disks.length === 0) return figuresOf(null);
+    if (disks.length === 0) return figuresOf(null, []);
     const memory = await SourceState.load(state, vpgName, "seed");
     if (memory.facts.vpgId !== vpgId) await memory.forget();
     for (;;) {
@@ -96,7 +97,7 @@ export class Seeding {
       if (outcome.kind === "refused") throw outcome.error;
       if (outcome.kind === "opened") {
         const seeded = await this.#seed(outcome.reply, memory, { signal, progress });
-        if (seeded !== undefined) return figuresOf(seeded);
+        if (seeded !== undefined) return seeded;
       } else {
         log.warn("seeds.no-session", { error: outcome.error });
       }
@@ -120,7 +121,7 @@ export class Seeding {
     reply: OpenSessionReply,
     state: SourceState,
     { signal, progress }: Pick<CommandContext, "signal" | "progress">,
-  ): Promise<SyncProgress | undefined> {
+  ): Promise<Record<string, number> | undefined> {
     const { disks, address, clock, log: events, host, site, capture } = this.#options;
     const { vpgId, term } = this.#vpg;
     if (reply.term !== term) throw new Fenced(`the seeds are of term ${term}, the session of term ${reply.term}`);
@@ -134,10 +135,18 @@ export class Seeding {
       // It goes to the gateway's own site, not over the link that a throttle is for.
       rate: () => undefined,
     });
+    const failed = Promise.withResolvers<never>();
+    const target = targetHashes(site, () => vpgId);
+    const hashes: TargetHashes = (ask, stop) =>
+      target(ask, stop).catch((error: unknown) => {
+        if (!isRetryable(error)) failed.reject(error);
+        throw error;
+      });
+    const sources = disks.map((disk) => new SeedSource(disk, failed.reject, events));
     const sync = new SyncRunner({
       log,
-      sources: disks.map(({ source }) => source),
-      hashes: targetHashes(site, () => vpgId),
+      sources,
+      hashes,
       clock,
       events,
       bytesPerSecond: capture.syncBytesPerSecond,
@@ -157,8 +166,8 @@ export class Seeding {
         await log.changes.until(acknowledged, stop);
         return "shipped";
       };
-      const end = await Promise.race([shipped(), lost]);
-      if (end === "shipped") return sync.last ?? undefined;
+      const end = await Promise.race([shipped(), lost, failed.promise]);
+      if (end === "shipped") return figuresOf(sync.last, sources);
       signal.throwIfAborted();
       const ended = await session.ended;
       if (ended?.kind === "fenced") throw ended.error;
@@ -187,10 +196,11 @@ async function tellProgress(
   }
 }
 
-function figuresOf(sync: SyncProgress | null): Record<string, number> {
+function figuresOf(sync: SyncProgress | null, sources: readonly SeedSource[]): Record<string, number> {
   return {
     hashedBytes: (sync?.comparedChunks ?? 0) * chunkBytes,
     differingBytes: (sync?.differingChunks ?? 0) * chunkBytes,
     shippedBytes: sync?.shippedBytes ?? 0,
+    unreadableBytes: sources.reduce((sum, { unreadableBytes }) => sum + unreadableBytes, 0),
   };
 }

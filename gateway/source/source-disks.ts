@@ -35,6 +35,14 @@ interface OpenOptions {
 
 type TapDisks = (tap: Tap, onTapFault: (error: unknown) => void, gate?: AcknowledgementGate) => TappedDevice[];
 
+/** A disk as a site is told of it. */
+interface Offered {
+  readonly vmName: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly sectorBytes: number;
+}
+
 /** A volume as a configuration file names it, with the size that the definition gives it. */
 export type WantedDisk = SourceVolumeConfig & { readonly sizeBytes: number };
 
@@ -192,7 +200,23 @@ export class SourceDisks {
     return this.#exported;
   }
 
-  /** The disks as guests and the sync see them, by the index of their track; it grows as disks are added. */
+  /**
+   * The disk of a volume as guests and the sync see it. Throws `InvalidInput` saying what is there instead, when none has that name,
+   * size and sectors.
+   */
+  diskOf({ vmName, name, sizeBytes, sectorBytes }: Offered): TappedDevice {
+    const found = this.#disks.find(([, disk]) => disk.vmName === vmName && disk.name === name);
+    const device = found && this.#tapped[found[0]];
+    if (device === undefined) throw new InvalidInput(`this gateway has no volume ${vmName}/${name}`);
+    if (device.sizeBytes === sizeBytes && device.sectorBytes === sectorBytes) return device;
+    const text = (each: Pick<Offered, "sizeBytes" | "sectorBytes">): string =>
+      `${each.sizeBytes} bytes in sectors of ${each.sectorBytes}`;
+    throw new InvalidInput(
+      `${found?.[1].path} of ${vmName}/${name} has ${text(device)} at this gateway, and the volume has ${text({ sizeBytes, sectorBytes })}`,
+    );
+  }
+
+  /** As guests and the sync see them, by the index of the track and not by the place in `offered`: dropped ones stay, closed. */
   get tapped(): readonly TappedDevice[] {
     return this.#tapped;
   }
@@ -273,7 +297,7 @@ export class SourceDisks {
   }
 
   /** Names, sizes and sectors as a site is told them. */
-  get offered(): { vmName: string; name: string; sizeBytes: number; sectorBytes: number }[] {
+  get offered(): Offered[] {
     return this.#each(({ vmName, name, device: { sizeBytes, sectorBytes } }) => ({
       vmName,
       name,

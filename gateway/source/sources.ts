@@ -190,8 +190,9 @@ export class Sources {
     }
     const { config: capture, host, state, clock, random, log } = this.#options;
     const site = { address: link.address, site: link.client };
-    const seeds = { disks: seedDisksOf(disks, body.volumes), capture, host };
-    return new Seeding({ ...site, ...seeds, state, clock, random, log }, body).run(context);
+    const { disks: fit, leftOut } = seedDisksOf(disks, body.volumes);
+    const seeding = new Seeding({ ...site, disks: fit, capture, host, state, clock, random, log }, body);
+    return { ...(await seeding.run(context)), leftOut };
   }
 
   /** Puts the promoted disks in the place of those that the VPG was captured from before, if any. */

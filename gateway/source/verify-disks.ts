@@ -63,22 +63,17 @@ export async function verifyDisks(
   return { hashedBytes, differingBytes };
 }
 
-/** The command: the gateway's own disks by the names that the VPG has for them. Throws `InvalidInput` for one that it doesn't have. */
+/** The command: the gateway's own disks by the names that the VPG has for them. Throws `InvalidInput` for one that it doesn't have so. */
 export async function verifyVolumes(
   parts: {
-    readonly disks: Pick<SourceDisks, "offered" | "tapped">;
+    readonly disks: Pick<SourceDisks, "diskOf">;
     readonly site: Pick<SiteClient, "hashes">;
     readonly openHasher: () => ChunkHasher;
   },
   { vpgId, volumes, upTo }: Extract<CommandBody, { readonly kind: "verify-volumes" }>,
   { progress, signal }: CommandContext,
 ): Promise<{ readonly hashedBytes: number; readonly differingBytes: number }> {
-  const { offered, tapped } = parts.disks;
-  const disks = volumes.map(({ vmName, name, volume }) => {
-    const source = tapped[offered.findIndex((disk) => disk.vmName === vmName && disk.name === name)];
-    if (source === undefined) throw new InvalidInput(`this gateway has no volume ${vmName}/${name}`);
-    return { journalVolume: volume, source };
-  });
+  const disks = volumes.map((volume) => ({ journalVolume: volume.volume, source: parts.disks.diskOf(volume) }));
   const hasher = parts.openHasher();
   try {
     const hashes = targetHashes(parts.site, () => vpgId);

@@ -30,11 +30,13 @@ export class ReverseGateway {
   readonly recovery: RecoveryHalf;
   readonly handlers: CommandHandlers;
   readonly log: QuietLog;
+  /** Other lines of `[source]` in its file, for when it reads that again. */
+  readonly configure: (source: string) => void;
   readonly #client: SiteClient;
   readonly #state: StateDirectory;
 
   private constructor(
-    parts: Pick<ReverseGateway, "sources" | "recovery" | "handlers" | "log">,
+    parts: Pick<ReverseGateway, "sources" | "recovery" | "handlers" | "log" | "configure">,
     client: SiteClient,
     state: StateDirectory,
   ) {
@@ -42,6 +44,7 @@ export class ReverseGateway {
     this.recovery = parts.recovery;
     this.handlers = parts.handlers;
     this.log = parts.log;
+    this.configure = parts.configure;
     this.#client = client;
     this.#state = state;
   }
@@ -51,12 +54,14 @@ export class ReverseGateway {
     site: Pick<GatewaySite, "url">,
     journal: Pick<RandomJournal, "objects">,
     source = "",
+    clock: Clock = new HastyClock(),
   ): Promise<ReverseGateway> {
-    const text = `site = "${site.url}"\nstate = "state"\n[recovery]\ndirectory = "r"\n[source]\ndrain = "20s"\n${source}\n`;
-    const config = parseGatewayConfig(text, { path: join(folder, "gateway.toml"), token: "token" });
+    const head = `site = "${site.url}"\nstate = "state"\n[recovery]\ndirectory = "r"\n[source]\ndrain = "20s"\n`;
+    const parse = (lines: string) =>
+      parseGatewayConfig(`${head}${lines}\n`, { path: join(folder, "gateway.toml"), token: "token" });
+    const config = parse(source);
     if (config.source === undefined) throw new Error("no source");
     const log = new QuietLog();
-    const clock = new HastyClock();
     const random = new SystemRandom();
     const state = await StateDirectory.open(config.stateDirectory);
     const client = new SiteClient(config.site, 4);
@@ -76,14 +81,17 @@ export class ReverseGateway {
     const onCrash = (error: Error): void => {
       throw error;
     };
-    const named = config.source;
-    const parts = { ...own, config: named, reload: () => named, clock, random, log, onCrash, captured };
+    let reloaded = config.source;
+    const configure = (lines: string): void => {
+      reloaded = parse(lines).source ?? reloaded;
+    };
+    const parts = { ...own, config: config.source, reload: () => reloaded, clock, random, log, onCrash, captured };
     const sources = await Sources.open(parts);
     await recovery.resume();
     for (const operation of captured) await sources.resume(operation, recovery);
     sources.start();
     const handlers = sources.handlersFor({ journals: true, own: { recovery, link: { address: config.site, client } } });
-    return new ReverseGateway({ sources, recovery, handlers, log }, client, state);
+    return new ReverseGateway({ sources, recovery, handlers, log, configure }, client, state);
   }
 
   async close(): Promise<void> {
