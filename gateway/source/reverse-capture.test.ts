@@ -354,6 +354,8 @@ describe("reverse protection at the gateway", () => {
         hashedBytes: 13 * chunkBytes,
         differingBytes: 2 * chunkBytes,
         shippedBytes: 4096 + chunkBytes,
+        unreadableBytes: 0,
+        leftOut: [],
       });
       for (const [volume, bytes] of old)
         expect((await site.image(volume)).equals(bytes), `volume ${volume}`).toBe(true);
