@@ -44,6 +44,12 @@ export class LoadingCache<V> {
     return loading;
   }
 
+  /** Forgets the value of a key, if it has one. */
+  delete(key: number): void {
+    this.#weight -= this.#entries.get(key)?.weight ?? 0;
+    this.#entries.delete(key);
+  }
+
   /** Forgets all values; loads under way end with what they were asked for and are not kept. */
   clear(): void {
     this.#entries.clear();

@@ -7,6 +7,15 @@ import { pageExtentsMax } from "./limits.ts";
 
 /** In `PageIndex.frame`: the extent is a zero. Frame numbers stay below 64. */
 const zeroFrame = 0xff;
+/** The extent is the whole page, of a batch that may have written any of it: `batch` is a place in `PageIndex.unreadable`. */
+const unreadableFrame = 0xfe;
+
+/** A batch whose header can't be read. */
+export interface UnreadableBatch {
+  /** As the builder was told it. */
+  readonly number: number;
+  readonly error: unknown;
+}
 
 /** An extent that spans more chunks than this is kept apart: a 1 GiB zero would stand in 2048 lists otherwise. */
 const narrowChunksMax = 2;
@@ -24,18 +33,20 @@ export class PageIndex {
   readonly frame: Uint8Array;
   /** Where the extent's first byte within the page stands in the frame. */
   readonly frameOffset: Uint32Array;
+  readonly unreadable: readonly UnreadableBatch[];
   /** Extents of chunk c are `list[heads[c]] … list[heads[c + 1] - 1]`, ascending. */
   readonly #heads: Uint32Array;
   readonly #list: Uint32Array;
   /** Extents of more than two chunks, ascending. */
   readonly #wide: Uint32Array;
 
-  constructor(columns: Pick<PageIndex, "start" | "sectors" | "batch" | "frame" | "frameOffset">) {
+  constructor(columns: Pick<PageIndex, "start" | "sectors" | "batch" | "frame" | "frameOffset" | "unreadable">) {
     this.start = columns.start;
     this.sectors = columns.sectors;
     this.batch = columns.batch;
     this.frame = columns.frame;
     this.frameOffset = columns.frameOffset;
+    this.unreadable = columns.unreadable;
     const count = this.start.length;
     const heads = new Uint32Array(chunksPerPage + 2);
     let wideCount = 0;
@@ -78,8 +89,11 @@ export class PageIndex {
     return this.count * 17 + (this.#list.length + this.#wide.length + this.#heads.length) * 4;
   }
 
-  /** Hands the painter what the page has of its chunk `chunk`, from the newest on, until it is done. */
-  paint(chunk: number, painter: ChunkPainter): void {
+  /**
+   * Hands the painter what the page has of its chunk `chunk`, from the newest on, until it is done. Answers the unreadable batch that
+   * stands between what is painted and what is not, if there is one: below it nothing is known.
+   */
+  paint(chunk: number, painter: ChunkPainter): UnreadableBatch | undefined {
     let narrow = (this.#heads[chunk + 1] ?? 0) - 1;
     const narrowEnd = this.#heads[chunk] ?? 0;
     let wide = this.#wide.length - 1;
@@ -93,9 +107,11 @@ export class PageIndex {
       const first = (this.start[extent] ?? 0) - chunkStart;
       const sectors = this.sectors[extent] ?? 0;
       const frame = this.frame[extent] ?? 0;
+      if (frame === unreadableFrame) return this.unreadable[this.batch[extent] ?? 0];
       if (frame === zeroFrame) painter.zero(first, sectors);
       else painter.write(first, sectors, this.batch[extent] ?? 0, frame, this.frameOffset[extent] ?? 0);
     }
+    return undefined;
   }
 
   #firstChunk(extent: number): number {
@@ -119,6 +135,7 @@ export class PageIndexBuilder {
   #batch = new Uint32Array(this.#capacity);
   #frame = new Uint8Array(this.#capacity);
   #frameOffset = new Uint32Array(this.#capacity);
+  readonly #unreadable: UnreadableBatch[] = [];
 
   constructor(volume: number, page: number, upTo: Position) {
     this.#volume = volume;
@@ -139,15 +156,25 @@ export class PageIndexBuilder {
       const end = Math.min(pageBytes, start + (length[index] ?? 0));
       if (end <= 0 || start >= pageBytes) continue;
       const cut = start < 0 ? -start : 0;
-      if (this.#count === this.#capacity) this.#grow();
-      const at = this.#count;
-      this.#start[at] = (start + cut) / sectorBytesMin;
-      this.#sectors[at] = (end - start - cut) / sectorBytesMin;
-      this.#batch[at] = number;
-      this.#frame[at] = kind[index] === extentKinds.zero ? zeroFrame : (frame[index] ?? 0);
-      this.#frameOffset[at] = (frameOffset[index] ?? 0) + cut;
-      this.#count = at + 1;
+      const shown = kind[index] === extentKinds.zero ? zeroFrame : (frame[index] ?? 0);
+      this.#put(start + cut, end - start - cut, number, shown, (frameOffset[index] ?? 0) + cut);
     }
+  }
+
+  /** Takes a batch that touches the page and whose header can't be read. */
+  addUnreadable(batch: UnreadableBatch): void {
+    this.#put(0, pageBytes, this.#unreadable.push(batch) - 1, unreadableFrame, 0);
+  }
+
+  #put(start: number, length: number, batch: number, frame: number, frameOffset: number): void {
+    if (this.#count === this.#capacity) this.#grow();
+    const at = this.#count;
+    this.#start[at] = start / sectorBytesMin;
+    this.#sectors[at] = length / sectorBytesMin;
+    this.#batch[at] = batch;
+    this.#frame[at] = frame;
+    this.#frameOffset[at] = frameOffset;
+    this.#count = at + 1;
   }
 
   build(): PageIndex {
@@ -157,6 +184,7 @@ export class PageIndexBuilder {
       batch: this.#batch.slice(0, this.#count),
       frame: this.#frame.slice(0, this.#count),
       frameOffset: this.#frameOffset.slice(0, this.#count),
+      unreadable: this.#unreadable,
     });
   }
 

@@ -164,6 +164,52 @@ describe("a view", () => {
     await expect(view.read(0, new Uint8Array(512))).rejects.toThrow(Corrupt);
   });
 
+  it("reads what newer batches cover whole although an older header is damaged, and the rest once that is mended", async () => {
+    // The last chunk is short.
+    const sizeBytes = 2 * chunkBytes + 4096;
+    const objects = new MemoryObjects();
+    const writer = new JournalWriter(objects);
+    await writer.open({ volumes: [{ volume: 0, sizeBytes, sectorBytes: 512 }] });
+    const image = patterned(sizeBytes, 7);
+    const key = await writer.append({ extents: [{ sequence: 1, offset: 0, bytes: patterned(4096, 1) }] });
+    const half = chunkBytes / 2;
+    const ends = [0, half, chunkBytes, chunkBytes + half, 2 * chunkBytes - 512, 2 * chunkBytes, sizeBytes];
+    for (const [index, offset] of ends.slice(0, -1).entries()) {
+      // The last sector of the second chunk is left out.
+      if (offset === 2 * chunkBytes - 512) continue;
+      const bytes = image.subarray(offset, ends[index + 1]);
+      await writer.append({ extents: [{ sequence: offset === 2 * chunkBytes ? 6 : index + 2, offset, bytes }] });
+    }
+    const journal = await BucketJournal.open(objects, vpgId);
+    const good = await objects.get(key);
+    const changed = Uint8Array.from(good);
+    changed[100] = (changed[100] ?? 0) ^ 1;
+    await objects.put(key, changed);
+    const viewAt = (sequence: number, asksOnce = false) =>
+      new View({
+        ...{ reader: new JournalReader(journal), volume: 0, sizeBytes, asksOnce },
+        upTo: { session: 1, sequence },
+      });
+    const read = async (view: View, offset: number, length: number) => {
+      const bytes = new Uint8Array(length);
+      await view.read(offset, bytes);
+      return bytes;
+    };
+    const view = viewAt(6);
+    expect(Buffer.compare(await read(view, 0, chunkBytes), image.subarray(0, chunkBytes))).toBe(0);
+    expect(Buffer.compare(await read(view, 2 * chunkBytes, 4096), image.subarray(2 * chunkBytes))).toBe(0);
+    await expect(read(view, chunkBytes, 512)).rejects.toThrow(Corrupt);
+    await expect(read(viewAt(1), 0, 512)).rejects.toThrow(Corrupt);
+    await expect(read(viewAt(5), 2 * chunkBytes, 512)).rejects.toThrow(Corrupt);
+    const once = viewAt(6, true);
+    await expect(read(once, chunkBytes, 512)).rejects.toThrow(Corrupt);
+
+    await objects.put(key, good);
+    await expect(read(once, chunkBytes, 512)).rejects.toThrow(Corrupt);
+    expect(await read(view, chunkBytes, 512)).toEqual(image.slice(chunkBytes, chunkBytes + 512));
+    expect(await read(view, 2 * chunkBytes - 512, 512)).toEqual(new Uint8Array(512));
+  });
+
   it("asks again after a failure", async () => {
     const { objects } = await tebibyteJournal();
     const journal = await BucketJournal.open(objects, vpgId);

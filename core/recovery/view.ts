@@ -1,5 +1,7 @@
-import { chunkBytes, chunksPerPage, pageBytes, sectorBytesMin } from "#core/blocks/geometry.ts";
+import { chunkBytes, chunksPerPage, pageBytes, sectorBytesMin, sectorsPerChunk } from "#core/blocks/geometry.ts";
 import { InvalidInput, NotFound } from "#core/errors.ts";
+import type { BatchHeader } from "#core/journal/batch.ts";
+import { isDamage } from "#core/journal/damage.ts";
 import { parseBatchKey, parsePackKey } from "#core/journal/keys.ts";
 import { frameBytesMax, framesMax } from "#core/journal/limits.ts";
 import type { Position } from "#core/journal/position.ts";
@@ -9,7 +11,7 @@ import { concurrently } from "./concurrently.ts";
 import type { JournalReader } from "./journal-reader.ts";
 import { chunkCacheBytes, fetchConcurrency, pageCacheBytes } from "./limits.ts";
 import { LoadingCache } from "./loading-cache.ts";
-import { type PageIndex, PageIndexBuilder } from "./page-index.ts";
+import { type PageIndex, PageIndexBuilder, type UnreadableBatch } from "./page-index.ts";
 import { paintSections } from "./paint-sections.ts";
 
 export interface ViewOptions {
@@ -21,6 +23,8 @@ export interface ViewOptions {
   readonly upTo: Position;
   readonly pageCacheBytes?: number;
   readonly chunkCacheBytes?: number;
+  /** What can't be read isn't asked for again: for who looks at everything once. */
+  readonly asksOnce?: boolean;
 }
 
 /** Bytes that lie together in one frame and show together in the volume. */
@@ -47,6 +51,7 @@ export class View {
   readonly #upTo: Position;
   readonly #pages: LoadingCache<PageIndex>;
   readonly #chunks: LoadingCache<ChunkRuns>;
+  readonly #asksOnce: boolean;
   #generation: string;
 
   constructor(options: ViewOptions) {
@@ -56,6 +61,7 @@ export class View {
     this.#upTo = options.upTo;
     this.#pages = new LoadingCache(options.pageCacheBytes ?? pageCacheBytes, (page) => page.bytes);
     this.#chunks = new LoadingCache(options.chunkCacheBytes ?? chunkCacheBytes, weightOfRuns);
+    this.#asksOnce = options.asksOnce ?? false;
     this.#generation = this.reader.source.generation;
   }
 
@@ -167,19 +173,29 @@ export class View {
 
   /**
    * Newest by position: no batch outside the layers is older than what they have of its volume. The page is asked for first:
-   * what a layer takes in between stands in both.
+   * what a layer takes in between stands in both. A batch whose header can't be read matters to chunks that newer ones don't cover.
    */
-  #paint(chunk: number): Promise<ChunkRuns> {
+  async #paint(chunk: number): Promise<ChunkRuns> {
     const page = Math.floor(chunk / chunksPerPage);
-    return this.#look(page, async (index) => {
+    const sectorsHere = Math.ceil((this.sizeBytes - chunk * chunkBytes) / sectorBytesMin);
+    let unreadable: UnreadableBatch | undefined;
+    const runs = await this.#look(page, async (index) => {
       const painter = new ChunkPainter();
-      index.paint(chunk - page * chunksPerPage, painter);
-      if (!painter.done) {
+      // Behind the volume's end nothing is looked for.
+      painter.zero(sectorsHere, sectorsPerChunk);
+      unreadable = index.paint(chunk - page * chunksPerPage, painter);
+      if (!painter.done && unreadable === undefined) {
         const sections = await this.reader.source.layerSections(this.volume, chunk);
         paintSections(sections, chunk, this.#upTo, painter, (source) => this.reader.numberOf(source));
       }
       return painter.runs();
     });
+    if (unreadable === undefined) return runs;
+    if (this.#asksOnce) throw unreadable.error;
+    // It may be back since the page was read; if not, this throws.
+    await this.reader.header(unreadable.number);
+    for (const alone of [false, true]) this.#pages.delete(pageKey(page, alone));
+    return this.#paint(chunk);
   }
 
   /** What batches and layers have together; once more, by batches alone, when layers were given up in between. */
@@ -215,7 +231,7 @@ export class View {
 
   /** Of all batches when `alone`, otherwise of those in no layer: two that must not be taken for each other. */
   async #page(page: number, alone: boolean): Promise<PageIndex> {
-    const key = page * 2 + Number(alone);
+    const key = pageKey(page, alone);
     return this.#pages.peek(key) ?? this.#pages.get(key, () => this.#buildPage(page));
   }
 
@@ -225,12 +241,18 @@ export class View {
     const step = fetchConcurrency * 4;
     for (let at = 0; at < refs.length; at += step) {
       const numbers = refs.slice(at, at + step).map((ref) => this.reader.numberOf(ref));
-      const headers = new Array<Awaited<ReturnType<JournalReader["header"]>>>(numbers.length);
+      const headers = new Array<BatchHeader | UnreadableBatch>(numbers.length);
       await concurrently(numbers, fetchConcurrency, async (number, index) => {
-        headers[index] = await this.reader.header(number);
+        headers[index] = await this.reader.header(number).catch((error: unknown) => {
+          if (isDamage(error)) return { number, error };
+          throw error;
+        });
       });
       // Added in order of position whatever order they came in.
-      for (const [index, header] of headers.entries()) builder.add(header, numbers[index] ?? 0);
+      for (const [index, header] of headers.entries()) {
+        if ("error" in header) builder.addUnreadable(header);
+        else builder.add(header, numbers[index] ?? 0);
+      }
     }
     return builder.build();
   }
@@ -241,6 +263,8 @@ export class View {
     }
   }
 }
+
+const pageKey = (page: number, alone: boolean): number => page * 2 + Number(alone);
 
 /** A batch or pack is gone, for which another one stands. */
 function isReplaced(error: unknown): boolean {

@@ -182,6 +182,25 @@ describe("chunk hashes", () => {
       expect(found.told).toEqual(["Corrupt"]);
     });
 
+    it("tell no chunk that newer batches cover whole, whatever an older header is", async () => {
+      const objects = new MemoryObjects();
+      const writer = new JournalWriter(objects);
+      await writer.open({ volumes: [{ volume: 0, sizeBytes: 2 * chunkBytes, sectorBytes: 512 }] });
+      const key = await writer.append({ extents: [{ sequence: 1, offset: 0, bytes: patterned(4096, 1) }] });
+      const half = chunkBytes / 2;
+      for (const [index, offset] of [0, half].entries()) {
+        await writer.append({ extents: [{ sequence: index + 2, offset, bytes: patterned(half, index + 2) }] });
+      }
+      const journal = await BucketJournal.open(objects, vpgId);
+      const ask = { volume: 0, sizeBytes: 2 * chunkBytes, page: 0, upTo: { session: 1, sequence: 3 } };
+      const whole = hex(await chunkHashes(new JournalReader(journal), ask)).match(/.{64}/g);
+      await objects.put(key, flipped(await objects.get(key), 40));
+      const told: string[] = [];
+      const damaged = ({ name }: Error) => void told.push(name);
+      const found = hex(await chunkHashes(new JournalReader(journal), { ...ask, damaged })).match(/.{64}/g);
+      expect([found, told]).toEqual([[whole?.[0], none.chunk], ["Corrupt"]]);
+    });
+
     it("are no answer while the store gives none", async () => {
       const hashed = await written();
       const away = hashed(() => {

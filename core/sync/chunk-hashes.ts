@@ -47,7 +47,7 @@ export async function chunkHashes(reader: JournalReader, ask: ChunkHashesAsk): P
   if (!(page >= 0 && page * chunksPerPage < chunkCount(sizeBytes))) {
     throw new InvalidInput(`a volume of ${sizeBytes} bytes has no page ${page}`, { page, sizeBytes });
   }
-  const view = new View({ reader, volume, sizeBytes, upTo });
+  const view = new View({ reader, volume, sizeBytes, upTo, asksOnce: true });
   const told = new Set<unknown>();
   const damaged = (error: FarshoreError): void => {
     const what = error.details["key"] ?? error.message;
