@@ -159,7 +159,14 @@ describe("failoverCheck", () => {
 });
 
 describe("the journal for a sync and for views", () => {
-  const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+  const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
+  /** Of a chunk: over the hashes of its blocks. */
+  const hashOf = (chunk: Uint8Array) => {
+    const blocks = Array.from({ length: chunk.length / 4096 }, (_, block) =>
+      sha256(chunk.subarray(block * 4096, (block + 1) * 4096)),
+    );
+    return sha256(Buffer.concat(blocks)).toString("hex");
+  };
   const firstHash = async (sequence: number) => {
     const ask = { vpgId: vpg.vpgId, volume: 1, page: 0, upTo: { session: 1, sequence } };
     const hashes = await imageHashes(site, vpg, ask, pause);
