@@ -51,7 +51,10 @@ def replaced_once(text, old, new):
 
 
 def tell_error_names():
-    """A Node function's error keeps its name (AWS: errorType), which Retry and Catch match; here all are Runtime.HandlerError."""
+    """
+    A Node function's error keeps its name (AWS: errorType), which Retry and Catch match; here all are Runtime.HandlerError. What has
+    none was not thrown by the function: its process ended before it answered (AWS: Runtime.ExitError).
+    """
     lambda_runtime._NODEJS_WORKER_SCRIPT = replaced_once(
         lambda_runtime._NODEJS_WORKER_SCRIPT, 'trace: err.stack || ""', 'trace: err.stack || "", name: err.name'
     )
@@ -61,7 +64,7 @@ def tell_error_names():
 
     def invoke_noting_name(*args, **kwargs):
         result = invoke(*args, **kwargs)
-        thrown.name = result.get("name") if isinstance(result, dict) else None
+        thrown.name = result.get("name", "Runtime.ExitError") if isinstance(result, dict) else None
         return result
 
     def execute_telling_name(*args, **kwargs):
@@ -74,6 +77,26 @@ def tell_error_names():
 
     lambda_runtime.Worker.invoke = invoke_noting_name
     lambda_svc._execute_function_warm = execute_telling_name
+
+
+def lose_only_the_worker_that_failed():
+    """
+    A process that can't be started, or is gone before it is asked, fails its own invocation. MiniStack ends all processes of that
+    function then, in the midst of what they do; which fails their invocations, which end all processes.
+    """
+    invoke = lambda_runtime.Worker.invoke
+
+    def invoke_alone(worker, *args, **kwargs):
+        try:
+            return invoke(worker, *args, **kwargs)
+        except Exception as error:
+            process, worker._proc = worker._proc, None
+            if process is not None:
+                process.kill()
+                process.wait()
+            return {"status": "error", "error": str(error)}
+
+    lambda_runtime.Worker.invoke = invoke_alone
 
 
 def tell_callers():
@@ -169,6 +192,33 @@ def tell_machines_of_tokens():
     iam_actions.extract_resource_arn = resource_of_token
 
 
+def fail_tasks_that_wait_for_a_token():
+    """A task whose function fails before it could hand its token on fails by that error; MiniStack waits for the token until the time is up."""
+    here = threading.local()
+    wait = stepfunctions._invoke_with_callback
+    call = stepfunctions._call_lambda
+
+    def wait_noting_token(resource, input_data, token, state_def):
+        here.token = token
+        try:
+            return wait(resource, input_data, token, state_def)
+        finally:
+            here.token = None
+
+    def call_failing_token(func_ref, event):
+        try:
+            return call(func_ref, event)
+        except stepfunctions._ExecutionError as error:
+            waiting = stepfunctions._task_tokens.get(getattr(here, "token", None))
+            if waiting is not None and not waiting["event"].is_set():
+                waiting["error"] = {"Error": error.error, "Cause": error.cause}
+                waiting["event"].set()
+            raise
+
+    stepfunctions._invoke_with_callback = wait_noting_token
+    stepfunctions._call_lambda = call_failing_token
+
+
 def know_callers_of_neighbours():
     """
     AWS knows every account's credentials; of two MiniStacks each knows its own. Those of one folder (NEIGHBOURS) ask each other
@@ -259,12 +309,14 @@ async def answers():
         return False
 
 
+lose_only_the_worker_that_failed()
 tell_error_names()
 tell_callers()
 give_reachable_function_urls()
 count_as_tls()
 tell_conditions_of_puts()
 tell_machines_of_tokens()
+fail_tasks_that_wait_for_a_token()
 know_callers_of_neighbours()
 wait_less_for_logs()
 asyncio.run(main())
