@@ -197,7 +197,8 @@ async function addPeer(
   await farshore(["site", "peer", "add", name, "--url", peer["FARSHORE_SITE"] ?? "", ...shown], env);
 }
 
-function vpgFile(plan: Plan): string {
+/** The definition, as `farshore vpg create` and `edit` take it. */
+export function vpgFile(plan: Pick<Plan, "volumes" | "checkpointInterval" | "trigger">): string {
   const volumes = plan.volumes.map(({ name, bytes }) => `  [[vm.volume]]\n  name = "${name}"\n  size = "${bytes}B"\n`);
   return `name = "${vpg}"
 protected_site = "paris"
