@@ -237,6 +237,11 @@ export function decisionKey(vpgId: string, operationId: string): string {
 /** Live operations that began, and those that a person declared to be over. */
 export const allOperationsPrefix = "operations/";
 
+/** The same of one VPG. */
+export function operationPrefix(vpgId: string): string {
+  return `${allOperationsPrefix}${id(vpgId)}/`;
+}
+
 /** There before the attempt of a live operation touches anything; its report ends it. */
 export function operationKey(vpgId: string, operationId: string, attempt: number): string {
   return `${operationAttempt(vpgId, operationId, attempt)}.json`;
@@ -279,7 +284,7 @@ export function parseReportKey(
 }
 
 function operationAttempt(vpgId: string, operationId: string, attempt: number): string {
-  return `${allOperationsPrefix}${id(vpgId)}/${id(operationId)}.${padded(attempt, 4, 1, 9999)}`;
+  return `${operationPrefix(vpgId)}${id(operationId)}.${padded(attempt, 4, 1, 9999)}`;
 }
 
 function parseNumbered(

@@ -39,6 +39,8 @@ export const protectionLimits = {
   lostTailKeptMs: 86_400_000,
   /** Things that one operation proves: one a volume and some more. */
   verdictsMax: 500,
+  /** Live operations in the bucket that are looked for in the table, the newest: those of before a backup are in it, and what came later is the newest. */
+  operationsComparedMax: 8,
   tagBytesMax: 128,
   notesCharactersMax: 4000,
   /** A gateway that was silent this long counts as disconnected: three heartbeats of 5 s. */

@@ -15,6 +15,7 @@ import type { Site } from "#core/site.ts";
 import { bucketKeys } from "./keys.ts";
 import { highestTaken } from "./taken.ts";
 import { type Term, termSchema } from "./term.ts";
+import { unknownOperation } from "./unknown-operation.ts";
 import type { VpgRecord } from "./vpg-record.ts";
 
 /** What minting needs of a VPG; `term` is 0 before the first. */
@@ -87,7 +88,7 @@ export async function termsOf(site: Pick<Site, "objects">, vpgId: Id): Promise<r
 }
 
 /**
- * Compares the table with the highest claims in the bucket, of terms and of sessions, and with its end. Throws `TableBehindBucket`
+ * Compares the table with the highest claims in the bucket, of terms and of sessions, with the live operations that began, and with its end. Throws `TableBehindBucket`
  * when the bucket knows more, so that a table restored from yesterday can't un-fence anyone. What this site itself began and
  * didn't get to record (the running operation's term, an open that was cut off) doesn't count against it.
  */
@@ -107,6 +108,9 @@ export async function assertTableCurrent(site: Site, vpg: VpgRecord): Promise<vo
   if (!vpg.deleted && (await site.objects.head(bucketKeys.deletedVpg(vpg.vpgId))) !== undefined) {
     throw behind(vpg, "it was deleted");
   }
+  const operationId = await unknownOperation(site, vpg);
+  // Its recovered VMs may run, and its pin went with the table.
+  if (operationId !== undefined) throw behind(vpg, `operation ${operationId} began, and the table doesn't know it`);
   await assertSessionsCurrent(site, vpg);
 }
 

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { newId } from "#core/ids.ts";
-import { tableFields } from "#core/json.ts";
+import { operationKey } from "#core/journal/keys.ts";
+import { jsonBytes, tableFields } from "#core/json.ts";
 import { findCommand } from "#core/protection/commands.ts";
 import { askedFor } from "#core/protection/definition-input.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
@@ -12,6 +13,7 @@ import { protectionLimits } from "#core/protection/limits.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { LiveOptions, Phase } from "#core/protection/operation.ts";
 import { rebuildTable } from "#core/protection/rebuild.ts";
+import { assertTableCurrent } from "#core/protection/terms.ts";
 import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import { collectJournal } from "#core/retention/collect.ts";
@@ -93,6 +95,43 @@ async function heard(site: Site, world: FailoverWorld, attachedOperations: reado
 
 const forgottenIn = async (site: Site) => (await getVpg(site, "shop")).forgotten;
 const inProgress = { name: "OperationInProgress" };
+
+describe("a table of before the failover began", () => {
+  it("opens and starts nothing and lets nothing age, until it is made again of the bucket", async () => {
+    const world = await cameTo("BeforeCommit");
+    const { objects, clock, source, vpg } = world.shop;
+    const site = siteOf({ objects, table: new SqliteTable(":memory:"), clock });
+    // Without its operations: the table is as one that was restored.
+    await rebuildTable(site);
+    const record = await getVpg(site, "shop");
+    const behind = { name: "TableBehindBucket", message: expect.stringContaining(operationId) };
+    const requestId = newId(site.clock, site.random);
+    await expect(startOperation(site, operator, record, { ...failover, requestId })).rejects.toMatchObject(behind);
+    await expect(openSession(site, source, openAsk(site, vpg.vpgId, { lastSession: 1 }))).rejects.toMatchObject(behind);
+    expect((await failoverCheck(site, record)).items.find(({ what }) => what === "table")?.state).toBe("blocked");
+    await clock.advance(2 * retentionLimits.thinEveryMs);
+    await heard(site, world, []);
+    expect(await retainJournal(site, record)).toMatchObject({ waits: "table-behind-bucket" });
+    expect(await collectJournal(site, record)).toBeUndefined();
+    const rebuilt = await rebuiltOf(world);
+    await assertTableCurrent(rebuilt, await getVpg(rebuilt, "shop"));
+    await forgetOperation(rebuilt, operator, operationId);
+    await assertTableCurrent(rebuilt, await getVpg(rebuilt, "shop"));
+  });
+
+  it("is told from one that knows the operation, whether it is open or has ended, and of which attempt", async () => {
+    const own = ({ shop: { objects, table, clock } }: FailoverWorld) => siteOf({ objects, table, clock });
+    const open = own(await cameTo("BeforeCommit"));
+    await assertTableCurrent(open, await getVpg(open, "shop"));
+    const ended = await cameTo("its end", { deeds: [rollback] });
+    const site = own(ended);
+    const record = await getVpg(site, "shop");
+    await assertTableCurrent(site, record);
+    await assertTableCurrent(await rebuiltOf(ended), record);
+    await ended.shop.objects.put(operationKey(record.vpgId, operationId, 2), jsonBytes({}));
+    await expect(assertTableCurrent(site, record)).rejects.toMatchObject({ name: "TableBehindBucket" });
+  });
+});
 
 describe("a rebuild while a failover waits for its decision", () => {
   it("lets nothing begin that could bring up a second copy, and says what to do", async () => {

@@ -200,14 +200,39 @@ describe("packs", () => {
     await write(20);
     await compact();
     await later(2 * hour + minute);
+    small.now.openBatches = 10;
     await retain();
     expect(await ends(1)).toBeGreaterThan(before);
     const { session, batch } = world.stream();
+    expect(await ends(session)).toBeGreaterThan(0);
     expect(await ends(session)).toBeLessThanOrEqual(batch - small.now.openBatches);
     await expectExact();
     await later(2 * hour, 4);
     await collect();
     await expectExact();
+  });
+
+  it("end where thinning has ended: what is listed behind it is in none, also when it is in layers", async () => {
+    small.now.openBatches = 0;
+    const { retain, digest, expectExact, stream } = await agedSmall();
+    await retain();
+    const { packs, thinnedThrough } = (await digest()).fields;
+    const last = packs.at(-1);
+    expect(last?.to).toBeGreaterThan(20);
+    expect(last?.to).toBeLessThan(stream().batch - 5);
+    expect(`1-${last?.lastSequence}`).toBe(thinnedThrough);
+    await expectExact();
+    // A session that is younger than all that was thinned, with the numbers that the old one began with.
+    const { write, open, compact, ...other } = await smallJournal();
+    await write(40);
+    await open();
+    await write(5);
+    await compact();
+    await other.retain();
+    const found = await other.digest();
+    expect(found.fields.thinnedThrough).toMatch(/^1-/);
+    expect([found.packsOf(1).length > 0, found.packsOf(2)]).toEqual([true, []]);
+    await other.expectExact();
   });
 
   it("are made of what the table knows: a kept checkpoint whose item is lost stops them", async () => {
