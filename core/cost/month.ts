@@ -1,5 +1,6 @@
 import { protectionLimits } from "#core/protection/limits.ts";
 import { ageingUsage } from "./retention-usage.ts";
+import { scrubUsage } from "./scrub-usage.ts";
 import {
   add,
   heartbeatUsage,
@@ -24,6 +25,7 @@ export function monthlyUsage(workload: Workload, state: "idle" | "busy"): Usage 
     siteUsage(workload),
     storedUsage(workload),
     ageingUsage(workload, state),
+    scrubUsage(workload),
     multiply(heartbeatUsage(workload, idle), heartbeats * sources),
     multiply(heartbeatUsage(workload, false), heartbeats * (workload.gateways - sources)),
     multiply(testUsage(workload), workload.testsPerMonth),

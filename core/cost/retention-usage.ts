@@ -30,7 +30,7 @@ export function ageingUsage(workload: Workload, state: "idle" | "busy"): Usage {
 
 /** Each minute of a VPG: the manifest's number, whether a next one is there, sessions, what stands of retention. */
 function looksUsage({ retention }: Workload): Usage {
-  const each = retention === undefined ? { s3Gets: 1, dynamodbReads: 4 } : { s3Gets: 9, dynamodbReads: 5 };
+  const each = retention === undefined ? { s3Gets: 1, dynamodbReads: 5 } : { s3Gets: 9, dynamodbReads: 6 };
   return multiply(each, monthMs / minuteMs);
 }
 
@@ -54,7 +54,7 @@ const layerUsage: Usage = {
 
 /**
  * Every quarter of an hour of a VPG with retention: a digest and a manifest, the collector's listings of five areas and its own manifest,
- * and the rows of checkpoints read by each of the three. A checkpoint that goes is marked and later its row deleted; every batch is read
+ * a listing of operations by each, and the rows of checkpoints read by each of the three. A checkpoint that goes is marked and later its row deleted; every batch is read
  * into a pack, and packs end at the checkpoints that the finest tier which thins keeps.
  */
 function thinningUsage(workload: Workload, intervals: number): Usage {
@@ -67,7 +67,7 @@ function thinningUsage(workload: Workload, intervals: number): Usage {
       ? rowsKept(workload)
       : listedCheckpoints({ ...workload, checkpointIntervalMs: keptEveryMs }) + retentionLimits.openBatches;
   const reads = Math.ceil((rows * assumed.rowBytesPerBatch) / 4096);
-  const round: Usage = { s3Puts: 11, dynamodbWrites: 5, dynamodbReads: 3 * reads };
+  const round: Usage = { s3Puts: 13, dynamodbWrites: 5, dynamodbReads: 3 * reads };
   const keptShare = checkpointIntervalMs / keptEveryMs;
   const batches = intervals * batchesPerInterval(workload);
   return add(multiply(round, monthMs / retentionLimits.thinEveryMs), {
