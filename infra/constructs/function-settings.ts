@@ -91,7 +91,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     memoryMiB: 512,
     timeoutSeconds: 300,
     reservedConcurrency: 1,
-    reads: [...journal, "terms", "offers", "vpgs", "deleted-vpgs", "reports"],
+    reads: [...journal, "terms", "offers", "vpgs", "deleted-vpgs", "decisions", "reports"],
     creates: ["journal", "terms", "vpgs", "annotations", "decisions", "reports"],
     machines: ["start", "describe", "answer"],
     because: "one at a time: the next minute's run waits for the one before; it may walk over every VPG of the site",
@@ -165,7 +165,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   },
   "end-operation": {
     ...task,
-    reads: [...journal, "terms", "vpgs", "deleted-vpgs", "reports"],
+    reads: [...journal, "terms", "vpgs", "deleted-vpgs", "decisions", "reports"],
     creates: ["journal", "terms", "vpgs", "annotations", "decisions", "reports"],
     machines: ["start"],
     because:
@@ -185,8 +185,18 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
     reads: [...journal, "terms", "vpgs", "deleted-vpgs"],
     because: "reads the ends of the sessions and counts what stands behind their checkpoint",
   },
-  "read-decision": { ...task, creates: ["decisions"], because: "decides by the policy when the time is over" },
-  "record-failure": { ...task, creates: ["decisions"], because: "notes an error and decides that all is undone" },
+  "read-decision": {
+    ...task,
+    reads: ["terms", "decisions"],
+    creates: ["decisions"],
+    because: "decides by the policy when the time is over, unless the bucket knows better than a restored table",
+  },
+  "record-failure": {
+    ...task,
+    reads: ["terms", "decisions"],
+    creates: ["decisions"],
+    because: "notes an error and decides that all is undone, unless the bucket knows better than a restored table",
+  },
   "resolve-checkpoint": { ...task, reads: [...journal, "terms"], because: "looks the checkpoint up and pins it" },
   "switch-checkpoint": { ...task, because: "records a retarget's checkpoint and drops the pin of the one before" },
   "seal-sessions": {
