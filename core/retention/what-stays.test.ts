@@ -39,10 +39,12 @@ const minute = 60_000;
 const hour = 60 * minute;
 
 describe("nothing ages", () => {
-  it("for a day after a term began that is not the first, for the lost tail's sake", async () => {
+  it("for a day after a commit has left the journal, for the lost tail's sake", async () => {
     const world = await packedSmall();
     const { as, objects, vpgId, clock, retain, collect, later, count, ids } = world;
-    const term = { ...(await highestTerm(as(), vpgId)), n: 2, mintedAt: clock.now() };
+    const { session, sequence } = world.stream();
+    const commit = { operationId: newId(clock, as().random), parent: 1, fork: [{ session, sequence }] };
+    const term = { ...(await highestTerm(as(), vpgId)), n: 2, mintedAt: clock.now(), ...commit };
     await objects.put(termKey(vpgId, 2, as().siteId), jsonBytes(term));
     const [batches, listed] = [await count("journal"), (await ids()).length];
     expect(await retain()).toMatchObject({ waits: "lost-tail-kept" });
