@@ -62,6 +62,8 @@ export const streamStateSchema = z.strictObject({
   sync: syncProgressSchema.nullable(),
   /** Of the sync that ended last in this life of the gateway; absent before one did, and from older gateways. */
   lastSync: syncProgressSchema.exactOptional(),
+  /** A sync of more than a few pages has begun, and waits for a short while for a delta-sync by this request's id. */
+  syncRequestId: idSchema.exactOptional(),
   /** Guest writes and bytes since the session began. */
   writes: z.int().min(0),
   writtenBytes: z.int().min(0),

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { hashesSchema, heartbeatSchema, openSessionSchema } from "#core/api/gateway-api.ts";
-import { syncForSession } from "#core/delta-sync/for-session.ts";
+import { syncForSession, syncForStreams } from "#core/delta-sync/for-session.ts";
 import { getPageWants, putPageHashes } from "#core/delta-sync/page-objects.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import type { SyncPagePlace } from "#core/journal/keys.ts";
@@ -36,7 +36,10 @@ const routes: readonly Omit<Route, "role">[] = [
 const body = ({ event }: Call): unknown => bodyJson(event, httpLimits.jsonBytesMax);
 
 async function postHeartbeat(call: Call): Promise<HttpResult> {
-  return json(await acceptHeartbeat(call.site, call.caller, parseInput(heartbeatSchema, body(call))));
+  const heartbeat = parseInput(heartbeatSchema, body(call));
+  const reply = await acceptHeartbeat(call.site, call.caller, heartbeat);
+  await syncForStreams(call.site, call.caller, heartbeat);
+  return json(reply);
 }
 
 async function postReport(call: Call): Promise<HttpResult> {

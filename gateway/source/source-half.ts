@@ -92,7 +92,7 @@ export class SourceHalf {
       ...{ clock, events: log },
       bytesPerSecond: capture.syncBytesPerSecond,
       openHasher: host.openHasher,
-      planSite: planSiteOf(options.site),
+      planSite: planSiteOf(options.site, clock, options.random),
     });
     this.#opener = new SessionOpener({ ...options, state });
     this.#edited = new EditedVolumes({

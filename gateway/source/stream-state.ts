@@ -33,6 +33,7 @@ export function streamState(stream: {
     lagMs,
     sync: sync.progress,
     ...(sync.last === null ? {} : { lastSync: sync.last }),
+    ...(sync.planner?.requestId === undefined ? {} : { syncRequestId: sync.planner.requestId }),
     writes,
     writtenBytes,
     shippedBytes: log.backlog?.shippedBytes ?? 0,

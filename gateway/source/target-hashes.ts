@@ -1,4 +1,5 @@
-import type { Id } from "#core/ids.ts";
+import { type Id, newId } from "#core/ids.ts";
+import type { Clock, Random } from "#core/ports.ts";
 import type { SiteClient } from "../control/site-client.ts";
 import type { PlanSite } from "../sync/planner.ts";
 import type { TargetHashes } from "../sync/volume-sync.ts";
@@ -11,9 +12,14 @@ export function targetHashes(site: Pick<SiteClient, "hashes">, vpgId: () => Id):
   };
 }
 
-/** Where a delta-sync of the site is told hashes and asked for wants. */
-export function planSiteOf(site: Pick<SiteClient, "putPageHashes" | "pageWants">): PlanSite {
+/** Where a delta-sync of the site is asked for, told hashes, and asked for wants. */
+export function planSiteOf(
+  site: Pick<SiteClient, "putPageHashes" | "pageWants">,
+  clock: Clock,
+  random: Random,
+): PlanSite {
   return {
+    newRequestId: () => newId(clock, random),
     putPageHashes: ({ place, object }, signal) => site.putPageHashes(place.operationId, place, object, signal),
     pageWants: ({ place }, signal) => site.pageWants(place.operationId, place, signal),
   };

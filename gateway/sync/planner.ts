@@ -14,8 +14,10 @@ import { type AwaitedPage, awaited, type HashedPage, notWanted, PlannedPage } fr
  */
 export type PageTask = "alone" | "hash" | "wait" | "differs";
 
-/** The two requests by which a plan reaches its site. */
+/** The requests by which a plan reaches its site. */
 export interface PlanSite {
+  /** For a delta-sync that the next heartbeats ask for. */
+  newRequestId(): Id;
   putPageHashes(page: PlannedPage, signal: AbortSignal): Promise<void>;
   pageWants(page: AwaitedPage, signal: AbortSignal): Promise<Uint8Array>;
 }
@@ -63,8 +65,8 @@ export class Planner {
   readonly #settled: () => void;
   readonly #stop: AbortSignal;
   #plan: Plan | undefined;
-  /** A session that a machine is expected for, and until when. */
-  #expected: { readonly session: number; readonly until: number } | undefined;
+  /** A sync that a machine is expected for: its session, until when, and the id by which heartbeats ask for it. */
+  #expected: { readonly session: number; readonly until: number; readonly requestId: Id } | undefined;
   #uploads = 0;
 
   /** `settled` is told of each chunk that is found equal. */
@@ -84,24 +86,52 @@ export class Planner {
     this.#stop = options.stop;
   }
 
-  /** A sync has begun: when it is of more than a few pages and has something to be compared with, the site starts a delta-sync for it. */
+  /**
+   * A sync has begun: when it is of more than a few pages and has something to be compared with, the site starts a delta-sync for it,
+   * at the session's opening or when a heartbeat asks for one.
+   */
   expect(): void {
     const session = this.#log.session?.session;
-    if (session === undefined || this.#expected?.session === session || this.#plan?.session === session) return;
-    // What overflowed or could not be read is no session's beginning: nobody is told of it.
-    if (!this.#log.tracks.some((track) => track.syncing && track.label === "delta-sync")) return;
-    if (this.#log.tracks.reduce((sum, track) => sum + pagesOf(track).length, 0) <= plannedPagesMin) return;
-    this.#expected = { session, until: this.#clock.monotonic() + machineAwaitedMs };
+    if (session === undefined || this.#isOpen || !this.#isLarge) return;
+    // What was planned before says nothing of what became suspect since.
+    this.#end();
+    const until = this.#clock.monotonic() + machineAwaitedMs;
+    this.#expected = { session, until, requestId: this.#site.newRequestId() };
     this.#after(machineAwaitedMs);
+  }
+
+  /** By which a delta-sync is asked for; undefined while none is waited for. */
+  get requestId(): Id | undefined {
+    return this.#awaited?.requestId;
+  }
+
+  /** Somebody still waits for a page of the plan. */
+  get #isOpen(): boolean {
+    const plan = this.#current;
+    return plan !== undefined && this.#each(plan.operationId).some(({ planned }) => planned.task !== "differs");
+  }
+
+  get #awaited(): { readonly requestId: Id } | undefined {
+    const expected = this.#expected;
+    if (expected === undefined || expected.session !== this.#log.session?.session) return undefined;
+    return this.#clock.monotonic() < expected.until ? expected : undefined;
+  }
+
+  /** More than a few pages; where only some of their chunks are suspect, as after an overflow, as many chunks as those have. */
+  get #isLarge(): boolean {
+    const compared = this.#log.tracks.filter((track) => track.syncing && track.basis.kind !== "empty");
+    const sum = (each: (track: VolumeTrack) => number): number => compared.reduce((all, track) => all + each(track), 0);
+    return compared.some(({ label }) => label === "delta-sync")
+      ? sum((track) => pagesOf(track).length) > plannedPagesMin
+      : sum((track) => track.suspects.count) > plannedPagesMin * chunksPerPage;
   }
 
   taskOf(track: VolumeTrack, page: number): PageTask {
     const plan = this.#current;
     const planned = plan?.pages.get(track)?.get(page);
     if (planned !== undefined) return planned.revision === track.revision ? planned.task : "alone";
-    if (plan !== undefined || this.#expected === undefined || track.basis.kind === "empty") return "alone";
-    const { session, until } = this.#expected;
-    return session === this.#log.session?.session && this.#clock.monotonic() < until ? "wait" : "alone";
+    if (plan !== undefined || track.basis.kind === "empty") return "alone";
+    return this.#awaited === undefined ? "alone" : "wait";
   }
 
   /**

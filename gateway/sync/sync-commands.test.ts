@@ -29,7 +29,7 @@ function gateway(session: number) {
   const nobody = (): Promise<never> => Promise.reject(new Error("nothing is planned"));
   const planner = new Planner({
     ...{ log, clock, events: new QuietLog(), settled: () => undefined, stop: AbortSignal.timeout(5000) },
-    site: { putPageHashes: nobody, pageWants: nobody },
+    site: { newRequestId: () => operationId, putPageHashes: nobody, pageWants: nobody },
   });
   const sync = { planner, figures: { differingChunks: 0, shippedBytes: 0 } };
   const handlers = syncHandlers({ vpgName: "shop", sessionLog: log, sync, clock });

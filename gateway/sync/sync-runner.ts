@@ -118,7 +118,8 @@ export class SyncRunner {
       this.#work = { pool: this.#openHasher(), buffers: new ChunkBuffers(buffersMax), kept, counter };
       this.#events.info("sync.begins", { mode: this.#log.mode });
     }
-    this.planner?.expect();
+    // A volume more in a sync that runs is its own.
+    if (this.#running.size === 0) this.planner?.expect();
     const parts = {
       ...this.#work,
       log: this.#log,

@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { hashesSchema, heartbeatSchema, openSessionSchema, type StreamState } from "#core/api/gateway-api.ts";
 import type { CreateVpg } from "#core/api/site-api.ts";
-import { syncForSession } from "#core/delta-sync/for-session.ts";
+import { syncForSession, syncForStreams } from "#core/delta-sync/for-session.ts";
 import { getPageWants, putPageHashes } from "#core/delta-sync/page-objects.ts";
 import { FarshoreError, NotFound, Transient } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
@@ -208,6 +208,7 @@ export class GatewaySite {
         const heartbeat = parseInput(heartbeatSchema, json());
         this.lastStream = heartbeat.streams[0];
         const reply = await acceptHeartbeat(site, caller, heartbeat);
+        await syncForStreams(site, caller, heartbeat);
         return JSON.stringify({ ...reply, nextHeartbeatMs: this.pace.heartbeatMs });
       }
       case "POST commands":

@@ -1,5 +1,7 @@
 /** A site's delta-sync in memory: takes hashes of pages, compares them with a journal's image and answers with want-lists. */
+import { SystemClock } from "#adapters/embedded/clock.ts";
 import { InvalidInput, NotFound, Transient } from "#core/errors.ts";
+import { type Id, newId } from "#core/ids.ts";
 import { bytesEqual, sha256 } from "#core/journal/hash.ts";
 import { decodePageHashes, encodePageWants, type PageHashes, type PageWants } from "#core/sync/page-object.ts";
 import type { AwaitedPage, PlannedPage } from "../../gateway/sync/planned-page.ts";
@@ -29,6 +31,10 @@ export class MemoryPlanSite implements PlanSite {
   constructor(journal: MemoryJournal, random: SeededRandom) {
     this.#journal = journal;
     this.#random = random;
+  }
+
+  newRequestId(): Id {
+    return newId(new SystemClock(), this.#random);
   }
 
   async putPageHashes({ place, object }: PlannedPage): Promise<void> {
