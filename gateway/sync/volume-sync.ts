@@ -89,7 +89,7 @@ export class VolumeSync {
   readonly #parts: SyncParts;
   readonly #signal: AbortSignal;
   /** The last look at a page failed. */
-  #waited = false;
+  #troubled = false;
   #ahead: { readonly page: number; readonly basis: SyncBasis; readonly hashes: Promise<Uint8Array> } | undefined;
 
   constructor(track: VolumeTrack, source: SyncSource, parts: SyncParts, signal: AbortSignal) {
@@ -126,7 +126,7 @@ export class VolumeSync {
         // An unreadable disk or an unreachable site: the chunks stay suspects, and no checkpoint is made meanwhile.
         events.warn("sync.waits", { volume: this.#track.journalVolume, page, error });
         this.#ahead = undefined;
-        this.#waited = true;
+        this.#troubled = true;
         if (task === "hash") this.#parts.planner?.leave(this.#track, page);
         await clock.sleep(syncRetryMs, this.#signal);
       }
@@ -252,10 +252,10 @@ export class VolumeSync {
       () => undefined,
     );
     // One that didn't answer is waited for first: while it is away nothing is hashed in vain.
-    if (this.#waited) await asked;
+    if (this.#troubled) await asked;
     const found = await this.#hashChunks(page, chunks, revision);
     const wanted = await asked;
-    this.#waited = false;
+    this.#troubled = false;
     if (found === undefined) return undefined;
     const isEqual = (chunk: number, index: number): boolean =>
       bytesEqual(
