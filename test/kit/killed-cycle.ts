@@ -6,10 +6,9 @@ import { checkpointSchema, type OperationView, vpgViewSchema } from "#core/api/s
 import { endedPhases } from "#core/protection/operation.ts";
 import { exportsOf } from "../../scripts/demo/back-home.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
-import { until, vpg } from "../../scripts/demo/stage.ts";
+import { until, vm, vpg } from "../../scripts/demo/stage.ts";
 import { Intruder } from "./intruder.ts";
 import type { Killer } from "./killer.ts";
-import { offlineImages } from "./offline-images.ts";
 import { readDisks } from "./read-disks.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { StampGuest } from "./stamp-guest.ts";
@@ -140,21 +139,25 @@ async function brokenCheckpoints(
   base: readonly Buffer[],
 ): Promise<readonly string[]> {
   const bucket = await cycle.bucketOf(at);
+  const offline = ["--offline", bucket];
   const listed = z
     .array(checkpointSchema)
-    .parse(await farshore(["checkpoint", "list", vpg, "--offline", bucket, "--limit", "100000"], {}));
+    .parse(await farshore(["checkpoint", "list", vpg, ...offline, "--limit", "100000"], {}));
   const picked = new Set([listed.at(0), listed.at(-1)]);
   while (picked.size < Math.min(checkpointsLookedAt, listed.length)) {
     picked.add(listed[random.below(listed.length)]);
   }
-  const imageOf = await offlineImages(bucket, vpg);
   const broken: string[] = [];
   for (const checkpoint of picked) {
     if (checkpoint === undefined) throw new Error(`no checkpoint is listed at ${at}`);
-    for (const [index, guest] of guests.entries()) {
-      const wrong = guest.wrongBlocksOfInstant(await imageOf(checkpoint, index + 1), base[index] ?? none);
+    const looks = guests.map(async (guest, index) => {
+      const output = `${cycle.directory}/instant-${at}-${checkpoint.id}-${index}`;
+      const where = ["--checkpoint", checkpoint.id, "--volume", `${vm}/${cycle.volumes[index]?.name}`];
+      await farshore(["view", "write", vpg, ...offline, ...where, "--output", output], {});
+      const wrong = guest.wrongBlocksOfInstant(readFileSync(output), base[index] ?? none);
       if (wrong.length > 0) broken.push(`${at} ${checkpoint.id}, volume ${index + 1}: blocks ${wrong.join(" ")}`);
-    }
+    });
+    await Promise.all(looks);
   }
   return broken;
 }
