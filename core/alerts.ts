@@ -119,6 +119,12 @@ export const alertFacts = {
     seen: ["status"],
     runbook: "An operation was forgotten",
   },
+  "operation-failed": {
+    means:
+      "A failover or a move failed with its volumes attached; its recovered VMs may run, so nothing else of the VPG begins.",
+    seen: ["status"],
+    runbook: "An operation failed with its volumes attached",
+  },
   "not-protected": {
     means: "A VPG was failed over and runs here, and nobody journals it.",
     seen: ["status"],

@@ -76,8 +76,10 @@ export function registerOperation(program: Command): void {
 
   operation
     .command("forget")
-    .argument("<id>", "the operation's id (the alert operation-forgotten, farshore vpg show)")
-    .description("Declare an operation to be over that was open when the site lost its table; you have looked.")
+    .argument("<id>", "the operation's id (the alerts operation-forgotten and operation-failed, farshore vpg show)")
+    .description(
+      "Declare an operation to be over that the site lost with its table, or that failed with its volumes attached; you have looked.",
+    )
     .addHelpText(
       "after",
       "\nIt held its VPG, since its recovered VMs may run. Once it is declared to be over, failovers may start, old VMs be powered on, and" +
@@ -86,7 +88,7 @@ export function registerOperation(program: Command): void {
     .action(async (id: string, _options: unknown, command: Command) => {
       const context = contextOf(command);
       const consequences = [
-        `The site lost its table while operation ${id} was open, and does not know what became of it.`,
+        `The site lost its table while operation ${id} was open, or it failed with its volumes attached: its VMs may run.`,
         "If it was not committed: its recovered VMs must be stopped and its volumes no longer exported at the recovery gateway, or there will be two copies.",
         "If it was committed: its volumes must be local disks by now, or copied; what of the journal they alone read will be deleted.",
       ];

@@ -265,6 +265,8 @@ export const vpgViewSchema = z.object({
   configurationProblem: z.string().exactOptional(),
   /** A live operation was open when the site's table was lost: it holds the VPG until a person ends it, and this says how. */
   operationForgotten: z.string().exactOptional(),
+  /** A live operation failed with its volumes attached: it holds the VPG in the same way. */
+  operationFailed: z.string().exactOptional(),
   /** Source gateways keep its disks closed for what this site doesn't know, or no more; and what to do. */
   sourceClosed: z.string().exactOptional(),
   /** What a source gateway may ship at most now, bytes a second: the least, where there are several. */

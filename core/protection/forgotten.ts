@@ -4,7 +4,10 @@ import { type Id, idSchema } from "#core/ids.ts";
 import { operationKinds } from "./operation.ts";
 import type { VpgRecord } from "./vpg-record.ts";
 
-/** A live operation that began and of whose end the bucket knows nothing: it was open when the site's table was lost. */
+/**
+ * A live operation that holds its VPG though it is not under way: it began and the bucket knows nothing of its end, since it was open
+ * when the site's table was lost; or it failed with its volumes attached. Either way its recovered VMs may run.
+ */
 export const forgottenSchema = z.strictObject({
   operationId: idSchema,
   kind: z.enum(operationKinds),
@@ -13,17 +16,20 @@ export const forgottenSchema = z.strictObject({
   startedAt: z.int(),
   /** An attempt before it has a report, so the site has the operation as that one left it. */
   known: z.boolean(),
+  /** It failed with its volumes attached; the table was never lost. */
+  failed: z.literal(true).exactOptional(),
 });
 export type Forgotten = z.infer<typeof forgottenSchema>;
 
 /** What it is, and what ends it: for people. */
 export function forgottenText({ definition: { name }, role }: VpgRecord, forgotten: Forgotten): string {
-  const { operationId, kind, startedAt, known } = forgotten;
+  const { operationId, kind, startedAt, known, failed } = forgotten;
   const resume = known ? `farshore operation retry ${operationId}` : `farshore move resume ${name}`;
   // Of a committed one the source is closed for good, and nothing of it is left to be proved.
   const goOn = known || (kind === "move" && role === "Journal") ? `${resume} goes on with it; or ` : "";
+  const why = failed ? "failed with its volumes attached" : "was open when this site's table was lost";
   return (
-    `${kind} ${operationId}, begun ${new Date(startedAt).toISOString()}, was open when this site's table was lost: its recovered VMs ` +
+    `${kind} ${operationId}, begun ${new Date(startedAt).toISOString()}, ${why}: its recovered VMs ` +
     `may run. ${goOn}see that nothing of it runs or is exported any more, then farshore operation forget ${operationId}`
   );
 }

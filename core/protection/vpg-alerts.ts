@@ -11,8 +11,11 @@ export function alertOn(kind: AlertKind, vpg: string, text: string): Alert {
 }
 
 /** What wants a person whether or not the source is heard. */
-export function forgottenAlerts({ name, operationForgotten }: VpgView): readonly Alert[] {
-  return operationForgotten === undefined ? [] : [alertOn("operation-forgotten", name, operationForgotten)];
+export function holdingAlerts({ name, operationForgotten, operationFailed }: VpgView): readonly Alert[] {
+  return [
+    ...(operationForgotten === undefined ? [] : [alertOn("operation-forgotten", name, operationForgotten)]),
+    ...(operationFailed === undefined ? [] : [alertOn("operation-failed", name, operationFailed)]),
+  ];
 }
 
 /** What of a VPG whose source is heard wants a person, by its view. */

@@ -101,7 +101,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     scrub: await scrubView(site, vpg),
     ...(sources.length > 1 ? groupFields(sources) : {}),
     ...(outdated.length > 0 ? { configurationProblem: outdated.join("; ") } : {}),
-    ...(vpg.forgotten.length > 0 ? { operationForgotten: forgottenLines(vpg) } : {}),
+    ...forgottenFields(vpg),
     ...(closed.length > 0 ? { sourceClosed: closed.map((source) => closedText(vpg, source)).join("; ") } : {}),
     ...throttleOf(streams),
     revision: definition.revision,
@@ -114,7 +114,18 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
   };
 }
 
-const forgottenLines = (vpg: VpgRecord): string => vpg.forgotten.map((each) => forgottenText(vpg, each)).join("; ");
+function forgottenFields(vpg: VpgRecord): Pick<VpgView, "operationForgotten" | "operationFailed"> {
+  const lines = (failed: boolean): string =>
+    vpg.forgotten
+      .filter((each) => (each.failed ?? false) === failed)
+      .map((each) => forgottenText(vpg, each))
+      .join("; ");
+  const [operationForgotten, operationFailed] = [lines(false), lines(true)];
+  return {
+    ...(operationForgotten === "" ? {} : { operationForgotten }),
+    ...(operationFailed === "" ? {} : { operationFailed }),
+  };
+}
 
 async function retentionFields(
   site: Site,

@@ -1,6 +1,5 @@
-import { NoCheckpoint } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import { pinCheckpoint, resolveCheckpoint, unpinCheckpoint } from "#core/protection/checkpoints.ts";
+import { pinCheckpoint, resolveCheckpoint } from "#core/protection/checkpoints.ts";
 import type { Site } from "#core/site.ts";
 import { noteBegun } from "./begun-operation.ts";
 import { findDecision } from "./decide.ts";
@@ -47,19 +46,4 @@ async function recordLatest(site: Site, vpgId: Id, operationId: Id): Promise<{ r
     record.checkpointId === null ? { change: { checkpointId: found.id, checkpointTime: found.time } } : undefined,
   );
   return { checkpointId: checkpointOf(recorded) };
-}
-
-/** Drops the operation's pin, or with `leasedUntil` makes it a lease. A checkpoint that is gone holds none. */
-export async function letGo(
-  site: Site,
-  vpgId: Id,
-  checkpointId: string,
-  operationId: Id,
-  leasedUntil?: number,
-): Promise<void> {
-  try {
-    await unpinCheckpoint(site, vpgId, checkpointId, operationId, leasedUntil);
-  } catch (error) {
-    if (!(error instanceof NoCheckpoint)) throw error;
-  }
 }

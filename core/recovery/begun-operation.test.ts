@@ -3,6 +3,7 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import { newId } from "#core/ids.ts";
 import { operationKey } from "#core/journal/keys.ts";
 import { jsonBytes, tableFields } from "#core/json.ts";
+import { listCheckpoints } from "#core/protection/checkpoints.ts";
 import { findCommand } from "#core/protection/commands.ts";
 import { askedFor } from "#core/protection/definition-input.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
@@ -93,6 +94,9 @@ async function heard(site: Site, world: FailoverWorld, attachedOperations: reado
   }
 }
 
+const everyVolume = shopInput.vms.flatMap((vm) =>
+  vm.volumes.map(({ name, sizeBytes, sectorBytes }) => ({ vmName: vm.name, name, sizeBytes, sectorBytes })),
+);
 const forgottenIn = async (site: Site) => (await getVpg(site, "shop")).forgotten;
 const inProgress = { name: "OperationInProgress" };
 
@@ -162,10 +166,7 @@ describe("a rebuild while a failover waits for its decision", () => {
     const world = await cameTo("BeforeCommit");
     const site = await rebuiltOf(world);
     const { source, vpg } = world.shop;
-    const volumes = shopInput.vms.flatMap((vm) =>
-      vm.volumes.map(({ name, sizeBytes, sectorBytes }) => ({ vmName: vm.name, name, sizeBytes, sectorBytes })),
-    );
-    const ask = openAsk(site, vpg.vpgId, { volumes, lastSession: 1 });
+    const ask = openAsk(site, vpg.vpgId, { volumes: everyVolume, lastSession: 1 });
     await expect(openSession(site, source, ask)).rejects.toMatchObject({ name: "RunGrantRefused" });
     await heard(site, world, []);
     const due = newId(site.clock, site.random);
@@ -230,6 +231,36 @@ describe("a rebuild while a failover waits for its decision", () => {
   });
 });
 
+describe("a failover that could not be undone to its end", () => {
+  it("holds its VPG and keeps the source from its disks, until a person has looked", async () => {
+    const world = await cameTo("its end", { deeds: [rollback], recovery: new Recovery() });
+    const { site, source, recovery, vpg } = world.shop;
+    expect(await world.operation()).toMatchObject({ phase: "Failed", steps: { "stop-vms": { state: "failed" } } });
+    const held = await getVpg(site, "shop");
+    expect(held).toMatchObject({ role: "Journal", operationId: null, forgotten: [{ operationId, failed: true }] });
+    const ask = openAsk(site, vpg.vpgId, { volumes: everyVolume, lastSession: 1 });
+    await expect(openSession(site, source, ask)).rejects.toMatchObject({ name: "RunGrantRefused" });
+    const again = { ...failover, requestId: newId(site.clock, site.random) };
+    await expect(startOperation(site, operator, held, again)).rejects.toThrow(
+      `farshore operation retry ${operationId}`,
+    );
+    const { alerts } = await siteStatus(site);
+    expect(alerts.find(({ alertId }) => alertId === "operation-failed:shop")?.text).toContain("may run");
+    // Its pin is enough: what it doesn't read may go.
+    await world.shop.clock.advance(2 * retentionLimits.thinEveryMs);
+    await heard(site, world, [operationId]);
+    expect(await retainJournal(site, await getVpg(site, "shop"))).toMatchObject({ waits: null });
+    await expect(forgetOperation(site, operator, operationId)).rejects.toThrow(recovery.name ?? "");
+    await heard(site, world, []);
+    expect(await forgetOperation(site, operator, operationId)).toMatchObject({ forgotten: [] });
+    const { checkpoints } = await listCheckpoints(site, vpg.vpgId);
+    expect(checkpoints.filter(({ pinOwners }) => pinOwners.length > 0)).toEqual([]);
+    await expect(retryOperation(site, operator, operationId)).rejects.toThrow("declared to be over");
+    expect(await forgottenIn(await rebuiltOf(world))).toEqual([]);
+    expect(await openSession(site, source, ask)).toMatchObject({ session: 2 });
+  });
+});
+
 describe("a rebuild", () => {
   it("lets go of a move once it is gone on with", async () => {
     const site = await rebuiltOf(await cameTo("BeforeCommit", { ask: move }));
@@ -263,16 +294,18 @@ describe("a rebuild", () => {
     expect(await forgottenIn(await rebuiltOf(world))).toEqual([]);
   });
 
-  it("holds the VPG by a later attempt that was under way, not by one that has failed", async () => {
+  it("holds the VPG by an attempt that failed, and by a later one that was under way", async () => {
     const recovery = new Recovery();
     const world = await cameTo("its end", { deeds: [rollback], recovery });
-    expect(await world.operation()).toMatchObject({ phase: "Failed" });
-    expect(await forgottenIn(await rebuiltOf(world))).toEqual([]);
+    const failed = await forgottenIn(world.shop.site);
+    expect(failed).toMatchObject([{ operationId, attempt: 1, failed: true }]);
+    expect(await forgottenIn(await rebuiltOf(world))).toEqual(failed);
     recovery.silent = ["stop-vms"];
     await retryOperation(world.outside, operator, operationId);
     await world.run(async () => (await world.operation())?.phase === "RollingBack");
     const site = await rebuiltOf(world);
-    expect(await forgottenIn(site)).toMatchObject([{ operationId, attempt: 2, known: true }]);
+    const begun = { operationId, kind: "failover-live", attempt: 2, startedAt: expect.any(Number), known: true };
+    expect(await forgottenIn(site)).toEqual([begun]);
     const vpg = await getVpg(site, "shop");
     expect((await vpgView(site, vpg)).operationForgotten).toContain(`farshore operation retry ${operationId}`);
     await retryOperation(site, operator, operationId);

@@ -10,7 +10,8 @@ import { isLive, type Operation, operationKinds } from "#core/protection/operati
 import { tryAgain } from "#core/protection/try-again.ts";
 import { findVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
-import type { Report } from "./report.ts";
+import { leftStanding, letGo } from "./left-standing.ts";
+import { findOperation } from "./operation-store.ts";
 import { assertListened } from "./site-began.ts";
 
 /** Of one attempt of a live operation, so that it is not forgotten with the table. */
@@ -37,12 +38,13 @@ export async function noteBegun(site: Site, operation: Operation): Promise<void>
 }
 
 /**
- * By VPG the operations of which an attempt began that has no report, and that no person declared to be over. `reports` has the last
- * one of each operation: one that was completed or rolled back is over, whatever its attempts were.
+ * By VPG the operations of which an attempt began that has no report, or whose last one left volumes attached, and that no person
+ * declared to be over. `operations` are those that have a report, by the last one: what was completed or rolled back is over,
+ * whatever its attempts were.
  */
 export async function forgottenOperations(
   { objects }: Pick<Site, "objects">,
-  reports: ReadonlyMap<Id, Report>,
+  operations: ReadonlyMap<Id, Operation>,
 ): Promise<ReadonlyMap<Id, readonly Forgotten[]>> {
   const newest = new Map<Id, { readonly key: string; readonly attempt: number }>();
   const declared = new Map<Id, number>();
@@ -55,20 +57,28 @@ export async function forgottenOperations(
     else newest.set(operationId, { key, attempt: place.attempt });
   }
   const found = new Map<Id, Forgotten[]>();
+  const add = (vpgId: Id, forgotten: Forgotten): void => {
+    if ((declared.get(forgotten.operationId) ?? 0) >= forgotten.attempt) return;
+    found.set(vpgId, [...(found.get(vpgId) ?? []), forgotten]);
+  };
+  for (const ended of operations.values()) {
+    const standing = leftStanding(ended, ended.phase);
+    const last = ended.attempt >= (newest.get(ended.operationId)?.attempt ?? 0);
+    if (standing !== undefined && last) add(ended.vpgId, standing);
+  }
   for (const [operationId, { key, attempt }] of newest) {
-    const report = reports.get(operationId);
-    if (report !== undefined && (report.phase !== "Failed" || report.attempt >= attempt)) continue;
-    if ((declared.get(operationId) ?? 0) >= attempt) continue;
+    const ended = operations.get(operationId);
+    if (ended !== undefined && (ended.phase !== "Failed" || ended.attempt >= attempt)) continue;
     const { vpgId, kind, startedAt } = parseStored(begunSchema, await objects.get(key), key);
-    const known = report !== undefined;
-    found.set(vpgId, [...(found.get(vpgId) ?? []), { operationId, kind, attempt, startedAt, known }]);
+    const known = ended !== undefined;
+    add(vpgId, { operationId, kind, attempt, startedAt, known });
   }
   return found;
 }
 
 /**
- * A person has looked, and nothing of the forgotten operation runs or is exported any more: the VPG is free again, also after another
- * rebuild. Idempotent. Throws `NotFound` for an operation that never began, `InvalidInput` when it is not a forgotten one, or when the
+ * A person has looked, and nothing of the operation that holds the VPG runs or is exported any more: the VPG is free again, also after
+ * another rebuild, and so is its checkpoint. Idempotent. Throws `NotFound` for an operation that never began, `InvalidInput` when it is not a forgotten one, or when the
  * recovery gateway says itself that it still exports what was never committed.
  */
 export async function forgetOperation(site: Site, caller: Caller, operationId: Id): Promise<VpgRecord> {
@@ -88,6 +98,8 @@ export async function forgetOperation(site: Site, caller: Caller, operationId: I
     await site.objects.put(forgottenKey(vpgId, operationId, forgotten.attempt), jsonBytes(declared), {
       ifAbsent: true,
     });
+    const checkpointId = (await findOperation(site, operationId))?.checkpointId ?? null;
+    if (checkpointId !== null) await letGo(site, vpgId, checkpointId, operationId);
     const left = vpg.forgotten.filter((each) => each !== forgotten);
     const freed = await updateVpg(site, vpg, { forgotten: left });
     site.log.warn("operation-forgotten", { operationId, vpgId, initiatedBy: callerText(caller) });

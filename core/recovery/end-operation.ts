@@ -7,10 +7,10 @@ import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { type Decision, isLive, type Operation, type Phase } from "#core/protection/operation.ts";
 import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
-import { letGo } from "./begin-operation.ts";
 import { issueStep } from "./command-step.ts";
 import { ensureMinted, sealOldSessions } from "./commit.ts";
 import { deciders, settleDecision, undoDecision } from "./decide.ts";
+import { leftStanding, letGo, nothingAttached } from "./left-standing.ts";
 import { withNext } from "./next-verb.ts";
 import {
   changeOperation,
@@ -23,7 +23,7 @@ import {
 } from "./operation-store.ts";
 import { type Outcome, reportOf, storeReport } from "./report.ts";
 import { letGoOfOthers } from "./retarget.ts";
-import { scratchLeases, wasAttached } from "./scratch-leases.ts";
+import { scratchLeases } from "./scratch-leases.ts";
 import { startExecution } from "./start-operation.ts";
 import { followingReverse, operationActions } from "./start-reverse.ts";
 import { commitStepsOf, endedStep, isOver, stepNames, stepOk, undoStepsOf } from "./steps.ts";
@@ -31,7 +31,7 @@ import { commitStepsOf, endedStep, isOver, stepNames, stepOk, undoStepsOf } from
 /**
  * Task end-operation, also done by the reconciler: works out from the record alone how the operation ended, lets its pin go
  * (a lease stands for it while a scratch is kept), stores the report and releases the VPG, the last two in an order that makes every repetition end the same way. Answers the
- * phase it ended in. A failed attempt leaves the VPG free; what to do next stands in its error.
+ * phase it ended in. What to do after a failed attempt stands in its error; one that leaves volumes attached goes on holding the VPG.
  */
 export async function endOperation(site: Site, operationId: Id): Promise<{ readonly phase: Phase }> {
   const operation = await getOperation(site, operationId);
@@ -120,12 +120,6 @@ async function completeMint(site: Site, operation: OperationRecord): Promise<Ope
   }
 }
 
-/** A view may be open as long as something was attached and neither detached nor promoted; then the pin stays (invariant 9). */
-export function nothingAttached(operation: Operation): boolean {
-  if (!wasAttached(operation)) return true;
-  return stepOk(operation, stepNames.detachVolumes) || stepOk(operation, stepNames.promoteVolumes);
-}
-
 /** How the operation ended, by its decision and the records of its steps. */
 export function outcomeOf(operation: Operation, decision: Decision, unminted: Operation["error"] = null): Outcome {
   const { operationId, kind, vpgName } = operation;
@@ -194,7 +188,7 @@ async function release(
     const { phase, error, endedAt } = end;
     const fields = operationFields({ ...operation, phase, error, endedAt, tokens: {} });
     try {
-      const freed = releaseOf(vpg, operation);
+      const freed = releaseOf(vpg, operation, phase);
       const held = next === undefined ? freed : { ...freed, operationId: next.operationId };
       await updateVpg(site, vpg, held, [
         { put: items.operation(operationId), fields, if: { rev: operation.rev } },
@@ -213,7 +207,8 @@ async function release(
   throw new Transient(`${seen.vpgName} is being changed by others`);
 }
 
-function releaseOf(vpg: VpgRecord, { kind, operationId, sourceLeftOff }: Operation): Partial<VpgRecord> {
+function releaseOf(vpg: VpgRecord, operation: Operation, phase: Phase): Partial<VpgRecord> {
+  const { kind, operationId, sourceLeftOff } = operation;
   if (kind === "delta-sync") return vpg.syncOperationId === operationId ? { syncOperationId: null } : {};
   if (kind === "failover-test") return { openTests: vpg.openTests.filter((open) => open !== operationId) };
   if (vpg.operationId !== operationId) return {};
@@ -222,5 +217,7 @@ function releaseOf(vpg: VpgRecord, { kind, operationId, sourceLeftOff }: Operati
   const due = sourceLeftOff
     ? [operationId, ...vpg.powerOnDue.filter((other) => other !== operationId)]
     : vpg.powerOnDue;
-  return { operationId: null, powerOnDue: due.slice(0, limits.powerOnsDueMax) };
+  const freed = { operationId: null, powerOnDue: due.slice(0, limits.powerOnsDueMax) };
+  const standing = leftStanding(operation, phase);
+  return standing === undefined ? freed : { ...freed, forgotten: [...vpg.forgotten, standing] };
 }

@@ -11,11 +11,9 @@ import { FailoverWorld, operationId, type WorldOptions } from "../../test/kit/fa
 import type { Behaviour, Kind } from "../../test/kit/recording-gateway.ts";
 import { operator } from "../../test/kit/site.ts";
 import { decide } from "./decide.ts";
-import { changeOperation } from "./operation-store.ts";
 import { reconcile } from "./reconcile.ts";
 import { readReport } from "./report.ts";
 import { startOperation } from "./start-operation.ts";
-import { endedStep } from "./steps.ts";
 
 const options: LiveOptions = {
   checkpoint: { kind: "latest" },
@@ -114,10 +112,11 @@ describe("when the source is heard again", () => {
     const requestId = newId(world.shop.clock, site.random);
     const ask = { kind: "failover-live" as const, options, requestId };
     await startOperation(world.outside, operator, await getVpg(site, vpg.vpgId), ask);
-    const done = endedStep(undefined, world.shop.clock.now(), { state: "done" });
-    const steps = { "attach-volumes": done };
-    await changeOperation(site, requestId, () => ({ change: { phase: "Failed", steps } }));
-    await changeVpg(site, vpg.vpgId, () => ({ operationId: null }));
+    const standing = { operationId: requestId, kind: "failover-live", attempt: 1, startedAt: 0 } as const;
+    await changeVpg(site, vpg.vpgId, () => ({
+      operationId: null,
+      forgotten: [{ ...standing, known: true, failed: true }],
+    }));
     source.silent = [];
     await minutes(world, 3);
     expect(world.machines.sourceRuns).toBe(false);

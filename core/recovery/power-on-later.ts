@@ -4,23 +4,19 @@ import { findCommand, issueCommand } from "#core/protection/commands.ts";
 import { type SourceGateway, sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway, isConnected } from "#core/protection/gateway-store.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
-import { isLive } from "#core/protection/operation.ts";
 import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
-import { nothingAttached } from "./end-operation.ts";
-import { operationsOf } from "./operation-view.ts";
 import { powerOnBody } from "./plan-command.ts";
 
 /**
  * The reconciler's part of rollbacks that found the source silent: it asks each source gateway that is heard again to power on
  * what the operation had shut down, as long as the VPG is journaled here and nothing that was recovered may run: no operation is
- * under way or forgotten, and none failed with its volumes attached. A gateway that has nothing to power on says so; one whose hook
- * fails is asked again, a bounded number of times.
+ * under way or holds the VPG (forgotten.ts). A gateway that has nothing to power on says so; one whose hook fails is asked again, a
+ * bounded number of times.
  */
 export async function powerOnLater(site: Site, vpg: VpgRecord): Promise<void> {
   if (vpg.operationId !== null || vpg.forgotten.length > 0 || vpg.role !== "Journal") return;
-  const [oldest] = vpg.powerOnDue;
-  if (oldest === undefined || (await isLeftStanding(site, vpg, oldest))) return;
+  if (vpg.powerOnDue.length === 0) return;
   const open: Id[] = [];
   for (const operationId of vpg.powerOnDue) {
     const gateways = sourceGatewaysOf(vpg.definition);
@@ -35,15 +31,6 @@ export async function powerOnLater(site: Site, vpg: VpgRecord): Promise<void> {
     // Somebody changed the VPG: the next run sees what is so then.
     if (!(error instanceof ConditionFailed)) throw error;
   }
-}
-
-/** Whether a live operation since then failed and left volumes attached, on which its VMs may run: it is gone on with by a person. */
-async function isLeftStanding(site: Site, { vpgId }: VpgRecord, since: Id): Promise<boolean> {
-  for await (const operation of operationsOf(site, { vpgId })) {
-    if (operation.operationId < since) return false;
-    if (isLive(operation) && !nothingAttached(operation)) return true;
-  }
-  return false;
 }
 
 async function isPoweredOn(site: Site, vpg: VpgRecord, operationId: Id, gateway: SourceGateway): Promise<boolean> {

@@ -12,7 +12,7 @@ import { leaseOf } from "#core/protection/pins.ts";
 import type { BareSite } from "#core/protection/rebuild.ts";
 import { fieldsOf, recordOf } from "#core/protection/vpg-record.ts";
 import { forgottenOperations } from "./begun-operation.ts";
-import { nothingAttached } from "./end-operation.ts";
+import { nothingAttached } from "./left-standing.ts";
 import { type Report, reportSchema } from "./report.ts";
 import { scratchLeases } from "./scratch-leases.ts";
 import { stepNames } from "./steps.ts";
@@ -33,13 +33,15 @@ export async function rebuildOperations(site: BareSite): Promise<number> {
     const report = parseStored(reportSchema, await site.objects.get(key), key);
     if (report.attempt >= (last.get(report.operationId)?.attempt ?? 0)) last.set(report.operationId, report);
   }
+  const operations = new Map<Id, Operation>();
   for (const report of last.values()) {
     const operation = operationOf(report);
+    operations.set(operation.operationId, operation);
     await site.table.transact(actionsOf(report, operation));
     await restorePinsOf(site, operation);
   }
   await restorePowerOns(site, [...last.values()]);
-  await holdForgotten(site, last);
+  await holdForgotten(site, operations);
   return last.size;
 }
 
@@ -56,13 +58,14 @@ async function restorePowerOns(site: BareSite, reports: readonly Report[]): Prom
   }
 }
 
-async function holdForgotten(site: BareSite, reports: ReadonlyMap<Id, Report>): Promise<void> {
-  for (const [vpgId, forgotten] of await forgottenOperations(site, reports)) {
+/** One that failed with its volumes attached holds a VPG that was never committed; after the commit it is only not complete. */
+async function holdForgotten(site: BareSite, ended: ReadonlyMap<Id, Operation>): Promise<void> {
+  for (const [vpgId, began] of await forgottenOperations(site, ended)) {
     const item = await site.table.get(items.vpg(vpgId));
     if (item === undefined) continue;
-    await site.table.transact([
-      { put: items.vpg(vpgId), fields: fieldsOf({ ...recordOf(item), forgotten: [...forgotten] }) },
-    ]);
+    const record = recordOf(item);
+    const forgotten = began.filter((each) => each.failed === undefined || record.role === "Journal");
+    await site.table.transact([{ put: items.vpg(vpgId), fields: fieldsOf({ ...record, forgotten }) }]);
   }
 }
 

@@ -4,9 +4,10 @@ import { assertNoneForgotten } from "#core/protection/forgotten.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Decision, Operation } from "#core/protection/operation.ts";
-import { updateVpg } from "#core/protection/vpg-store.ts";
+import { updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
 import { findDecision, followsFailure } from "./decide.ts";
+import { leftStanding } from "./left-standing.ts";
 import { recoveryLimits } from "./limits.ts";
 import { getOperation, hasEnded, operationFields, vpgOf } from "./operation-store.ts";
 import { reconcileOperation } from "./reconcile.ts";
@@ -26,6 +27,7 @@ export async function retryOperation(site: Site, caller: Caller, operationId: Id
     const decision = await findDecision(site, operationId);
     assertUnfinished(operation, decision);
     const vpg = await vpgOf(site, operation);
+    assertNotDeclaredOver(vpg, operation);
     const other = vpg.operationId;
     if (operation.kind !== "failover-test" && other !== null) throw inProgress(operation.vpgName, other);
     if (operation.kind !== "failover-test") assertNoneForgotten(vpg, operationId);
@@ -63,6 +65,16 @@ function assertUnfinished(operation: Operation, decision: Decision | undefined):
   if (attempt >= recoveryLimits.attemptsMax) {
     throw new LimitExceeded(`operation ${operationId} was tried ${attempt} times`, { operationId, attempt });
   }
+}
+
+/** What left its volumes attached holds its VPG until it is gone on with, or a person declares it to be over. */
+function assertNotDeclaredOver(vpg: VpgRecord, operation: Operation): void {
+  const { operationId, vpgName, phase } = operation;
+  if (vpg.role !== "Journal" || leftStanding(operation, phase) === undefined) return;
+  if (vpg.forgotten.some((each) => each.operationId === operationId)) return;
+  throw new InvalidInput(`operation ${operationId} was declared to be over; start a new one for ${vpgName}`, {
+    operationId,
+  });
 }
 
 function nextAttempt(operation: Operation, decision: Decision | undefined, by: string, now: number): Operation {

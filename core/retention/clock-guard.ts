@@ -12,7 +12,8 @@ export type WaitReason = ClockTrouble | "lost-tail-kept" | "operation-forgotten"
 
 /** Why nothing of the VPG may age now: VMs of an operation that the table has forgotten, or never knew, may run over a checkpoint that nothing pins, two clocks don't agree, or a commit has left this site's journal so lately that what is behind is kept whole. */
 export async function waitReason(site: Site, vpg: VpgRecord, scan: CheckpointScan): Promise<WaitReason | undefined> {
-  if (vpg.forgotten.length > 0) return "operation-forgotten";
+  // What failed with its volumes attached has its pin still.
+  if (vpg.forgotten.some(({ failed }) => failed === undefined)) return "operation-forgotten";
   if ((await unknownOperation(site, vpg)) !== undefined) return "table-behind-bucket";
   const now = site.clock.now();
   const heard = await Promise.all(

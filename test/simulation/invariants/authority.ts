@@ -128,8 +128,7 @@ async function recoveredBeside(
       // A table from before the operation knows nothing of it, and nothing in the bucket says more.
       if (forgotten.has(operationId)) continue;
       const operation = await findOperation(other.own.site.seen(), operationId);
-      // Of a failed one its error says that somebody must see to its VMs.
-      if (operation === undefined || operation.vpgId !== vpgId || operation.phase === "Failed") continue;
+      if (operation === undefined || operation.vpgId !== vpgId) continue;
       return `${operationId} (${operation.phase})`;
     }
   }
