@@ -10,15 +10,22 @@ export function alertOn(kind: AlertKind, vpg: string, text: string): Alert {
   return { alertId: `${kind}:${vpg}`, runbook: alertFacts[kind].runbook, vpg, text };
 }
 
-/** What wants a person whether or not the source is heard. */
-export function holdingAlerts({ name, operationForgotten, operationFailed }: VpgView): readonly Alert[] {
+/** What wants a person whether or not the source is heard, most of all before something is failed over. */
+export function lastingAlerts({ name, operationForgotten, operationFailed, scrub }: VpgView): readonly Alert[] {
+  const damaged = scrub?.journal;
   return [
     ...(operationForgotten === undefined ? [] : [alertOn("operation-forgotten", name, operationForgotten)]),
     ...(operationFailed === undefined ? [] : [alertOn("operation-failed", name, operationFailed)]),
+    ...(damaged === undefined || damaged.findings === 0
+      ? []
+      : [alertOn("journal-damaged", name, damageText(damaged))]),
+    ...(scrub?.disks ?? [])
+      .filter(({ differing }) => differing > 0)
+      .map((disks) => alertOn("disk-differs", name, differenceText(disks))),
   ];
 }
 
-/** What of a VPG whose source is heard wants a person, by its view. */
+/** What of a VPG whose source is heard wants a person besides, by its view. */
 export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   const { name, status, substatus, rpoMs } = vpg;
   const alerts: Alert[] = [];
@@ -27,11 +34,6 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   };
   if (vpg.role === "Runs" && substatus === "NeedsConfiguration")
     add("not-protected", "it runs here and nobody journals it");
-  const damaged = vpg.scrub?.journal;
-  if (damaged !== undefined && damaged.findings > 0) add("journal-damaged", damageText(damaged));
-  for (const disks of vpg.scrub?.disks ?? []) {
-    if (disks.differing > 0) add("disk-differs", differenceText(disks));
-  }
   const limit = limitText(vpg);
   if (limit !== undefined) add("journal-limit", limit);
   if (vpg.role !== "Journal" || vpg.operationId !== null) return alerts;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { liveReport, provedReport, testReport } from "../../test/kit/reports.ts";
+import { liveReport, provedReport, reverseReport, syncReport, testReport } from "../../test/kit/reports.ts";
 import { elementsOf, parseStrict, textsOf } from "../../test/kit/strict-markup.ts";
 import { recoveryLimits as limits } from "./limits.ts";
 import type { Report } from "./report.ts";
@@ -25,6 +25,8 @@ describe.each([
   ["live", liveReport],
   ["test", testReport],
   ["proved", provedReport],
+  ["sync", syncReport],
+  ["reverse", reverseReport],
 ])("the page of a %s report", (name, report) => {
   // Written anew by `vitest run --project unit --update core/recovery/report-html.test.ts`; look at it in a browser then.
   it("is what was looked at", async () => {
@@ -111,6 +113,23 @@ describe("what the page says", () => {
     expect(said).toContain("Shipped|140000 bytes");
   });
 
+  it("is what a sync and a reversal were asked, and no RTO or RPO, which they have not", () => {
+    expect(row(syncReport, "Chunks compared")).toBe("all");
+    expect(row(reverseReport, "The old source's gateway")).toContain("lost");
+    expect(row(reverseReport, "By")).toBe("system:workflow: the workflow, as was asked for");
+    for (const report of [syncReport, reverseReport]) {
+      expect(words(report)).toContain("Completed.");
+      expect(words(report)).not.toMatch(/not recorded: a commit|verdict|What was reached|Options/);
+    }
+  });
+
+  it("is that the source was left off, and that a rollback measured nothing", () => {
+    const back: Report = { ...liveReport, phase: "RolledBack", lostTail: null, sourceLeftOff: true };
+    expect(row(back, "RPO")).toBe("not measured: nothing was committed");
+    expect(row(back, "Source")).toContain("left off");
+    expect(row(liveReport, "Source")).toBeUndefined();
+  });
+
   it("is unknown where the source didn't say its last write", () => {
     const lostTail = { certainty: "exact", ms: 3100, writes: 472, bytes: 1_572_864 } as const;
     expect(row(liveReport, "RPO")).toBe("unknown, at least 3.1 s");
@@ -132,6 +151,7 @@ describe("what the page says", () => {
 
   it.each<[Partial<Report>, string]>([
     [{}, "Succeeded."],
+    [{ kind: "delta-sync" }, "Completed."],
     [{ decision: { decision: "stop", by: "x", at: 0, success: false, notes: "" } }, "Did not succeed."],
     [{ decision: null }, "Stopped without a verdict."],
     [{ phase: "Failed" }, "Failed."],

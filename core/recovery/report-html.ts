@@ -68,7 +68,7 @@ function sectionsOf(report: Report, cut: Cut): readonly Markup[] {
     section("What was asked", factTable(askedRows(report, cut))),
     section("Checkpoint", factTable(checkpointRows(report, cut))),
     ...(report.retargets.length === 0 ? [] : [section("Tries", tryTable(report, cut))]),
-    section("What was reached", factTable(reachedRows(report, cut))),
+    ...(bringsUp(report) ? [section("What was reached", factTable(reachedRows(report, cut)))] : []),
     ...syncSections(report),
     ...(report.verdicts.length === 0 ? [] : [section("Verdicts", verdictTable(report, cut))]),
     ...(error === null ? [] : [section("Error", factTable(errorRows(error, cut)))]),
@@ -94,6 +94,7 @@ function verdictOf({ phase, kind, decision }: Report): Verdict {
       return { text: "rolled back", good: null };
     case "Completed":
       if (isLive({ kind })) return { text: "committed", good: true };
+      if (kind !== "failover-test") return { text: "completed", good: true };
       if (decision === null || decision.success === null) return { text: "stopped without a verdict", good: null };
       return decision.success ? { text: "succeeded", good: true } : { text: "did not succeed", good: false };
     default:
@@ -164,11 +165,18 @@ function tryTable({ retargets, initiatedBy, startedAt, rtoMs }: Report, cut: Cut
   );
 }
 
-function reachedRows({ rtoMs, kind, lostTail, lostTailText }: Report, cut: Cut): readonly Row[] {
+/** The others have no RTO, and an RPO of nothing. */
+const bringsUp = ({ kind }: Report): boolean => isLive({ kind }) || kind === "failover-test";
+
+function reachedRows(report: Report, cut: Cut): readonly Row[] {
+  const { rtoMs, lostTail, lostTailText, sourceLeftOff } = report;
   const rto: Row = ["RTO", rtoMs === null ? "not reached" : formatDuration(rtoMs)];
+  const source: readonly Row[] = sourceLeftOff
+    ? [["Source", "left off: it was silent, and is powered on once it is heard again"]]
+    : [];
   if (lostTail === null) {
-    const why = kind === "failover-test" ? "not measured by a test" : "not recorded: a commit measures it";
-    return [rto, ["RPO", why], ["Not recovered", why]];
+    const why = unmeasured(report);
+    return [rto, ["RPO", why], ["Not recovered", why], ...source];
   }
   const least = lostTail.certainty === "exact" ? "" : "unknown, at least ";
   return [
@@ -177,7 +185,13 @@ function reachedRows({ rtoMs, kind, lostTail, lostTailText }: Report, cut: Cut):
     ["Writes not recovered", `${least}${lostTail.writes}`],
     ["Journal bytes not recovered", `${least}${lostTail.bytes} (${formatBytes(lostTail.bytes)})`],
     ["In words", cut(lostTailText)],
+    ...source,
   ];
+}
+
+function unmeasured({ kind, phase }: Report): string {
+  if (kind === "failover-test") return "not measured by a test";
+  return phase === "RolledBack" ? "not measured: nothing was committed" : "not recorded: a commit measures it";
 }
 
 /** A section for each sync of the operation. */
@@ -222,12 +236,15 @@ function errorRows(error: NonNullable<Report["error"]>, cut: Cut): readonly Row[
 
 const decidersInWords: ReadonlyMap<string, string> = new Map([
   [deciders.policy, "the commit policy, when its time was over"],
-  [deciders.workflow, "the workflow, because something failed"],
   [deciders.reconciler, "the reconciler, because the workflow ended from outside"],
 ]);
 
+/** It undoes what failed, and goes on with a reverse protection once the peer has taken the offer. */
+const workflowInWords = (decision: string): string =>
+  decision === "commit" ? "the workflow, as was asked for" : "the workflow, because something failed";
+
 function decisionRows({ decision, by, at, success, notes }: NonNullable<Report["decision"]>, cut: Cut) {
-  const words = decidersInWords.get(by);
+  const words = by === deciders.workflow ? workflowInWords(decision) : decidersInWords.get(by);
   const rows: readonly Row[] = [
     ["Decision", decision],
     ["By", words === undefined ? cut(by) : `${by}: ${words}`],

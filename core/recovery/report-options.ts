@@ -5,8 +5,15 @@ import type { Report } from "./report.ts";
 import { type Cut, clock, type Row } from "./report-tables.ts";
 
 /** What an operation was asked to do, as rows of its report. */
-export function askedRows({ live, test, move }: Report, cut: Cut): readonly Row[] {
+export function askedRows({ live, test, move, sync, reverse }: Report, cut: Cut): readonly Row[] {
   if (move !== null) return moveRows(move);
+  if (sync !== null) return [["Chunks compared", sync.force ? "all" : "those that were suspect"]];
+  if (reverse !== null) {
+    return [
+      ["The old source's gateway", reverse.gatewayLost ? "said to be lost: its disks are no seed" : "closes its disks"],
+      ["Forced", reverse.force ? "yes: without the site that it was offered to" : "no"],
+    ];
+  }
   const options = live ?? test;
   if (options === null) return [["Options", "not recorded"]];
   const checkpoint: Row = ["Checkpoint", selectorText(options.checkpoint, cut)];
@@ -15,16 +22,24 @@ export function askedRows({ live, test, move }: Report, cut: Cut): readonly Row[
     checkpoint,
     ["Shutdown of the source", shutdownText(live.shutdown)],
     ["Commit", commitText(live.commitPolicy)],
+    reverseRow(live),
   ];
 }
 
-function moveRows({ graceMs, commitPolicy, source, verify }: MoveOptions): readonly Row[] {
+const reverseRow = ({ reverseProtection = false }: LiveOptions | MoveOptions): Row => [
+  "Reverse protection after the commit",
+  reverseProtection ? "asked for" : "not asked for",
+];
+
+function moveRows(options: MoveOptions): readonly Row[] {
+  const { graceMs, commitPolicy, source, verify } = options;
   return [
     ["Checkpoint", "the last, behind which nothing was written"],
     ["Shutdown of the source", shutdownText({ policy: "graceful", graceMs })],
     ["Disks compared with the checkpoint", verify ? "yes" : "no"],
     ["Commit", commitText(commitPolicy)],
     ["Source after the commit", source === "keep" ? "kept" : "removed by its VMs' remove hooks"],
+    reverseRow(options),
   ];
 }
 

@@ -1,7 +1,7 @@
 import type { StatusReply } from "#core/api/site-api.ts";
 import { listGateways } from "#core/protection/gateway-store.ts";
 import { listPeers } from "#core/protection/peers.ts";
-import { holdingAlerts, vpgAlerts } from "#core/protection/vpg-alerts.ts";
+import { lastingAlerts, vpgAlerts } from "#core/protection/vpg-alerts.ts";
 import { listVpgs } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import type { Site } from "#core/site.ts";
@@ -21,7 +21,7 @@ export async function siteStatus(site: Site): Promise<StatusReply> {
     const incident = incidents.find((one) => one.vpgId === vpg.vpgId);
     // What follows from a lost source is not told beside it.
     const lost = alertOf(vpg.name, vpg.suspicion, incident, now);
-    return [...holdingAlerts(vpg), ...(lost === null ? vpgAlerts(vpg) : [lost])];
+    return [...lastingAlerts(vpg), ...(lost === null ? vpgAlerts(vpg) : [lost])];
   });
   return {
     site: { siteId: site.siteId, name: site.siteName, time: now, version },

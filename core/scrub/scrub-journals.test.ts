@@ -11,7 +11,7 @@ import { digestOf } from "#core/journal/manifest.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
 import { newestManifest } from "#core/protection/manifests.ts";
-import { vpgAlerts } from "#core/protection/vpg-alerts.ts";
+import { lastingAlerts } from "#core/protection/vpg-alerts.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
 import { retainJournal } from "#core/retention/retain.ts";
@@ -154,7 +154,7 @@ describe("the scrub of a journal", () => {
       expect(journal.list.map((finding) => finding.key)).toEqual([key]);
       expect(journal.list[0]?.foundAt).toBe(clock.now());
       if (!["sessions", "manifests", "digests"].includes(area)) {
-        const alerts = vpgAlerts(await vpgView(other, await getVpg(other, vpgId)));
+        const alerts = lastingAlerts(await vpgView(other, await getVpg(other, vpgId)));
         expect(alerts.filter(({ alertId }) => alertId === "journal-damaged:shop")).toHaveLength(1);
       }
       await mend();

@@ -123,3 +123,27 @@ export const provedReport: Report = {
     { name: "web/root", ok: false, text: "Chunk 12 differs." },
   ],
 };
+
+/** Of a delta sync that a person asked for. */
+export const syncReport: Report = {
+  ...provedReport,
+  ...{ kind: "delta-sync", live: null, sync: { force: true }, retargets: [], rtoMs: null, decision: null },
+  ...{ lostTail: null, lostTailText: "", checkpointId: null, checkpointTime: null, checkpointTags: null },
+  ...{ verdicts: [], exports: [] },
+  steps: [
+    step("hash-volumes", 0, 900, "Hashes of 1 page."),
+    step("verify-sync", 2000, 5000, "Checkpoint 7-4090 is listed."),
+  ],
+};
+
+/** Of a reverse protection whose old source's gateway was lost. */
+export const reverseReport: Report = {
+  ...syncReport,
+  ...{ kind: "reverse-protection", sync: null, syncFigures: null, reverse: { gatewayLost: true, force: false } },
+  reverseFigures: {
+    seed: { hashedBytes: 100_663_296, differingBytes: 1_572_864, shippedBytes: 98_304 },
+    sync: { hashedBytes: 100_663_296, differingBytes: 524_288, shippedBytes: 36_864 },
+  },
+  decision: { decision: "commit", by: "system:workflow", at: noon + 3000, success: null, notes: "berlin took it" },
+  steps: [step("offer", 0, 900, "Offered to berlin."), step("await-journal", 900, 9000, "Journaled at berlin.")],
+};
