@@ -358,7 +358,7 @@ describe("the scrub of a journal", () => {
       expect(findings.map((finding) => [finding.key, finding.error])).toEqual([[key, "Corrupt"]]);
       // Without what names all else nothing is read; behind the others the round has come to its end.
       expect([round === null, last !== null]).toEqual(standing.has(area) ? [false, false] : [true, true]);
-      const [alert] = vpgAlerts(await vpgView(site, await getVpg(site, vpgId)));
+      const [alert] = lastingAlerts(await vpgView(site, await getVpg(site, vpgId)));
       expect(alert).toMatchObject({
         alertId: "journal-damaged:shop",
         text: expect.stringContaining("could not be read"),
