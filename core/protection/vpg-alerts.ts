@@ -16,9 +16,7 @@ export function lastingAlerts({ name, operationForgotten, operationFailed, scrub
   return [
     ...(operationForgotten === undefined ? [] : [alertOn("operation-forgotten", name, operationForgotten)]),
     ...(operationFailed === undefined ? [] : [alertOn("operation-failed", name, operationFailed)]),
-    ...(damaged === undefined || damaged.findings === 0
-      ? []
-      : [alertOn("journal-damaged", name, damageText(damaged))]),
+    ...(damaged === undefined || damaged.findings === 0 ? [] : [alertOn("journal-damaged", name, damageText(damaged))]),
     ...(scrub?.disks ?? [])
       .filter(({ differing }) => differing > 0)
       .map((disks) => alertOn("disk-differs", name, differenceText(disks))),
