@@ -74,6 +74,7 @@ describe("vpgAlerts", () => {
     expect(told({ role: "Preparing" }, "shorten")).toHaveLength(1);
     expect(told({ role: "Runs" }, "shorten")).toEqual([]);
     expect(told({ journalBytes: limit }, "thin", "no-second-clock")).toEqual(["retention-waits:shop no-second-clock"]);
+    expect(told({ journalBytes: limit }, "thin", "lost-tail-kept")).toEqual([]);
   });
 
   it("says that a VPG behind its RPO is throttled", async () => {

@@ -81,7 +81,8 @@ export const alertFacts = {
     runbook: "The journal is above its limit",
   },
   "retention-waits": {
-    means: "Nothing of a VPG's journal is thinned or deleted, since the site's clock and the source's do not agree.",
+    means:
+      "Nothing of a VPG's journal is thinned or deleted: the site's clock and the source's do not agree, or the table is behind the bucket; the text says which.",
     seen: ["status"],
     runbook: "Retention waits",
   },

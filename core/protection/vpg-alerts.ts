@@ -1,6 +1,7 @@
 import { type AlertKind, alertFacts } from "#core/alerts.ts";
 import type { VpgView } from "#core/api/site-api.ts";
 import type { Alert } from "#core/api/trigger-api.ts";
+import type { WaitReason } from "#core/retention/clock-guard.ts";
 import { retentionLimits } from "#core/retention/limits.ts";
 import type { JournalScrub, SourceScrub } from "#core/scrub/view.ts";
 import { formatBytes, formatDuration, formatRate } from "#core/units.ts";
@@ -35,8 +36,8 @@ export function vpgAlerts(vpg: VpgView): readonly Alert[] {
   const limit = limitText(vpg);
   if (limit !== undefined) add("journal-limit", limit);
   if (vpg.role !== "Journal" || vpg.operationId !== null) return alerts;
-  const waits = vpg.retention?.waits;
-  if (waits === "no-second-clock" || waits === "site-clock-behind") add("retention-waits", waits);
+  const waits = vpg.retention?.waits ?? null;
+  if (waits !== null && !toldElsewhere.has(waits)) add("retention-waits", waits);
   if (vpg.sourceClosed !== undefined) add("source-closed", vpg.sourceClosed);
   if (substatus === "Error") add("journal-broken", `mode ${vpg.mode}; no new checkpoint is listed`);
   const paused = substatus === "ReplicationPausedUserInitiated";
@@ -55,6 +56,9 @@ const damageText = ({ findings, first }: JournalScrub): string =>
 const differenceText = ({ gateway, differing, mended, first }: SourceScrub): string =>
   `${differing === 1 ? "a chunk" : `${differing} chunks`} at gateway ${gateway} differed from the journal, first ${first}; ` +
   (mended === differing ? "sent again, and equal since" : `${differing - mended} not equal since`);
+
+/** Why retention waits without an alert of its own: as is meant, or told by another. */
+const toldElsewhere: ReadonlySet<string> = new Set<WaitReason>(["lost-tail-kept", "operation-forgotten"]);
 
 /** Where sessions are taken and the journal grows: what its limit means now. */
 function limitText({ role, retention, journalBytes }: VpgView): string | undefined {

@@ -4,7 +4,7 @@ import { SqliteTable } from "#adapters/embedded/table.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { sessionClaimKey, termKey } from "#core/journal/keys.ts";
 import { formatPosition } from "#core/journal/position.ts";
-import { decodeSessionClaim } from "#core/journal/session-claim.ts";
+import { decodeSessionClaim, encodeSessionClaim } from "#core/journal/session-claim.ts";
 import { verifyJournal } from "#core/journal/verify-journal.ts";
 import { jsonBytes } from "#core/json.ts";
 import type { Objects } from "#core/ports.ts";
@@ -113,11 +113,14 @@ describe("the journal of a deleted VPG", () => {
       const { objects, clock, live, left, vpgId, as } = await begin();
       const before = await left();
       await clock.advance(1);
-      const [key, made] =
-        kind === "session"
-          ? [sessionClaimKey(vpgId, 3), { ...(await claimOf(objects, vpgId, 2)), session: 3, openedAt: clock.now() }]
-          : [termKey(vpgId, 2, as().siteId), { ...(await highestTerm(as(), vpgId)), n: 2, mintedAt: clock.now() }];
-      await objects.put(key, jsonBytes(made));
+      const now = clock.now();
+      if (kind === "session") {
+        const claim = { ...(await claimOf(objects, vpgId, 2)), session: 3, openedAt: now };
+        await objects.put(sessionClaimKey(vpgId, 3), encodeSessionClaim(claim));
+      } else {
+        const term = { ...(await highestTerm(as(), vpgId)), n: 2, mintedAt: now };
+        await objects.put(termKey(vpgId, 2, as().siteId), jsonBytes(term));
+      }
       await live(limits.deletedKeptMs + 2 * hour);
       expect(await left()).toEqual(before);
     },
