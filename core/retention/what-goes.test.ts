@@ -154,6 +154,9 @@ describe("the collector", () => {
   it("leaves what was replaced for an hour, however old it is: batches, layers, packs, digests", async () => {
     const world = await agedSmall();
     const { retain, collect, later, write, compact, as, vpgId, digest, count } = world;
+    // Something to delete at once, so that the first run makes a manifest of its own.
+    const leak = `layers/${vpgId}/${newId(world.clock, as().random)}/000000`;
+    await world.objects.put(leak, Buffer.alloc(10));
     await later(2 * hour);
     const [oldLayer] = (await latestManifest(as(), vpgId))?.layers ?? [];
     await retain();
