@@ -82,6 +82,7 @@ export function vpgRows(vpg: VpgView): readonly Row[] {
     ...(vpg.operationFailed === undefined ? [] : [["Operation failed", vpg.operationFailed] as const]),
     ...(vpg.operationForgotten === undefined ? [] : [["Operation forgotten", vpg.operationForgotten] as const]),
     ...(vpg.sourceClosed === undefined ? [] : [["Source closed", vpg.sourceClosed] as const]),
+    ...(vpg.reverseWaits === undefined ? [] : [["Reverse protection", vpg.reverseWaits] as const]),
     ["Replication", `${vpg.mode}, backlog ${formatBytes(vpg.backlogBytes)}, lag ${formatDuration(vpg.lagMs)}`],
     ...(vpg.throttleBytesPerSecond === undefined
       ? []

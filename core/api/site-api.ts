@@ -269,6 +269,8 @@ export const vpgViewSchema = z.object({
   operationFailed: z.string().exactOptional(),
   /** Source gateways keep its disks closed for what this site doesn't know, or no more; and what to do. */
   sourceClosed: z.string().exactOptional(),
+  /** While reverse protection makes its journal here: what its gateways have not done or failed at, and which old disks are left out. */
+  reverseWaits: z.string().exactOptional(),
   /** What a source gateway may ship at most now, bytes a second: the least, where there are several. */
   throttleBytesPerSecond: z.int().exactOptional(),
   /** Of its definition; absent from older sites. */

@@ -7,6 +7,7 @@ import { volumesOf } from "./definition.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
 import { openSession } from "./open-session.ts";
 import { offerReply } from "./reverse-journal.ts";
+import { vpgView } from "./vpg-view.ts";
 
 const progress = { comparedChunks: 16, differingChunks: 3, totalChunks: 16, shippedBytes: 196_608, etaMs: null };
 
@@ -53,6 +54,7 @@ it("tells which old disks are not in the journal, and why", async () => {
     const offer = { n: 2, operationId, gatewayLost: false, closed: true, begun: true, gateways };
     const preparing = { ...vpg, role: "Preparing" as const, reverse: { ...offer, attempt } };
     const { seeded, detail } = await offerReply(site, preparing, 2, { state: "preparing", refusal: null });
+    expect((await vpgView(site, preparing)).reverseWaits ?? "").toBe(detail);
     return { seeded, detail };
   };
   const done = (leftOut: readonly object[], unreadableBytes = 0) => ({

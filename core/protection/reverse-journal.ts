@@ -136,17 +136,11 @@ export async function offerReply(
   const source = await findGateway(site, vpg.definition.sourceGatewayId);
   const sync = syncOf(streamOf(source, vpg.vpgId), n);
   if (reverse === undefined) return { ...base, seeded: true, seed: null, sync };
-  const kind = reverse.begun ? "seed-volumes" : "close-volumes";
-  const found = await Promise.all(
-    reverse.gateways.map((gatewayId) => findCommand(site, commandIdOf(reverse, kind, gatewayId))),
-  );
-  const asked = found.filter((command) => command !== undefined);
-  const waits = asked.flatMap((command) => waitsFor(command) ?? []);
-  const missing = reverse.begun ? missingSeeds(asked) : [];
+  const asked = await askedOf(site, reverse);
   const seeded = reverse.begun && isSeeded(reverse, asked);
   return {
     ...base,
-    detail: [detail, ...waits, ...missing]
+    detail: [detail, ...waitsOf(reverse, asked)]
       .filter((text) => text !== "")
       .join("; ")
       .slice(0, 2000),
@@ -154,6 +148,24 @@ export async function offerReply(
     seed: seedOf(reverse, asked),
     sync,
   };
+}
+
+/** What a site that took an offer waits for, and which old disks it does without, for people; empty when there is nothing to say. */
+export async function reverseWaits(site: Site, { reverse }: VpgRecord): Promise<string> {
+  return reverse === undefined ? "" : waitsOf(reverse, await askedOf(site, reverse)).join("; ");
+}
+
+/** What its gateways are asked now, as far as they are. */
+async function askedOf(site: Site, reverse: Reverse): Promise<readonly CommandRecord[]> {
+  const kind = reverse.begun ? "seed-volumes" : "close-volumes";
+  const found = await Promise.all(
+    reverse.gateways.map((gatewayId) => findCommand(site, commandIdOf(reverse, kind, gatewayId))),
+  );
+  return found.filter((command) => command !== undefined);
+}
+
+function waitsOf({ begun }: Reverse, asked: readonly CommandRecord[]): readonly string[] {
+  return [...asked.flatMap((command) => waitsFor(command) ?? []), ...(begun ? missingSeeds(asked) : [])];
 }
 
 /** The sync of that term, also one that began and ended between two heartbeats. */

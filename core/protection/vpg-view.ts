@@ -16,6 +16,7 @@ import { latestManifest } from "./manifests.ts";
 import { findPhase } from "./operation-phase.ts";
 import { type Peer, reverseProblem } from "./peer.ts";
 import { findPeer } from "./peers.ts";
+import { reverseWaits } from "./reverse-journal.ts";
 import type { KnownSession } from "./session-list.ts";
 import { statusOf } from "./status.ts";
 import type { VpgRecord } from "./vpg-record.ts";
@@ -63,6 +64,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
       summary.newest && summary.oldest ? summary.newest.time - summary.oldest.time : 0,
     ),
   });
+  const waits = await reverseWaits(site, vpg);
   return {
     vpgId,
     name: definition.name,
@@ -102,6 +104,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     ...(sources.length > 1 ? groupFields(sources) : {}),
     ...(outdated.length > 0 ? { configurationProblem: outdated.join("; ") } : {}),
     ...forgottenFields(vpg),
+    ...(waits === "" ? {} : { reverseWaits: waits }),
     ...(closed.length > 0 ? { sourceClosed: closed.map((source) => closedText(vpg, source)).join("; ") } : {}),
     ...throttleOf(streams),
     revision: definition.revision,
