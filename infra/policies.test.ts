@@ -164,6 +164,8 @@ const rows: readonly (readonly [string, string, string, Readonly<Record<string, 
   ["reconciler", "lambda:InvokeFunctionUrl", peer, viaUrl, "denied"],
   ["ask-peer", "s3:PutObject", `${bucket}/offers/v/3-s.json`, ifNoneMatch, "allowed"],
   ["ask-peer", "s3:PutObject", `${bucket}/offers/v/3-s.json`, object, "denied"],
+  // Killed behind the decision's copy, it finds one when it is called again.
+  ["ask-peer", "s3:GetObject", `${bucket}/decisions/v/o.json`, {}, "allowed"],
   ["ask-peer", "s3:PutObject", batch, ifNoneMatch, "denied"],
   ["ask-peer", "states:StartExecution", machine("failover-live"), {}, "denied"],
   ["end-operation", "states:StartExecution", machine("reverse-protection"), {}, "allowed"],

@@ -140,7 +140,7 @@ export const functionSettings: Readonly<Record<string, FunctionSettings>> = {
   "receive-event": { ...task, timeoutSeconds: 60, because: "notes an event on the VPGs that it concerns" },
   "ask-peer": {
     ...task,
-    reads: ["terms", "offers"],
+    reads: ["terms", "offers", "decisions"],
     creates: ["terms", "offers", "decisions"],
     callsPeers: true,
     because:
