@@ -59,16 +59,25 @@ export class SimDisk {
     this.changes += 1;
   }
 
+  /** Whoever goes on with what it has closed fails, as with a file. */
   open(): BlockDevice {
+    let closed = false;
+    const ifOpen = <Result>(act: () => Result): Result => {
+      if (closed) throw new DiskError("ESHUTDOWN", `${this.name} is closed`);
+      return act();
+    };
     return {
       sizeBytes: this.sizeBytes,
       sectorBytes: this.sectorBytes,
       readOnly: false,
-      read: (offset, target) => this.read(offset, target),
-      write: (offset, source) => this.write(offset, source),
-      writeZeroes: (offset, length) => this.writeZeroes(offset, length),
-      flush: () => this.flush(),
-      close: () => Promise.resolve(),
+      read: (offset, target) => ifOpen(() => this.read(offset, target)),
+      write: (offset, source) => ifOpen(() => this.write(offset, source)),
+      writeZeroes: (offset, length) => ifOpen(() => this.writeZeroes(offset, length)),
+      flush: () => ifOpen(() => this.flush()),
+      close: () => {
+        closed = true;
+        return Promise.resolve();
+      },
     };
   }
 
