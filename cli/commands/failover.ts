@@ -146,7 +146,10 @@ export function registerFailover(program: Command): void {
     )
     .option("--grace <time>", "how long a shutdown may take", `${protectionLimits.shutdownGraceMsDefault / 60_000}m`)
     .addOption(
-      new Option("--commit-policy <policy>", "what happens when nobody decides: none waits")
+      new Option(
+        "--commit-policy <policy>",
+        "what happens when nobody decides: none waits, 30 days at most, and then rolls back",
+      )
         .choices(["none", "commit", "rollback"])
         .default("none"),
     )

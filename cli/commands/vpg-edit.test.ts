@@ -49,15 +49,18 @@ describe("definitions as files", { timeout: programsMs }, () => {
     expect(edited.text).toContain("targetRpoMs: 15.0 s becomes 20.0 s");
 
     writeFileSync(file, exported);
+    const over = await farshore("vpg", "export", "shop", "--output", folder);
+    expect(over).toMatchObject({ status: 2, text: expect.stringContaining("says something else") });
+    expect(readFileSync(file, "utf8")).toBe(exported);
     writeFileSync(
       join(folder, "bill.toml"),
       exported.replace('name = "shop"', 'name = "bill"').replace(/depends_on = .*/, 'depends_on = ["till"]'),
     );
     const till = exported.replace('name = "shop"', 'name = "till"');
-    writeFileSync(join(folder, "till.toml"), till.replace('"berlin-gw"', '"none-gw"'));
+    writeFileSync(join(folder, "till.toml"), till.replace('"berlin-gw"', '"none-gw"').replace('"64KiB"', '"1000B"'));
     const refused = await farshore("vpg", "import", folder, "--create");
     expect(refused.text).toMatch(
-      /till: problem\n.*no gateway "none-gw".*\nbill: missing\nshop: differs\n.*can't shrink/,
+      /till: problem\n.*1000 bytes are not whole sectors.*\n.*no gateway "none-gw".*\nbill: missing\nshop: differs\n.*can't shrink/,
     );
     expect(refused).toMatchObject({ status: 2, text: expect.stringContaining("nothing was created") });
 

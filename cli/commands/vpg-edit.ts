@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
@@ -10,6 +10,7 @@ import {
   vpgViewSchema,
 } from "#core/api/site-api.ts";
 import { FarshoreError, InvalidInput } from "#core/errors.ts";
+import { checkAlone } from "#core/protection/definition-input.ts";
 import { confirmByName } from "../confirm.ts";
 import { contextOf } from "../context.ts";
 import { type Output, result } from "../output.ts";
@@ -82,7 +83,9 @@ export function registerVpgEdit(vpg: Command): void {
         }
         mkdirSync(directory, { recursive: true });
         const files = definitions.map((definition) => join(directory, `${definition.name}.toml`));
-        for (const [index, definition] of definitions.entries()) writeFileSync(files[index] ?? "", vpgToml(definition));
+        const texts = definitions.map((definition) => vpgToml(definition));
+        for (const [index, file] of files.entries()) assertNotEdited(file, texts[index] ?? "");
+        for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? "");
         result(output, { files }, () => {
           for (const file of files) output.line(file);
         });
@@ -128,6 +131,7 @@ function printChanges(output: Output, name: string, changes: readonly string[]):
 
 /** In the order in which they can be created: after what they depend on. */
 function readDefinitions(directory: string): readonly CreateVpg[] {
+  if (!existsSync(directory)) throw new InvalidInput(`there is no directory ${directory}`, { directory });
   const files = readdirSync(directory).filter((file) => file.endsWith(".toml"));
   const read = new Map(files.sort().map((file) => [file, readVpgFile(join(directory, file))]));
   const byName = new Map<string, CreateVpg>();
@@ -183,7 +187,7 @@ async function compare(site: SiteClient, definition: CreateVpg): Promise<Pick<Pl
   }
 }
 
-/** What the site would refuse of a VPG that it doesn't have, as far as names go. */
+/** What the site would refuse of a VPG that it doesn't have. */
 function missingOf(
   definition: CreateVpg,
   gateways: ReadonlySet<string>,
@@ -196,10 +200,27 @@ function missingOf(
     ...vms.flatMap((vm) => vm.sourceGateway ?? []),
   ]);
   const lines = [
+    ...refusalOf(definition),
     ...[...named]
       .filter((name) => !gateways.has(name))
       .map((name) => `no gateway "${name}" at this site; farshore token create --role gateway --name ${name}`),
     ...trigger.dependsOn.filter((name) => !vpgs.has(name)).map((name) => `depends on ${name}, which is nowhere`),
   ];
   return { state: lines.length === 0 ? "missing" : "problem", lines };
+}
+
+function refusalOf(definition: CreateVpg): readonly string[] {
+  try {
+    checkAlone(definition);
+    return [];
+  } catch (error) {
+    if (!(error instanceof InvalidInput)) throw error;
+    return [error.message];
+  }
+}
+
+/** Not over a file that says something else: it may be an edit that the site doesn't have yet. */
+function assertNotEdited(file: string, text: string): void {
+  if (!existsSync(file) || readFileSync(file, "utf8") === text) return;
+  throw new InvalidInput(`${file} is there and says something else; move it away, or say another --output`, { file });
 }

@@ -31,8 +31,7 @@ export type Defined = Omit<
  * doesn't fit.
  */
 export async function definedBy(site: Site, input: CreateVpg): Promise<Defined> {
-  checkNames(input);
-  checkPolicy(input.trigger, input.compute);
+  checkAlone(input);
   const known = (await listVpgs(site)).filter(({ definition }) => definition.name !== input.name);
   checkDependencies(
     candidateOf(input),
@@ -49,6 +48,12 @@ export async function definedBy(site: Site, input: CreateVpg): Promise<Defined> 
   };
   checkGateways(defined);
   return defined;
+}
+
+/** What can be said of a VPG without its site. Throws `InvalidInput` naming what doesn't fit. */
+export function checkAlone(input: CreateVpg): void {
+  checkNames(input);
+  checkPolicy(input.trigger, input.compute);
 }
 
 /** Each VM with its gateway's identity, where that is not the VPG's own. */
