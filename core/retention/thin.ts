@@ -27,7 +27,8 @@ export async function thin(
   listed.reverse();
   const through = reachOf(listed, now - untouchedMs(retention));
   const last = listed[through];
-  if (last === undefined) return undefined;
+  const stood = standsAt(scan, listed);
+  if (last === undefined || stood === undefined) return undefined;
   const tails = await lostTailsInBucket(site, vpgId, scan.sessions);
   const keeps = keptOf(
     listed.map((checkpoint) => {
@@ -46,17 +47,27 @@ export async function thin(
   await concurrently(gone, limits.marksAtOnce, async (checkpoint) => {
     if (!(await markLeaving(site, vpgId, checkpoint.position))) pinned.add(checkpoint);
   });
-  const unlisted = new Set(gone.filter((checkpoint) => !pinned.has(checkpoint) && checkpoint !== end));
-  const before = listed.slice(0, listed.indexOf(end) + 1);
+  // Never back behind where it stood: that would list again what was let go, and packs no longer show.
+  const before = listed.slice(0, Math.max(listed.indexOf(end), stood) + 1);
+  const newest = before.at(-1) ?? end;
+  const unlisted = new Set(gone.filter((checkpoint) => !pinned.has(checkpoint) && checkpoint !== newest));
   const kept = before.filter((checkpoint) => !unlisted.has(checkpoint));
   const change: DigestChange = {
     thinnedAt: now,
-    thinnedThrough: end.id,
+    thinnedThrough: newest.id,
     kept: kept.map(({ id }) => id),
     oldestTime: kept[0]?.time ?? null,
     passed: passedBy(scan, before),
   };
   return { change, unlisted: unlisted.size };
+}
+
+/** Where thinning got to, in the list; -1 before its first run. Undefined where the list ends before it: the table is an old one. */
+function standsAt({ digest }: CheckpointScan, listed: readonly ListedCheckpoint[]): number | undefined {
+  const { thinnedThrough } = digest ?? {};
+  if (thinnedThrough === undefined) return -1;
+  const index = listed.findIndex(({ position }) => comparePositions(position, thinnedThrough) === 0);
+  return index < 0 ? undefined : index;
 }
 
 /** The last one that is old enough to be looked at, or was marked by a run that was killed; never the newest. */

@@ -38,6 +38,8 @@ export interface Heard extends Answered {
   readonly site: SimSite;
 }
 
+type Fields = Readonly<Record<string, unknown>>;
+
 let worlds = 0;
 
 /** Two sites, their gateways, VMs, disks, networks and clocks, in one process and on one virtual clock: one seed, one world. */
@@ -266,15 +268,19 @@ export class World {
 
   #log(part: string): Log {
     const quiet = (): void => undefined;
-    const look = (event: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-      this.trace.detail(`${part} ${event}`);
+    const tell = (event: string, fields: Fields = {}): void => {
+      const errors = Object.values(fields).filter((value) => value instanceof Error);
+      this.trace.detail([`${part} ${event}`, ...errors.map(({ name, message }) => `${name}: ${message}`)].join(": "));
+    };
+    const look = (event: string, fields: Fields = {}): void => {
+      tell(event, fields);
       for (const value of Object.values(fields)) {
         for (const error of value instanceof AggregateError ? value.errors : [value]) {
           if (error instanceof Error && !isForeseen(error)) this.fault(`${part} ${event}`, error);
         }
       }
     };
-    return { debug: quiet, info: (event) => this.trace.detail(`${part} ${event}`), warn: look, error: look };
+    return { debug: quiet, info: tell, warn: look, error: look };
   }
 }
 
