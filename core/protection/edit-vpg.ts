@@ -43,7 +43,7 @@ export function editVpg(site: Site, caller: Caller, ref: string, ask: EditVpg): 
     assertMayEdit(vpg, definition);
     if (ask.dryRun) return { ...revised, vpg };
     await assertTableCurrent(site, vpg);
-    await assertNewest(site, before);
+    await assertDefinitionCurrent(site, before);
     const edited = await updateVpg(site, vpg, { definition }, reindex(before, definition));
     await storeDefinition(site, definition);
     site.log.info("vpg-edited", {
@@ -79,8 +79,11 @@ function busy(name: string, operationId: string, what: string): OperationInProgr
   return new OperationInProgress(`${name} has an open operation ${operationId}: ${what}`, { operationId });
 }
 
-/** A table that was restored from an older copy may lack revisions, whose numbers must not be given again. */
-async function assertNewest(site: Site, known: VpgDefinition): Promise<void> {
+/**
+ * A table that was restored from an older copy may lack revisions: their numbers must not be given again, nor VMs be recovered by what
+ * they were before them. Throws `TableBehindBucket`.
+ */
+export async function assertDefinitionCurrent(site: Site, known: VpgDefinition): Promise<void> {
   if ((await site.objects.head(definitionKey(known.vpgId, known.revision))) === undefined) {
     await storeDefinition(site, known);
   }

@@ -11,6 +11,7 @@ import {
 import type { Id } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
 import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
+import { assertDefinitionCurrent } from "#core/protection/edit-vpg.ts";
 import { assertNoneForgotten } from "#core/protection/forgotten.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
@@ -85,6 +86,7 @@ async function createOperation(
     const record = await getVpg(site, vpg.vpgId);
     assertMayStart(record, ask);
     await assertTableCurrent(site, record);
+    await assertDefinitionCurrent(site, record.definition);
     const checkpoint = await resolveCheckpoint(site, record.vpgId, selectorOf(ask));
     const made = newOperation(site, caller, record, ask, { id: checkpoint.id, time: checkpoint.time });
     const operation = { ...made, incident: trigger?.incident ?? null, ...found };

@@ -11,7 +11,7 @@ export const stepsDefault = 220;
 export const pauseMsMax = 2500;
 
 /** After the last fault everything must be well again within this. */
-export const recoveryMs = 420_000;
+export const recoveryMs = 620_000;
 
 /** Old checkpoints looked at again after a step, and steps between two looks at the whole bucket. */
 export const oldCheckpointsLookedAt = 1;

@@ -38,8 +38,8 @@ export interface OperationFolder {
 /** A recovery gateway's machine: the folders of its operations. */
 export class RecoveredDisks {
   readonly folders = new Map<Id, OperationFolder>();
-  /** What must never be, as it was seen. */
-  readonly violations: string[] = [];
+  /** Operations whose volumes were taken away from VMs that ran. */
+  readonly detachedUnderVms: Id[] = [];
 
   get machines(): readonly Machine[] {
     return [...this.folders.values()].flatMap(({ machine, detached }) => (machine && !detached ? [machine] : []));
@@ -170,7 +170,7 @@ export class RecoveryModel implements Omit<RecoveryHalf, "close"> {
     if (folder === undefined) return {};
     if (folder.promoted) throw new CommandFailed(`operation ${body.operationId} was promoted`);
     if (folder.vms.size > 0 || folder.machine?.runs === true)
-      this.#machine.disks.violations.push("volumes were detached under running VMs");
+      this.#machine.disks.detachedUnderVms.push(body.operationId);
     await this.#served.get(body.operationId)?.exports.close();
     this.#served.delete(body.operationId);
     folder.detached = true;

@@ -48,8 +48,9 @@ export class Invariants {
     this.#steps += 1;
     for (const protection of this.#world.protections) {
       for (const { recovered } of protection.gateways) {
-        const [message] = recovered.violations;
-        if (message !== undefined) throw new Violation("one writer", message);
+        const detached = recovered.detachedUnderVms.find((id) => !protection.forgotten.has(id));
+        if (detached !== undefined)
+          throw new Violation("one writer", `volumes of ${detached} were detached under running VMs`);
       }
       for (const site of protection.sites) await this.#checkListing(protection, site);
       await this.#checkPins(protection);
