@@ -28,6 +28,9 @@ export const promoteMs = 4000;
 /** Housekeeping comes more often than at a real site, so that it meets everything else. */
 export const compactEveryMs = 15_000;
 export const collectEveryMs = 20_000;
+export const scrubEveryMs = 12_000;
+/** At which disks are compared with the journal: a round of them takes some seconds. */
+export const scrubBytesPerSecond = 1024 * 1024;
 /** A round of all of it, with heartbeats before, so that it knows what time it is. */
 export const housekeepingMs = 50_000;
 

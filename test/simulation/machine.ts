@@ -33,6 +33,8 @@ export class Machine {
   readonly disks: readonly SimDisk[];
   readonly log: GuestLog;
   readonly clock: SkewedClock;
+  /** Sectors that rotted. */
+  readonly rotten: { readonly volume: number; readonly offset: number }[] = [];
   readonly vms: Vms = { running: new Set<string>(), bootedAt: 0, stoppedAt: 0 };
   /** Machines of a VPG follow each other. */
   readonly order: number;

@@ -1,3 +1,4 @@
+import type { StreamState } from "#core/api/gateway-api.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import { type ListedCheckpoint, listCheckpoints } from "#core/protection/checkpoints.ts";
 import { volumesOf } from "#core/protection/definition.ts";
@@ -150,11 +151,21 @@ async function help(world: World, protection: Protection, since: number): Promis
   if (stream?.mode !== "replicating" || !stream.idle) {
     return `replicates not: ${stream?.mode}, ${status?.problem?.name ?? "no problem"}, exports ${status?.exports}`;
   }
+  if (gateway.machines.some(({ rotten }) => rotten.length > 0) && !isScrubbed(world, stream.scrub, since)) {
+    if (stream.scrub?.running !== true) world.background("scrub", people.ask(site, "POST", `/vpgs/${vpgId}/scrub`, {}));
+    return "is not scrubbed yet";
+  }
   const { checkpoints } = await listCheckpoints(site.seen(), vpgId, { limit: 1 });
   const [newest] = checkpoints;
   if (newest === undefined || newest.validThrough < since) return "has no checkpoint of now";
   await checkEqual(protection, site, newest);
   return undefined;
+}
+
+/** A round that began since has come to its end, and what it found to differ was sent again. */
+function isScrubbed({ clock }: World, scrub: StreamState["scrub"], since: number): boolean {
+  if (scrub === undefined || scrub.ageMs === null || scrub.differing > scrub.mended) return false;
+  return clock.now() - scrub.ageMs >= since;
 }
 
 function isAsConfigured({ configured }: Protection, { definition }: VpgRecord): boolean {

@@ -59,6 +59,12 @@ export class SimDisk {
     this.changes += 1;
   }
 
+  /** Bits rot: a sector shows something else, and nobody is told. */
+  rot(offset: number, bytes: Uint8Array): void {
+    this.#image.set(bytes, offset);
+    this.#durable.set(bytes, offset);
+  }
+
   /** Whoever goes on with what it has closed fails, as with a file. */
   open(): BlockDevice {
     let closed = false;

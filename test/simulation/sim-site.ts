@@ -19,6 +19,7 @@ import { handler as compactJournals } from "../../functions/compact-journal/hand
 import { handler as gatewayApi } from "../../functions/gateway-api/handler.ts";
 import { handler as ingestBatch } from "../../functions/ingest-batch/handler.ts";
 import { handler as reconcile } from "../../functions/reconciler/handler.ts";
+import { handler as scrubJournals } from "../../functions/scrub-journal/handler.ts";
 import { runWithSite } from "../../functions/shared/site.ts";
 import type { TaskHandler } from "../../functions/shared/task-handler.ts";
 import { handler as siteApi } from "../../functions/site-api/handler.ts";
@@ -27,7 +28,7 @@ import type { WireReply, WireRequest } from "../../gateway/control/http-transpor
 import { MemoryTable } from "../kit/memory-table.ts";
 import { Life, mortal, mortalClock } from "../kit/mortal.ts";
 import { noPeers, noWorkflows, silentLog } from "../kit/site.ts";
-import { collectEveryMs, compactEveryMs } from "./limits.ts";
+import { collectEveryMs, compactEveryMs, scrubEveryMs } from "./limits.ts";
 import type { SimPeers } from "./sim-peers.ts";
 import { SkewedClock } from "./skewed-clock.ts";
 
@@ -131,6 +132,7 @@ export class SimSite {
     this.#every(life, siteLimits.reconcileEveryMs, reconcile, {});
     this.#every(life, compactEveryMs, compactJournals, {});
     this.#every(life, collectEveryMs, collectJournals, {});
+    this.#every(life, scrubEveryMs, scrubJournals, {});
     this.#every(life, siteLimits.monitorEveryMs, watchSources, { everyMs: siteLimits.monitorEveryMs });
   }
 

@@ -18,5 +18,6 @@ export type Invariant =
   | "undo"
   | "pins"
   | "deleted in time"
+  | "false alarm"
   | "liveness"
   | "program fault";

@@ -9,7 +9,7 @@ import type { SourceHost } from "../../gateway/source/source-host.ts";
 import { operator } from "../kit/site.ts";
 import { VirtualClock } from "../kit/virtual-clock.ts";
 import { Coverage } from "./coverage.ts";
-import { gatewayBufferBytes, syncBytesPerSecond } from "./limits.ts";
+import { gatewayBufferBytes, scrubBytesPerSecond, syncBytesPerSecond } from "./limits.ts";
 import { type Answered, Link } from "./link.ts";
 import { Machine } from "./machine.ts";
 import { GuestLog } from "./oracle/guest-log.ts";
@@ -255,7 +255,7 @@ export class World {
       log: this.#log(name),
       crashed: (error) => this.fault(`${name} crashed`, error),
       capture: {
-        ...{ bufferBytes: gatewayBufferBytes, syncBytesPerSecond, drainMs: 10_000, throttle: [] },
+        ...{ bufferBytes: gatewayBufferBytes, syncBytesPerSecond, scrubBytesPerSecond, drainMs: 10_000, throttle: [] },
         startWithoutGrant: this.#planted.startWithoutGrant ?? ({ kind: "never" } as const),
         onFenced: "read-only" as const,
       },

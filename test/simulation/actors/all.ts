@@ -4,6 +4,7 @@ import { guests } from "./guests.ts";
 import { networks } from "./networks.ts";
 import { operations } from "./operations.ts";
 import { processes } from "./processes.ts";
+import { scrubs } from "./scrubs.ts";
 import { stores } from "./stores.ts";
 import { tables } from "./tables.ts";
 import { vpgs } from "./vpgs.ts";
@@ -18,6 +19,7 @@ export const actors: readonly Actor[] = [
   ...clocks,
   ...stores,
   ...tables,
+  ...scrubs,
 ];
 
 export const faultNames: readonly string[] = actors.filter(({ kind }) => kind === "fault").map(({ name }) => name);

@@ -13,6 +13,7 @@ import type { SimSite } from "../sim-site.ts";
 import { Violation } from "../violation.ts";
 import type { World } from "../world.ts";
 import { Acknowledged } from "./acknowledged.ts";
+import { checkAlarms } from "./alarms.ts";
 import { checkAuthority, checkBothSites, checkColdStart, checkGrant, type KnownAuthority } from "./authority.ts";
 import { checkImages, checkMoved, type SeenCheckpoint } from "./images.ts";
 import { checkLetGo, type KnownCheckpoint } from "./kept.ts";
@@ -55,6 +56,7 @@ export class Invariants {
       for (const site of protection.sites) await this.#checkListing(protection, site);
       await this.#checkPins(protection);
       await checkColdStart(protection);
+      await checkAlarms(protection);
       await checkBothSites(protection);
       await this.#checkMoves(protection);
     }

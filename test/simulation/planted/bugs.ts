@@ -7,6 +7,7 @@ import type { Objects, TableItem } from "#core/ports.ts";
 import { SyncTimeline } from "#core/protection/checkpoint.ts";
 import type { Site } from "#core/site.ts";
 import { RangeLock } from "../../../gateway/disk/range-lock.ts";
+import { TappedDevice } from "../../../gateway/disk/tapped-device.ts";
 import { SourceDisks } from "../../../gateway/source/source-disks.ts";
 import { SessionLog } from "../../../gateway/tap/session-log.ts";
 import { VolumeTrack } from "../../../gateway/tap/volume-track.ts";
@@ -91,6 +92,24 @@ const neverReadOnly = (): (() => void) =>
 const reversing = ["write", "failover live", "decide", "reverse protection"];
 
 export const bugs: readonly Bug[] = [
+  {
+    name: "what the scrub finds to differ is not sent again",
+    foundBy: ["exact", "liveness"],
+    actors: ["write", "rot", "scrub"],
+    plant: () => replace(SessionLog.prototype, "distrust", () => () => undefined),
+  },
+  {
+    name: "the scrub doesn't see what guests write meanwhile",
+    foundBy: ["false alarm"],
+    actors: ["write much", "write", "scrub"],
+    plant: () =>
+      replace(TappedDevice.prototype, "watch", (watch) => {
+        return function (this: TappedDevice, offset, length) {
+          const watched = watch.call(this, offset, length);
+          return { overlapped: () => false, end: () => watched.end() };
+        };
+      }),
+  },
   {
     name: "a session is followed without its seal",
     // Whoever seals looks whether it came to be, so that mostly no session is opened at all any more.
