@@ -8,6 +8,11 @@ const backups = new WeakMap<SimSite, TableSnapshot[]>();
 /** Sites whose table is an old one, which nobody has made again yet. */
 const restored = new WeakSet<SimSite>();
 
+/** Sites whose table was an old one at some time. */
+const onceRestored = new WeakSet<SimSite>();
+
+export const hadOldTable = (site: SimSite): boolean => onceRestored.has(site);
+
 export const hasOldTable = (site: SimSite): boolean => restored.has(site);
 
 /** The site comes down, its table is made again from the bucket, and it starts. */
@@ -52,6 +57,7 @@ export const tables: readonly Actor[] = [
         site.kill();
         site.table.restore(backup);
         restored.add(site);
+        onceRestored.add(site);
         await site.start();
         return "an old table is restored";
       }),
