@@ -68,6 +68,8 @@ export const syncRetryMs = 2000;
 
 /** How often the acknowledged position goes into the state directory while it moves. */
 export const stateSaveMs = 2000;
+/** A new rate, a person's or the schedule's, holds for a session within this. */
+export const rateLookMs = 250;
 /** A move waits so long for what is dirty or under way: its VMs are down meanwhile, so a longer backlog is better shipped before. */
 export const finalWaitMs = 300_000;
 /** After volumes were opened again, their session is waited for so long before the command says that it is not there. */

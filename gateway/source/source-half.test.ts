@@ -17,7 +17,7 @@ import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { openAsk, operator } from "../../test/kit/site.ts";
 import type { GatewayConfig } from "../config.ts";
 import { parseGatewayConfig } from "../config.ts";
-import { stateSaveMs } from "../limits.ts";
+import { rateLookMs } from "../limits.ts";
 import { type RunningGateway, runGateway } from "../main.ts";
 import { NbdClient } from "../nbd/client.ts";
 
@@ -302,7 +302,7 @@ path = "log.img"
       await throttle("one.throttle", rate);
       const throttled = (): boolean => gateway?.status().source?.stream?.throttleBytesPerSecond === rate;
       await until(throttled, "throttled");
-      await new Promise((resolve) => setTimeout(resolve, stateSaveMs));
+      await new Promise((resolve) => setTimeout(resolve, 2 * rateLookMs));
       const client = await connect("data");
       const shipped = (): number => gateway?.status().source?.stream?.shippedBytes ?? 0;
       const [before, begun] = [shipped(), performance.now()];

@@ -3,7 +3,7 @@ import { type FarshoreError, Transient } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { Clock, Log } from "#core/ports.ts";
 import type { SiteAddress } from "../control/site-client.ts";
-import { stateSaveMs } from "../limits.ts";
+import { rateLookMs, stateSaveMs } from "../limits.ts";
 import type { SourceState } from "../state/source-state.ts";
 import type { SessionLog } from "../tap/session-log.ts";
 import type { SessionStart } from "../tap/session-types.ts";
@@ -91,8 +91,8 @@ export class SourceSession {
       options.onInterval();
     });
     this.#shipper.setRate(options.rate());
+    void this.#every(rateLookMs, () => this.#shipper.setRate(options.rate()));
     void this.#every(stateSaveMs, () => {
-      this.#shipper.setRate(options.rate());
       // A state directory that can't be written makes the next start compare more, and loses nothing.
       this.save().catch((error: unknown) => events.warn("state.not-saved", { error }));
     });
