@@ -8,7 +8,11 @@ import { z } from "zod";
 /** How long it may take to answer first; it takes a second. */
 const readyMsMax = 60_000;
 
+/** How long an invocation is waited for that is to be killed. */
+const killMsMax = 2000;
+
 const lineSchema = z.object({ port: z.int() });
+const killedSchema = z.object({ killed: z.string().nullable() });
 
 const server = fileURLToPath(new URL("serve-ministack.py", import.meta.url));
 const python = fileURLToPath(new URL("../../.cache/peers/ministack/bin/python", import.meta.url));
@@ -36,6 +40,12 @@ export interface Ministack {
   freeze(): void;
   /** Lets it go on where it was. */
   thaw(): void;
+  /**
+   * Kills the process of the next invocation of a function whose name matches, `afterMs` after it began, by SIGKILL; its caller sees
+   * that the runtime ended. The function's name; undefined when no such invocation came within some seconds, none ran so long, or all
+   * were cold starts.
+   */
+  killFunction(functions: RegExp, afterMs: number): Promise<string | undefined>;
   /** Ends it and the processes of its functions as a power cut would; what it held is gone. */
   stop(): Promise<void>;
 }
@@ -97,6 +107,11 @@ export async function startMinistack(plan: MinistackPlan): Promise<Ministack> {
       logFile,
       freeze: () => signalGroup(child, "SIGSTOP"),
       thaw: () => signalGroup(child, "SIGCONT"),
+      async killFunction({ source }, afterMs) {
+        const query = new URLSearchParams({ functions: source, afterMs: `${afterMs}`, withinMs: `${killMsMax}` });
+        const reply = await fetch(`${endpoint}/_local/kill?${query}`, { method: "POST" });
+        return killedSchema.parse(await reply.json()).killed ?? undefined;
+      },
       async stop() {
         signalGroup(child, "SIGKILL");
         await gone;

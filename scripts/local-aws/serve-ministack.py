@@ -14,6 +14,7 @@ import signal
 import socket
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 
 # A group of its own: the functions' processes are in it, so one signal ends them all.
@@ -219,6 +220,67 @@ def fail_tasks_that_wait_for_a_token():
     stepfunctions._call_lambda = call_failing_token
 
 
+def let_functions_be_killed():
+    """
+    POST /_local/kill?functions=REGEX&afterMs=N&withinMs=N kills the process of the next invocation that matches, once it has run so
+    long, if it is no cold start: the caller sees what it sees on AWS when a runtime is killed. Answers {"killed": the function's name,
+    or null when there was none within that time}.
+    """
+    asks = []
+    lock = threading.Lock()
+    invoke = lambda_runtime.Worker.invoke
+    answer_request = gateway.app
+
+    def strike(worker, process, ask):
+        with lock:
+            if ask not in asks or process.poll() is not None:
+                return
+            asks.remove(ask)
+        process.kill()
+        ask["killed"] = worker.func_name
+        ask["done"].set()
+
+    def invoke_mortal(worker, *args, **kwargs):
+        with lock:
+            ask = next((one for one in asks if one["functions"].search(worker.func_name)), None)
+        process = worker._proc
+        if ask is None or process is None:
+            return invoke(worker, *args, **kwargs)
+        timer = threading.Timer(ask["after"], strike, [worker, process, ask])
+        timer.start()
+        try:
+            return invoke(worker, *args, **kwargs)
+        finally:
+            timer.cancel()
+
+    def kill(query):
+        ask = {
+            "functions": re.compile(query["functions"][0]),
+            "after": int(query["afterMs"][0]) / 1000,
+            "done": threading.Event(),
+            "killed": None,
+        }
+        with lock:
+            asks.append(ask)
+        ask["done"].wait(int(query["withinMs"][0]) / 1000)
+        with lock:
+            if ask in asks:
+                asks.remove(ask)
+        return {"killed": ask["killed"]}
+
+    async def app_with_kills(scope, receive, send):
+        if scope["type"] != "http" or scope["path"] != "/_local/kill":
+            return await answer_request(scope, receive, send)
+        query = urllib.parse.parse_qs(scope["query_string"].decode())
+        body = json.dumps(await asyncio.to_thread(kill, query)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    lambda_runtime.Worker.invoke = invoke_mortal
+    gateway.app = app_with_kills
+
+
 def know_callers_of_neighbours():
     """
     AWS knows every account's credentials; of two MiniStacks each knows its own. Those of one folder (NEIGHBOURS) ask each other
@@ -317,6 +379,7 @@ count_as_tls()
 tell_conditions_of_puts()
 tell_machines_of_tokens()
 fail_tasks_that_wait_for_a_token()
+let_functions_be_killed()
 know_callers_of_neighbours()
 wait_less_for_logs()
 asyncio.run(main())

@@ -97,6 +97,7 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
   it("the VPG is made by the command line, and batches go through the deployed function into bucket and table", async () => {
     await stage.introduce();
     await stage.protect(trigger);
+    stage.startWorkload("workload", stage.writesLog, stage.sourceUris);
     const blank = ofGuests(volumes).map(({ bytes }) => Buffer.alloc(bytes));
     guests = await guestsOn(ofGuests(stage.sourceUris), blank, 1);
     await Promise.all(guests.map((guest) => guest.work(40)));

@@ -1,4 +1,5 @@
 import type { AwsAccount } from "../../scripts/local-aws/account.ts";
+import type { Ministack } from "../../scripts/local-aws/ministack.ts";
 
 /** The two sites of the suite: berlin recovers what paris protects. */
 export type SiteRole = "paris" | "berlin";
@@ -9,6 +10,8 @@ export interface Ground extends AwsAccount {
   cut(): Promise<void>;
   /** What was cut is back, as it was. */
   restore(): Promise<void>;
+  /** As a local AWS has it (scripts/local-aws/ministack.ts); absent where nobody can get at a function's process. */
+  readonly killFunction?: Ministack["killFunction"];
 }
 
 export interface Grounds {

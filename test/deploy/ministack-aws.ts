@@ -9,8 +9,9 @@ interface MinistackGround extends Ground {
 async function ground(folder: string, site: string, region: string, accountId: string): Promise<MinistackGround> {
   const directory = join(folder, `ministack-${site}`);
   const neighbours = join(folder, "neighbours");
-  const { env, freeze, thaw, stop } = await startMinistack({ directory, region, accountId, neighbours });
-  return { region, accountId, env, cut: async () => freeze(), restore: async () => thaw(), stop };
+  const started = await startMinistack({ directory, region, accountId, neighbours });
+  const { env, freeze, thaw, stop, killFunction } = started;
+  return { region, accountId, env, cut: async () => freeze(), restore: async () => thaw(), stop, killFunction };
 }
 
 /** MiniStack: two processes, so two sites that share nothing, in regions and accounts of their own. */

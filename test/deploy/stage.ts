@@ -103,6 +103,10 @@ export class DeployStage {
     return `${this.aws.namePrefix}${site}`;
   }
 
+  groundOf(site: SiteRole): Ground {
+    return this.#grounds[site];
+  }
+
   /** Of berlin's function for a folder of functions/. */
   functionName(folder: string): string {
     return `farshore-${this.siteName("berlin")}-${folder}`;
@@ -144,22 +148,28 @@ export class DeployStage {
     return z.array(checkpointSchema).parse(await this.farshore("checkpoint", "list", vpg, "--limit", "1000"));
   }
 
-  /** Makes the VPG, starts both gateways and, once a checkpoint is listed, the application. */
-  async protect(trigger: string): Promise<void> {
+  /** Makes the VPG and starts both gateways, `before` done in between; resolves once a checkpoint is listed. */
+  async protect(trigger: string, before: () => Promise<void> = async () => {}): Promise<void> {
     await this.#admitGateways("berlin");
     writeFileSync(join(this.directory, "vpg.toml"), vpgFile(trigger));
     await this.farshore("vpg", "create", join(this.directory, "vpg.toml"));
+    await this.startRecovery();
+    await before();
     await this.startSource();
-    await this.#startGateway(
-      "recovery-gateway",
-      `state = "recovery-state"\n[recovery]\ndirectory = "recovered"\n[source]\n${this.#parisKeys()}${hooksOf(this.directory, "", true)}`,
-    );
     await until("the first checkpoint", 120_000, async () => ((await this.show()).checkpoints > 0 ? true : undefined));
-    this.startWorkload("workload", this.writesLog, this.sourceUris);
   }
 
   async startSource(): Promise<void> {
     await this.#startGateway("source-gateway", this.#sourceFile());
+  }
+
+  async startRecovery(): Promise<void> {
+    const recovery = `[recovery]\ndirectory = "recovered"\npreseed = "copies"\n`;
+    const hooks = hooksOf(this.directory, "", true);
+    await this.#startGateway(
+      "recovery-gateway",
+      `state = "recovery-state"\n${recovery}[source]\n${this.#parisKeys()}${hooks}`,
+    );
   }
 
   /** Each site learns of the other as its peer, and paris of the gateways: what going home takes. */
