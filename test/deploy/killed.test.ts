@@ -1,7 +1,7 @@
 /**
  * The cycle on two deployed sites with processes killed at random: gateways, and the processes of functions in the midst of an
- * invocation. The seed gives what is killed and when, and what is written; what a kill meets is the machine's doing, so two runs of one
- * seed differ: FARSHORE_SEED=2 npm run test:deploy -- test/deploy/killed.test.ts
+ * invocation. The seed gives what is killed and when, and what is written; what a kill meets is the machine's doing, so no two runs of
+ * one seed are alike. An even one also rolls a failover back and undoes a move: FARSHORE_SEED=2 npm run test:deploy -- test/deploy/killed.test.ts
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ import { signedGet } from "./signed-fetch.ts";
 import { DeployStage, volumes } from "./stage.ts";
 
 const MiB = 2 ** 20;
-const seed = Number(process.env["FARSHORE_SEED"] ?? Math.floor(Math.random() * 10_000));
+const seed = Number(process.env["FARSHORE_SEED"] ?? 1);
 const repeat = `FARSHORE_SEED=${seed} npm run test:deploy -- test/deploy/killed.test.ts`;
 
 /** What an old copy of a disk has otherwise: one block. */
