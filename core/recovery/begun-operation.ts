@@ -4,13 +4,14 @@ import { type Id, idSchema } from "#core/ids.ts";
 import { allOperationsPrefix, forgottenKey, operationKey, parseOperationKey } from "#core/journal/keys.ts";
 import { jsonBytes, parseStored } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
+import { unpinAction } from "#core/protection/checkpoints.ts";
 import type { Forgotten } from "#core/protection/forgotten.ts";
 import { findGateway, isConnected } from "#core/protection/gateway-store.ts";
 import { isLive, type Operation, operationKinds } from "#core/protection/operation.ts";
 import { tryAgain } from "#core/protection/try-again.ts";
 import { findVpg, updateVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
-import { leftStanding, letGo } from "./left-standing.ts";
+import { leftStanding } from "./left-standing.ts";
 import { findOperation } from "./operation-store.ts";
 import { assertListened } from "./site-began.ts";
 
@@ -40,12 +41,12 @@ export async function noteBegun(site: Site, operation: Operation): Promise<void>
 /**
  * By VPG the operations of which an attempt began that has no report, or whose last one left volumes attached, and that no person
  * declared to be over. `operations` are those that have a report, by the last one: what was completed or rolled back is over,
- * whatever its attempts were.
+ * whatever its attempts were. `declared` has the attempt by which an operation was declared to be over.
  */
 export async function forgottenOperations(
   { objects }: Pick<Site, "objects">,
   operations: ReadonlyMap<Id, Operation>,
-): Promise<ReadonlyMap<Id, readonly Forgotten[]>> {
+): Promise<{ readonly held: ReadonlyMap<Id, readonly Forgotten[]>; readonly declared: ReadonlyMap<Id, number> }> {
   const newest = new Map<Id, { readonly key: string; readonly attempt: number }>();
   const declared = new Map<Id, number>();
   // In the order of their names the attempts of an operation come one after the other.
@@ -73,7 +74,7 @@ export async function forgottenOperations(
     const known = ended !== undefined;
     add(vpgId, { operationId, kind, attempt, startedAt, known });
   }
-  return found;
+  return { held: found, declared };
 }
 
 /**
@@ -99,9 +100,10 @@ export async function forgetOperation(site: Site, caller: Caller, operationId: I
       ifAbsent: true,
     });
     const checkpointId = (await findOperation(site, operationId))?.checkpointId ?? null;
-    if (checkpointId !== null) await letGo(site, vpgId, checkpointId, operationId);
+    const unpin = checkpointId === null ? [] : await unpinAction(site, vpgId, checkpointId, operationId);
     const left = vpg.forgotten.filter((each) => each !== forgotten);
-    const freed = await updateVpg(site, vpg, { forgotten: left });
+    // Together: one that is gone on with meanwhile keeps its pin.
+    const freed = await updateVpg(site, vpg, { forgotten: left }, unpin);
     site.log.warn("operation-forgotten", { operationId, vpgId, initiatedBy: callerText(caller) });
     return freed;
   });

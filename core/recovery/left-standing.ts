@@ -13,9 +13,13 @@ export function nothingAttached(operation: Operation): boolean {
   return stepOk(operation, stepNames.detachVolumes) || stepOk(operation, stepNames.promoteVolumes);
 }
 
-/** What goes on holding the VPG after a live operation that failed with its volumes attached, on which its recovered VMs may run. */
+/**
+ * What goes on holding the VPG after a live operation that failed with its volumes attached, on which its recovered VMs may run. Where
+ * only the detach failed none runs, and the source may be up again: its pin is enough then.
+ */
 export function leftStanding(operation: Operation, phase: Phase): Forgotten | undefined {
   if (!isLive(operation) || phase !== "Failed" || nothingAttached(operation)) return undefined;
+  if (stepOk(operation, stepNames.stopVms)) return undefined;
   const { operationId, kind, attempt, createdAt: startedAt } = operation;
   return { operationId, kind, attempt, startedAt, known: true, failed: true };
 }

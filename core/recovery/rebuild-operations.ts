@@ -5,6 +5,7 @@ import { parseStored, tableFields } from "#core/json.ts";
 import { listAll } from "#core/list-all.ts";
 import type { TableAction } from "#core/ports.ts";
 import { restorePin } from "#core/protection/checkpoints.ts";
+import type { Forgotten } from "#core/protection/forgotten.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { Operation } from "#core/protection/operation.ts";
@@ -38,10 +39,13 @@ export async function rebuildOperations(site: BareSite): Promise<number> {
     const operation = operationOf(report);
     operations.set(operation.operationId, operation);
     await site.table.transact(actionsOf(report, operation));
-    await restorePinsOf(site, operation);
+  }
+  const { held, declared } = await forgottenOperations(site, operations);
+  for (const operation of operations.values()) {
+    await restorePinsOf(site, operation, (declared.get(operation.operationId) ?? 0) >= operation.attempt);
   }
   await restorePowerOns(site, [...last.values()]);
-  await holdForgotten(site, operations);
+  await holdForgotten(site, held);
   return last.size;
 }
 
@@ -59,8 +63,8 @@ async function restorePowerOns(site: BareSite, reports: readonly Report[]): Prom
 }
 
 /** One that failed with its volumes attached holds a VPG that was never committed; after the commit it is only not complete. */
-async function holdForgotten(site: BareSite, ended: ReadonlyMap<Id, Operation>): Promise<void> {
-  for (const [vpgId, began] of await forgottenOperations(site, ended)) {
+async function holdForgotten(site: BareSite, held: ReadonlyMap<Id, readonly Forgotten[]>): Promise<void> {
+  for (const [vpgId, began] of held) {
     const item = await site.table.get(items.vpg(vpgId));
     if (item === undefined) continue;
     const record = recordOf(item);
@@ -69,14 +73,15 @@ async function holdForgotten(site: BareSite, ended: ReadonlyMap<Id, Operation>):
   }
 }
 
-/** A checkpoint that is gone holds none. */
-async function restorePinsOf(site: BareSite, operation: Operation): Promise<void> {
+/** A checkpoint that is gone holds none; nor does an operation that a person declared to be over, but for its kept scratches. */
+async function restorePinsOf(site: BareSite, operation: Operation, declaredOver: boolean): Promise<void> {
   const { vpgId, checkpointId, operationId } = operation;
   const now = site.clock.now();
   const pins = [...scratchLeases(operation, now)]
     .filter(([, until]) => until > now)
     .map(([id, until]) => ({ id, owner: leaseOf(operationId, until) }));
-  if (checkpointId !== null && !nothingAttached(operation)) pins.push({ id: checkpointId, owner: operationId });
+  const attached = !declaredOver && !nothingAttached(operation);
+  if (checkpointId !== null && attached) pins.push({ id: checkpointId, owner: operationId });
   for (const { id, owner } of pins) {
     try {
       await restorePin(site, vpgId, id, owner);

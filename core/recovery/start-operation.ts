@@ -6,6 +6,7 @@ import {
   InvalidInput,
   LimitExceeded,
   OperationInProgress,
+  TableBehindBucket,
   Transient,
 } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
@@ -85,8 +86,15 @@ async function createOperation(
   for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
     const record = await getVpg(site, vpg.vpgId);
     assertMayStart(record, ask);
-    await assertTableCurrent(site, record);
-    await assertDefinitionCurrent(site, record.definition);
+    try {
+      await assertTableCurrent(site, record);
+      await assertDefinitionCurrent(site, record.definition);
+    } catch (error) {
+      // An edit, or a session that was opened between the two looks, is no sign of an old table.
+      const moved = error instanceof TableBehindBucket && (await getVpg(site, vpg.vpgId)).rev !== record.rev;
+      if (!moved) throw error;
+      continue;
+    }
     const checkpoint = await resolveCheckpoint(site, record.vpgId, selectorOf(ask));
     const made = newOperation(site, caller, record, ask, { id: checkpoint.id, time: checkpoint.time });
     const operation = { ...made, incident: trigger?.incident ?? null, ...found };

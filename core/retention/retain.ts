@@ -85,11 +85,14 @@ async function thinOnce(
   return unlisted;
 }
 
-/** Packs what has become packable, if it is time; undefined when it isn't. */
+/**
+ * Packs what has become packable, if it is time; undefined when it isn't. Where nothing new is listed, as in a full journal that is
+ * paused, what tiers let go behind is packed when it goes, or nothing would ever get smaller.
+ */
 async function packs(site: Site, vpg: VpgRecord, unlisted: number): Promise<Retained | undefined> {
   const { vpgId } = vpg;
   const { packedAt, packedThrough, thinnedThrough } = (await latestDigest(site, vpgId))?.fields ?? {};
-  if (packedAt === undefined || thinnedThrough === packedThrough) return undefined;
+  if (packedAt === undefined || (thinnedThrough === packedThrough && unlisted === 0)) return undefined;
   const waitsMs = packedThrough === null ? 0 : limits.packEveryMs;
   if (site.clock.now() - packedAt < waitsMs) return undefined;
   const scan = await CheckpointScan.open(site, vpgId);
