@@ -72,6 +72,7 @@ export class GatewaySite {
   readonly #random: () => number;
   #url = "";
   readonly #held = new Set<ServerResponse>();
+  readonly #serving = new Set<Promise<void>>();
 
   private constructor(site: Site, protectedVpg: ProtectedVpg, random: () => number) {
     this.site = site;
@@ -79,7 +80,9 @@ export class GatewaySite {
     this.#random = random;
     this.#server = createServer((request, response) => {
       // A gateway that dies cuts its requests off.
-      this.#serve(request, response).catch(() => response.destroy());
+      const served = this.#serve(request, response).catch(() => void response.destroy());
+      this.#serving.add(served);
+      void served.finally(() => this.#serving.delete(served));
     });
   }
 
@@ -113,11 +116,12 @@ export class GatewaySite {
     this.#held.clear();
   }
 
-  /** Answers nobody any more; `listen` takes the same port again. */
+  /** Answers nobody any more, and is done with whatever had come; `listen` takes the same port again. */
   async close(): Promise<void> {
     for (const response of this.#held) response.destroy();
     this.#server.closeAllConnections();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await Promise.all(this.#serving);
   }
 
   async checkpoints(): Promise<readonly ListedCheckpoint[]> {
