@@ -8,6 +8,8 @@ export interface CapturedOperation {
   readonly operationId: Id;
   readonly vpgId: Id;
   readonly vpgName: string;
+  /** In which they were captured. */
+  readonly term: number;
 }
 
 /** The part of a gateway that exports recovered volumes and runs their VMs (gateway/export/). */

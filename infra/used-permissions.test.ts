@@ -353,6 +353,7 @@ async function lifeOf(definition: CreateVpg, recorder: Recorder): Promise<void> 
   await gateway("POST", "/heartbeat", beat);
   const upTo = { session: 2, sequence: stream.sequence };
   await gateway("POST", "/hashes", { vpgId, volume: 1, page: 0, upTo });
+  await gateway("GET", `/vpgs/${vpgId}/role`);
   await gateway("GET", `/vpgs/${vpgId}/batches?session=2&sequence=1`);
   await gateway("GET", `/vpgs/${vpgId}/objects/journal/${vpgId}/0000000001/0000000002/000000000000`);
   const lease = `/v1/vpgs/shop/leases/${newId(site.clock, site.random)}`;
@@ -372,6 +373,7 @@ async function lifeOf(definition: CreateVpg, recorder: Recorder): Promise<void> 
   ])
     await people("GET", path);
   await people("DELETE", "/v1/vpgs/shop");
+  await gateway("GET", `/vpgs/${vpgId}/role`);
   await people("DELETE", "/v1/peers/paris");
 }
 

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
-import { newId } from "#core/ids.ts";
+import { type Id, newId } from "#core/ids.ts";
 import { OperationFolder, prepareDirectory } from "../../gateway/export/operation-folder.ts";
 import { StateDirectory } from "../../gateway/state/state-directory.ts";
 import { SiteStage } from "../../test/kit/served-site.ts";
@@ -14,8 +14,10 @@ const run = promisify(execFile);
 const main = new URL("../main.ts", import.meta.url).pathname;
 
 let site: SiteStage;
+let config = "";
 beforeAll(async () => {
   site = await SiteStage.start({ volumes: [{ name: "data", sizeBytes: 65_536 }], checkpointIntervalMs: 1000 });
+  config = join(site.directory, "recovery.toml");
 });
 afterAll(async () => {
   await site.close();
@@ -32,23 +34,28 @@ async function farshore(...args: readonly string[]): Promise<{ status: number; t
   return { status: done.code, text: done.stdout + done.stderr };
 }
 
-it("promoted disks go by name, once their site journals the VPG again and the gateway is stopped", {
-  timeout: 120_000,
-}, async () => {
-  const [recovery, stateDirectory] = [join(site.directory, "r"), join(site.directory, "state")];
+/** An operation's disks, and the gateway's configuration. */
+async function promoted(vpgId: Id) {
+  const recovery = join(site.directory, "r");
   await prepareDirectory(recovery);
   const operationId = newId(new SystemClock(), new SystemRandom());
   const folder = new OperationFolder(recovery, operationId);
   await folder.recordAttach({
-    ...{ kind: "attach-volumes", operationId, vpgId: site.vpgId, vpgName: "shop", mode: "live" },
+    ...{ kind: "attach-volumes", operationId, vpgId, vpgName: "shop", mode: "live" },
     ...{ upTo: { session: 1, sequence: 9 }, checkpointId: "1-9" },
     volumes: [{ volume: 1, vmName: "db", name: "data", sizeBytes: 65_536, sectorBytes: 512 }],
   });
   mkdirSync(folder.volumeFolder(1));
   writeFileSync(join(folder.volumeFolder(1), "data"), Buffer.alloc(8192, 1));
   await folder.recordPromoted(8192);
-  const config = join(site.directory, "recovery.toml");
   writeFileSync(config, `site = "${site.url}"\nstate = "state"\n[recovery]\ndirectory = "r"\n`);
+  return { operationId, folder };
+}
+
+it("promoted disks go by name, once their site journals the VPG again and the gateway is stopped", {
+  timeout: 120_000,
+}, async () => {
+  const { operationId, folder } = await promoted(site.vpgId);
 
   const listed = await farshore("list", "--config", config);
   expect(listed).toMatchObject({
@@ -57,7 +64,7 @@ it("promoted disks go by name, once their site journals the VPG again and the ga
   });
 
   const remove = () => farshore("remove", operationId, "--config", config, "--yes");
-  const running = await StateDirectory.open(stateDirectory);
+  const running = await StateDirectory.open(join(site.directory, "state"));
   expect(await remove()).toMatchObject({ text: expect.stringContaining("DirectoryInUse") });
   await running.close();
   const asked = await farshore("remove", operationId, "--config", config);
@@ -66,4 +73,21 @@ it("promoted disks go by name, once their site journals the VPG again and the ga
   expect(await remove()).toMatchObject({ status: 0, text: expect.stringContaining("are removed") });
   expect(existsSync(folder.path)).toBe(false);
   expect(await remove()).toMatchObject({ text: expect.stringContaining("NotFound") });
+});
+
+it("promoted disks stay when their site knows no such VPG, nor that one was deleted", {
+  timeout: 120_000,
+}, async () => {
+  const { operationId, folder } = await promoted(newId(new SystemClock(), new SystemRandom()));
+  const asked = await farshore("remove", operationId, "--config", config, "--yes");
+  expect(asked.status).not.toBe(0);
+  expect(asked.text).toMatch(/NotFound.*knows no VPG.*farshore site rebuild/s);
+  expect(existsSync(folder.path)).toBe(true);
+});
+
+it("promoted disks go when their VPG was deleted at their site", { timeout: 120_000 }, async () => {
+  const { operationId, folder } = await promoted(site.vpgId);
+  expect((await site.call("/v1/vpgs/shop", { method: "DELETE", token: site.tokens.operator })).status).toBe(200);
+  expect(await farshore("remove", operationId, "--config", config, "--yes")).toMatchObject({ status: 0 });
+  expect(existsSync(folder.path)).toBe(false);
 });

@@ -1,7 +1,6 @@
 import type { Command } from "commander";
 import { InvalidInput, NotFound } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
-import type { Role } from "#core/protection/term.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
 import type { LocalDisks } from "../../gateway/export/local-disks.ts";
 import { confirmByName } from "../confirm.ts";
@@ -22,15 +21,19 @@ async function configOf(file: string) {
   return { ...config, recovery };
 }
 
-/** What the gateway's own site is to a VPG; undefined when it knows none of that id, or no more. */
+/** What the gateway's own site is to a VPG, or that it was deleted there. Throws `NotFound` when the site says neither. */
 async function roleAt(site: Awaited<ReturnType<typeof configOf>>["recovery"]["site"], vpgId: Id) {
   const { SiteClient } = await import("../../gateway/control/site-client.ts");
   const client = new SiteClient(site, 1);
   try {
     return await client.role(vpgId);
   } catch (error) {
-    if (error instanceof NotFound) return undefined;
-    throw error;
+    if (!(error instanceof NotFound)) throw error;
+    throw new NotFound(
+      `${site.url} knows no VPG ${vpgId}, nor that one was deleted, so its disks stay. If it was protected there, the table is older than ` +
+        "the VPG: stop the site, run farshore site rebuild, start it. If elsewhere, name that site in the configuration",
+      { vpgId },
+    );
   } finally {
     await client.close();
   }
@@ -70,7 +73,7 @@ async function remove(operation: string, flags: ConfigFlag, command: Command): P
   const { directory } = recovery;
   const facts = {
     configured: source?.vpg?.name,
-    roleOf: (vpgId: Id): Promise<Role | undefined> => roleAt(recovery.site, vpgId),
+    roleOf: (vpgId: Id) => roleAt(recovery.site, vpgId),
   };
   const { whileStopped } = await removalOf(directory, operation, facts);
   const state = whileStopped ? await StateDirectory.open(stateDirectory) : undefined;
@@ -119,8 +122,8 @@ export function registerGatewayDisks(gateway: Command): void {
     .addHelpText(
       "after",
       "\nThose that are left go at any time. Promoted or protected ones go once the VPG is journaled at the gateway's site" +
-        "\nagain, or deleted there: the site is asked with the gateway's token, and the gateway must be stopped. What is in use," +
-        "\nkept, or needed by a reverse protection is refused.\n" +
+        "\nagain, or deleted there: the site is asked with the gateway's token, and the gateway must be stopped. Of protected ones" +
+        "\nthose that are left go first. What is in use, kept, or needed by a reverse protection is refused.\n" +
         "\nExample:\n  farshore gateway disks remove ID --config recovery-gateway.toml\n",
     )
     .action(remove);

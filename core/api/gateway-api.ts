@@ -18,7 +18,8 @@ import { diskScrubSchema } from "#core/scrub/disk-standing.ts";
  *   POST /hashes                                       hashesSchema → octets: 32 bytes of SHA-256 a chunk, or 16 a block of 4 KiB, in the order asked; ff bytes for what the journal is too damaged to say
  *   PUT  /syncs/<operation>/<session>/<volume>/<page>  the hashes of a page (core/sync/page-object.ts) → {}
  *   GET  /syncs/<operation>/<session>/<volume>/<page>  → octets: the page's want-list; NotFound while there is none
- *   GET  /vpgs/<vpg>                                   → {definition: definitionSchema, role}: what the site is to it
+ *   GET  /vpgs/<vpg>                                   → {definition: definitionSchema}
+ *   GET  /vpgs/<vpg>/role                              → {role}: what the site is to it, or "deleted", as table and bucket agree
  *   GET  /vpgs/<vpg>/batches?session=&sequence=&cursor=&manifest=&checkpoint=   → batchListSchema: batches at or before the position, for views;
  *                                                        manifest: 0 for the newest, then the number that the first page came with
  *   GET  /vpgs/<vpg>/objects/<key>?offset=&length=     → octets of a journal object of that VPG

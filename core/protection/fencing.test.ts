@@ -11,6 +11,7 @@ import { transactBytesMax } from "#core/table-rules.ts";
 import { listed, listedOffline } from "../../test/kit/listing.ts";
 import { makeSite, openAsk, operator, protect, type TestSite, twoVolumes } from "../../test/kit/site.ts";
 import { Stream } from "../../test/kit/stream.ts";
+import { currentRole } from "./current-role.ts";
 import { deleteVpg } from "./delete-vpg.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
 import { ingestBatch } from "./ingest.ts";
@@ -212,6 +213,20 @@ describe("a table that is older than the bucket", () => {
     await expect(openSession(restored, source, ask)).rejects.toMatchObject({ name: "TableBehindBucket" });
     await expect(ingestBatch(restored, source, stream.checkpoint(noon + 9))).rejects.toMatchObject({ name: "Fenced" });
     expect(await listed(restored, vpg.vpgId)).toEqual(truth);
+  });
+
+  it("tells no gateway what the site is to the VPG: disks are removed on the strength of it", async () => {
+    const { site, vpg, source } = await running();
+    const yesterday = otherProcess(site, { table: await copyOf(site, pksOf(vpg.vpgId)) });
+    const before = otherProcess(site, { table: new SqliteTable(":memory:") });
+    expect(await currentRole(site, source, vpg.vpgId)).toBe("Journal");
+    await commit(site, vpg.vpgId);
+    expect(await currentRole(site, source, vpg.vpgId)).toBe("Runs");
+    await expect(currentRole(yesterday, source, vpg.vpgId)).rejects.toMatchObject({ name: "TableBehindBucket" });
+    await expect(currentRole(before, source, vpg.vpgId)).rejects.toMatchObject({ name: "NotFound" });
+    await deleteVpg(site, operator, vpg.vpgId);
+    await expect(currentRole(yesterday, source, vpg.vpgId)).rejects.toMatchObject({ name: "TableBehindBucket" });
+    for (const each of [site, before]) expect(await currentRole(each, source, vpg.vpgId)).toBe("deleted");
   });
 
   it("refuses when the bucket has a session that it doesn't know", async () => {

@@ -7,6 +7,7 @@ import type { SyncPagePlace } from "#core/journal/keys.ts";
 import { parseInput } from "#core/json.ts";
 import { commandReportSchema } from "#core/protection/command.ts";
 import { reportCommand } from "#core/protection/commands.ts";
+import { currentRole } from "#core/protection/current-role.ts";
 import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { imageHashes } from "#core/protection/image-hashes.ts";
 import { assertMayRead } from "#core/protection/journal-reads.ts";
@@ -29,6 +30,7 @@ const routes: readonly Omit<Route, "role">[] = [
   { method: "PUT", path: "/syncs/{operation}/{session}/{volume}/{page}", run: putHashes },
   { method: "GET", path: "/syncs/{operation}/{session}/{volume}/{page}", run: getWants },
   { method: "GET", path: "/vpgs/{ref}", run: getDefinition },
+  { method: "GET", path: "/vpgs/{ref}/role", run: getRole },
   { method: "GET", path: "/vpgs/{ref}/batches", run: getBatches },
   { method: "GET", path: "/vpgs/{ref}/objects/{key+}", run: getObject },
 ];
@@ -82,7 +84,11 @@ function syncPlace({ param }: Call): SyncPagePlace {
 async function getDefinition({ site, caller, param }: Call): Promise<HttpResult> {
   const vpg = await getVpg(site, param("ref"));
   assertMayRead(caller, vpg);
-  return json({ definition: vpg.definition, role: vpg.role });
+  return json({ definition: vpg.definition });
+}
+
+async function getRole({ site, caller, param }: Call): Promise<HttpResult> {
+  return json({ role: await currentRole(site, caller, param("ref")) });
 }
 
 export const handler = httpHandler(

@@ -125,6 +125,7 @@ const routes: readonly [string, HttpHandler, string, string, readonly Caller["ro
       ["POST", "/gateway/v1/sessions"],
       ["POST", "/gateway/v1/hashes"],
       ["GET", "/gateway/v1/vpgs/shop"],
+      ["GET", "/gateway/v1/vpgs/shop/role"],
       ["GET", "/gateway/v1/vpgs/shop/batches?session=1&sequence=1"],
       ["GET", "/gateway/v1/vpgs/shop/objects/journal/x"],
     ] as const

@@ -39,7 +39,7 @@ const heartbeatAnswerSchema = heartbeatReplySchema.extend({ commands: z.array(z.
 export type HeartbeatAnswer = z.infer<typeof heartbeatAnswerSchema>;
 
 const definitionReplySchema = z.object({ definition: definitionSchema });
-const roleReplySchema = z.object({ role: vpgFieldsSchema.shape.role });
+const roleReplySchema = z.object({ role: vpgFieldsSchema.shape.role.or(z.literal("deleted")) });
 const errorReplySchema = z.object({
   error: z.object({
     name: z.string(),
@@ -93,9 +93,9 @@ export class SiteClient {
     return (await this.#json(definitionReplySchema, { method: "GET", path: `/vpgs/${vpg}`, signal })).definition;
   }
 
-  /** What the site is to the VPG. */
-  async role(vpg: string, signal?: AbortSignal): Promise<Role> {
-    return (await this.#json(roleReplySchema, { method: "GET", path: `/vpgs/${vpg}`, signal })).role;
+  /** What the site is to the VPG, or that it was deleted there. */
+  async role(vpg: string, signal?: AbortSignal): Promise<Role | "deleted"> {
+    return (await this.#json(roleReplySchema, { method: "GET", path: `/vpgs/${vpg}/role`, signal })).role;
   }
 
   /** `ageMs`: from the batch's last record to now. */

@@ -46,7 +46,7 @@ async function kept(number: number, until: number): Promise<void> {
   await moveToKept(directory, folder);
 }
 
-const facts = (role: Role | undefined, configured?: string): RemovalFacts => ({
+const facts = (role: Role | "deleted", configured?: string): RemovalFacts => ({
   configured,
   roleOf: () => Promise.resolve(role),
 });
@@ -89,7 +89,7 @@ describe("the disks that operations left", () => {
     expect(readdirSync(join(directory, "kept"))).toEqual([]);
   });
 
-  it.each<[Role | undefined]>([["Journal"], [undefined]])(
+  it.each<[Role | "deleted"]>([["Journal"], ["deleted"]])(
     "go while the gateway is stopped, once nobody needs them (%s)",
     async (role) => {
       await captured(1, 3);
@@ -115,12 +115,23 @@ describe("the disks that operations left", () => {
     expect(await removalOf(directory, idOf(1), facts("Journal", "other"))).toMatchObject({ whileStopped: true });
   });
 
+  it("stay while those of an earlier cycle would be served in their place", async () => {
+    await captured(1, 2);
+    await captured(2, 5);
+    for (const role of ["Journal", "deleted"] as const) {
+      const removal = removalOf(directory, idOf(2), facts(role));
+      await expect(removal).rejects.toThrow(`remove the left ones first, ${idOf(1)}`);
+    }
+    await removeDisks(directory, (await removalOf(directory, idOf(1), facts("Journal"))).disks);
+    expect(await removalOf(directory, idOf(2), facts("Journal"))).toMatchObject({ whileStopped: true });
+  });
+
   it("stay while an operation is at them, or their scratch is kept", async () => {
     await attached(1);
     await kept(2, 86_400_000);
-    await expect(removalOf(directory, idOf(1), facts(undefined))).rejects.toThrow(/under way/);
-    await expect(removalOf(directory, idOf(2), facts(undefined))).rejects.toThrow(/until 1970-01-02/);
-    await expect(removalOf(directory, idOf(3), facts(undefined))).rejects.toMatchObject({ name: "NotFound" });
+    await expect(removalOf(directory, idOf(1), facts("deleted"))).rejects.toThrow(/under way/);
+    await expect(removalOf(directory, idOf(2), facts("deleted"))).rejects.toThrow(/until 1970-01-02/);
+    await expect(removalOf(directory, idOf(3), facts("deleted"))).rejects.toMatchObject({ name: "NotFound" });
   });
 
   it("are not asked for at a site that doesn't answer", async () => {

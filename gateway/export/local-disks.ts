@@ -97,8 +97,8 @@ async function allocatedBytes(file: string): Promise<number> {
 export interface RemovalFacts {
   /** The VPG whose disks the gateway's configuration names. */
   readonly configured: string | undefined;
-  /** What the gateway's own site is to the VPG; undefined when it knows none, or no more. */
-  readonly roleOf: (vpgId: Id) => Promise<Role | undefined>;
+  /** What the gateway's own site is to the VPG, or that it was deleted there. */
+  readonly roleOf: (vpgId: Id) => Promise<Role | "deleted">;
 }
 
 export interface Removal {
@@ -110,7 +110,7 @@ export interface Removal {
 /**
  * Whether an operation's disks may be removed. Throws `NotFound` where it has none, `InvalidInput` saying what they are for otherwise.
  * Promoted disks may go once the VPG is journaled at the gateway's own site again, since then it runs elsewhere and reverse protection
- * has what it wanted of them; or once no such VPG is there.
+ * has what it wanted of them; or once it was deleted there.
  */
 export async function removalOf(directory: string, operation: string, facts: RemovalFacts): Promise<Removal> {
   const all = await localDisks(directory);
@@ -126,7 +126,12 @@ export async function removalOf(directory: string, operation: string, facts: Rem
     throw refused(disks, `are recovered by an operation that is under way: farshore operation show ${operation}`);
   }
   const role = await facts.roleOf(vpgId);
-  if (role !== undefined && role !== "Journal") throw refused(disks, usedFor[role]);
+  if (role !== "deleted" && role !== "Journal") throw refused(disks, usedFor[role]);
+  const older = all.filter((each) => each.vpgId === vpgId && each.state === "left");
+  if (state === "protected" && older.length > 0) {
+    const ids = older.map(({ operationId }) => operationId).join(", ");
+    throw refused(disks, `keep those from being served that an earlier cycle left: remove the left ones first, ${ids}`);
+  }
   if (facts.configured === vpgName) {
     throw refused(
       disks,

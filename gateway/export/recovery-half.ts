@@ -107,7 +107,7 @@ class Recovery implements RecoveryHalf {
   }
 
   async captured(): Promise<readonly CapturedOperation[]> {
-    const newest = new Map<Id, CapturedOperation & { readonly term: number }>();
+    const newest = new Map<Id, CapturedOperation>();
     for (const folder of await foldersIn(this.#options.directory)) {
       const [body, term] = [await folder.attachBody(), await folder.capturedTerm()];
       if (body === undefined || term === undefined || term <= (newest.get(body.vpgId)?.term ?? 0)) continue;

@@ -26,6 +26,8 @@ import type { CommandContext } from "../control/handlers.ts";
 import { SiteClient } from "../control/site-client.ts";
 import { NbdClient } from "../nbd/client.ts";
 import { parseNbdUri } from "../nbd/uri.ts";
+import { SourceState } from "../state/source-state.ts";
+import { StateDirectory } from "../state/state-directory.ts";
 
 const sizes = new Map([
   [1, 9 * chunkBytes + 4096],
@@ -243,6 +245,33 @@ describe("reverse protection at the gateway", () => {
     );
     await settled();
     expect((await site.image(1)).equals(later.image)).toBe(true);
+  });
+
+  it.each([
+    ["stay closed after a restart when a later cycle's end closed them", 2, true],
+    ["follow what was closed in an earlier term than theirs", 0, false],
+  ])("disks that are served in the place of newer ones %s", async (_name, term, closes) => {
+    await promote(await start());
+    if (life === undefined) throw new Error("no life");
+    await protect(life);
+    await settled();
+    await stop();
+    const directory = await StateDirectory.open(join(folder, "state"));
+    const state = await SourceState.load(directory, "shop");
+    // As if disks that followed these had been served here until a move ended that, and were then removed by hand.
+    const closed = { operationId: nextOperation, vpgId: site.vpgId, term, disks: [], final: null };
+    await state.save({ promotedBy: nextOperation, closed });
+    await directory.close();
+    await start();
+    if (!closes) return await settled();
+    await until(() => life?.sources.streams()[0]?.mode === "closed", "closed");
+    await until(() => status()?.exports === "read-only", "read-only");
+    const client = await connect(1);
+    await expect(client.write(0, Buffer.alloc(4096, 1))).rejects.toThrow();
+    await stop();
+    const kept = await StateDirectory.open(join(folder, "state"));
+    expect((await SourceState.load(kept, "shop")).facts).toMatchObject({ promotedBy, closed });
+    await kept.close();
   });
 
   it("compares everything after a restart with other bytes on a disk than it left", async () => {

@@ -140,7 +140,7 @@ export class SourceHalf {
     const { vpgId } = state.facts;
     if (disks.promotedBy !== undefined && disks.promotedBy !== state.facts.promotedBy) {
       if (vpgId !== null) await forgetShutdowns(options.state, vpgId);
-      await state.followedBy(disks.promotedBy);
+      await state.followedBy(disks.promotedBy, options.capturedTerm ?? 0);
     }
     if (disks.promotedBy === undefined) await stayClosed(options, state);
     const heldVpgId = vpgId !== null && (await heldByShutdown(options.state, vpgId)) ? vpgId : null;

@@ -15,6 +15,8 @@ export interface SourceOptions {
   readonly capture: CaptureSettings;
   /** Whose disks they are, where that is known; otherwise the site says it by the VPG's name. */
   readonly vpgId?: Id | undefined;
+  /** In which promoted disks were captured; absent for those of the configuration. */
+  readonly capturedTerm?: number | undefined;
   /** The volumes that the configuration names now, when the VPG was edited; absent where none does. Throws `InvalidInput`. */
   readonly configured?: (() => readonly SourceVolumeConfig[]) | undefined;
   /** Bytes a second that this half may ship now; undefined for no limit. */

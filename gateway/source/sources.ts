@@ -28,7 +28,7 @@ export interface OwnSite {
 }
 
 export interface SourcesOptions
-  extends Omit<SourceOptions, "disks" | "vpgId" | "capture" | "barrier" | "rate" | "host"> {
+  extends Omit<SourceOptions, "disks" | "vpgId" | "capturedTerm" | "capture" | "barrier" | "rate" | "host"> {
   readonly config: SourceConfig;
   /** Reads the configuration again, for a VPG that was edited. Throws `InvalidInput`. */
   readonly reload: () => SourceConfig | undefined;
@@ -97,7 +97,7 @@ export class Sources {
   /** Captures disks that were captured before the process started: they are exported once the site grants it (R17). Before `start`. */
   async resume(operation: CapturedOperation, recovery: Pick<RecoveryHalf, "reopen">): Promise<void> {
     const disks = await recovery.reopen(operation);
-    this.#halves = [...this.#halves, await this.#capture(operation.vpgId, disks)];
+    this.#halves = [...this.#halves, await this.#capture(operation, disks)];
   }
 
   /** Resolves when the exports of the start are there for the first time. */
@@ -208,13 +208,20 @@ export class Sources {
     const disks = await recovery.capture(body);
     for (const half of before) await half.close();
     this.#halves = this.#halves.filter((half) => !before.includes(half));
-    const half = await this.#capture(body.vpgId, disks);
+    const half = await this.#capture(body, disks);
     this.#halves = [...this.#halves, half];
     half.start();
   }
 
-  #capture(vpgId: Id, disks: SourceDisks): Promise<SourceHalf> {
-    const half = { disks, vpgId, capture: this.#options.config, rate: this.#share, barrier: undefined };
+  #capture({ vpgId, term }: Pick<CapturedOperation, "vpgId" | "term">, disks: SourceDisks): Promise<SourceHalf> {
+    const half = {
+      disks,
+      vpgId,
+      capturedTerm: term,
+      capture: this.#options.config,
+      rate: this.#share,
+      barrier: undefined,
+    };
     return SourceHalf.open({ ...this.#options, ...half });
   }
 

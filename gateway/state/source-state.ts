@@ -116,9 +116,14 @@ export class SourceState {
     await this.#directory.write(this.#name, this.#facts);
   }
 
-  /** Other disks are the VPG's now: what is known of its sessions stays, what was known of the disks before goes. */
-  async followedBy(promotedBy: Id): Promise<void> {
-    await this.save({ promotedBy, closed: null, opened: null, clean: false, disks: [] });
+  /**
+   * Other disks are the VPG's now, captured in that term: what is known of its sessions stays, what was known of the disks before goes.
+   * But what closed the VPG for good until a later term than theirs closes them too: they are older ones, whose followers were removed.
+   */
+  async followedBy(promotedBy: Id, capturedTerm: number): Promise<void> {
+    const { closed, vpgId } = this.#facts;
+    const lasts = closed?.term != null && closed.vpgId === vpgId && closed.term >= capturedTerm;
+    await this.save({ promotedBy, closed: lasts ? closed : null, opened: null, clean: false, disks: [] });
   }
 
   /** Forgets the VPG it was about: the name means another one now. */

@@ -100,7 +100,7 @@ export class RecoveryModel implements Omit<RecoveryHalf, "close"> {
   }
 
   async captured(): Promise<readonly CapturedOperation[]> {
-    const newest = new Map<Id, CapturedOperation & { readonly term: number }>();
+    const newest = new Map<Id, CapturedOperation>();
     for (const [operationId, { body, terms, detached }] of this.#machine.disks.folders) {
       const term = Math.max(0, ...terms);
       const { vpgId, vpgName } = body;
