@@ -3,7 +3,7 @@ import { bytesEqual, sha256 } from "#core/journal/hash.ts";
 import { type SyncPagePlace, syncPageKey } from "#core/journal/keys.ts";
 import { toldDamage } from "#core/protection/image-hashes.ts";
 import { journalReader } from "#core/protection/table-journal.ts";
-import { getOperation, vpgOf } from "#core/recovery/operation-store.ts";
+import { getOperation, hasEnded, vpgOf } from "#core/recovery/operation-store.ts";
 import type { Site } from "#core/site.ts";
 import { chunkHashes } from "#core/sync/chunk-hashes.ts";
 import { hashBytes, pageObjectBytesMax } from "#core/sync/limits.ts";
@@ -12,8 +12,8 @@ import { decodePageHashes, encodePageWants } from "#core/sync/page-object.ts";
 /**
  * Task compare-page: reads again what this site's journal holds of a page, compares its hashes with those that the gateway
  * sent, and leaves the want-list. Nothing is taken for equal but what was read and hashed here: what of the journal is damaged is
- * wanted, and where the store doesn't answer it throws, and then there is no want-list. `pause` is called between pieces of work. Safe to
- * repeat; who asks in the same process while a page is compared waits for that.
+ * wanted, and where the store doesn't answer it throws, and then there is no want-list, as there is none once the delta-sync has ended.
+ * `pause` is called between pieces of work. Safe to repeat; who asks in the same process while a page is compared waits for that.
  */
 export function comparePage(
   site: Site,
@@ -34,7 +34,9 @@ export function comparePage(
 const underWay = new WeakMap<Site, Map<string, Promise<void>>>();
 
 async function compare(site: Site, operationId: Id, place: SyncPagePlace, pause: () => Promise<void>): Promise<void> {
-  const vpg = await vpgOf(site, await getOperation(site, operationId));
+  const operation = await getOperation(site, operationId);
+  if (hasEnded(operation)) return;
+  const vpg = await vpgOf(site, operation);
   const { vpgId } = vpg;
   const wantsKey = syncPageKey(vpgId, operationId, place, "wants");
   if ((await site.objects.head(wantsKey)) !== undefined) return;

@@ -23,8 +23,11 @@ export interface ChunkHashesAsk {
   readonly only?: readonly number[] | undefined;
   /** Called between the pieces of work (16 MiB): lets everybody else run who shares the thread. */
   readonly pause?: () => Promise<void>;
-  /** Whose blocks' hashes will be asked for next, by a chunk's number inside the page and its hash: they are kept until then. */
-  readonly keeps?: (chunk: number, hash: Uint8Array) => boolean;
+  /**
+   * Whose blocks' hashes will be asked for next, by a chunk's number inside the page and its hash: they are kept until then.
+   * `page-by-page`: whose isn't known yet, of all of the page until the page after next is hashed. Zeros are as quickly hashed again.
+   */
+  readonly keeps?: ((chunk: number, hash: Uint8Array) => boolean) | "page-by-page";
   /** Told of each object that is damaged, once. */
   readonly damaged?: (error: FarshoreError) => void;
 }
@@ -60,8 +63,11 @@ export async function chunkHashes(reader: JournalReader, ask: ChunkHashesAsk): P
   if (ask.blocksOf !== undefined) {
     return hashesOfBlocks(reading, page, ask.blocksOf, (chunk) => kept.take(place(chunk)));
   }
+  const { keeps = () => false } = ask;
+  if (keeps === "page-by-page") kept.beginPage(volume, page, upTo);
   return hashesOfPage(reading, page, ask.only, (chunk, hashed) => {
-    if (ask.keeps?.(chunk, hashed.chunk) === true) kept.keep(place(chunk), hashed.blocks);
+    if (hashed === hashedZeros(chunkLength(sizeBytes, page * chunksPerPage + chunk))) return;
+    if (keeps === "page-by-page" || keeps(chunk, hashed.chunk)) kept.keep(place(chunk), hashed.blocks);
   });
 }
 

@@ -1,3 +1,4 @@
+import { chunksPerPage } from "#core/blocks/geometry.ts";
 import { comparePositions, type Position } from "#core/journal/position.ts";
 
 /** Of which chunk of an image. */
@@ -14,7 +15,10 @@ export interface BlocksPlace {
  */
 export class KeptBlocks {
   readonly #bytesMax: number;
-  readonly #blocks = new Map<string, Uint8Array>();
+  /** By volume, and by chunk. */
+  readonly #blocks = new Map<number, Map<number, Uint8Array>>();
+  /** Of each volume that is hashed page by page: the two that were begun last. */
+  readonly #pages = new Map<number, readonly number[]>();
   #upTo: Position | undefined;
   #bytes = 0;
 
@@ -24,17 +28,30 @@ export class KeptBlocks {
 
   keep({ volume, chunk, upTo }: BlocksPlace, blocks: Uint8Array): void {
     if (!this.#isOf(upTo)) this.#forget(upTo);
-    const name = `${volume} ${chunk}`;
-    if (this.#blocks.has(name) || this.#bytes + blocks.length > this.#bytesMax) return;
-    this.#blocks.set(name, blocks);
+    const ofVolume = this.#blocks.get(volume) ?? new Map<number, Uint8Array>();
+    if (ofVolume.has(chunk) || this.#bytes + blocks.length > this.#bytesMax) return;
+    this.#blocks.set(volume, ofVolume.set(chunk, blocks));
     this.#bytes += blocks.length;
   }
 
+  /**
+   * Who compares a volume page by page has a page hashed, perhaps while it still compares the one before: it is done with all others
+   * of the volume, and what was never asked for, since it was equal, goes.
+   */
+  beginPage(volume: number, page: number, upTo: Position): void {
+    if (!this.#isOf(upTo)) this.#forget(upTo);
+    const stay = [...(this.#pages.get(volume) ?? []).filter((other) => other !== page), page].slice(-2);
+    this.#pages.set(volume, stay);
+    for (const chunk of this.#blocks.get(volume)?.keys() ?? []) {
+      if (!stay.includes(Math.floor(chunk / chunksPerPage))) this.take({ volume, chunk, upTo });
+    }
+  }
+
   take({ volume, chunk, upTo }: BlocksPlace): Uint8Array | undefined {
-    const name = `${volume} ${chunk}`;
-    const blocks = this.#isOf(upTo) ? this.#blocks.get(name) : undefined;
+    const ofVolume = this.#isOf(upTo) ? this.#blocks.get(volume) : undefined;
+    const blocks = ofVolume?.get(chunk);
     if (blocks === undefined) return undefined;
-    this.#blocks.delete(name);
+    ofVolume?.delete(chunk);
     this.#bytes -= blocks.length;
     return blocks;
   }
@@ -45,6 +62,7 @@ export class KeptBlocks {
 
   #forget(upTo: Position): void {
     this.#blocks.clear();
+    this.#pages.clear();
     this.#bytes = 0;
     this.#upTo = upTo;
   }

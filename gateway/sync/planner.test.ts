@@ -1,11 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Id, idSchema } from "#core/ids.ts";
+import { hashBytes } from "#core/sync/limits.ts";
+import { encodePageWants } from "#core/sync/page-object.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { VirtualClock } from "../../test/kit/virtual-clock.ts";
 import { machineAwaitedMs } from "../limits.ts";
 import { SessionLog } from "../tap/session-log.ts";
+import type { AwaitedPage } from "./planned-page.ts";
 import { Planner } from "./planner.ts";
 
+const MiB = 2 ** 20;
 const GiB = 2 ** 30;
 const id = (number: number): Id => idSchema.parse(`01k3s1te${String(number).padStart(18, "0")}`);
 const vpgId = id(200);
@@ -14,6 +18,8 @@ describe("a delta-sync is asked for", () => {
   let clock: VirtualClock;
   let log: SessionLog;
   let planner: Planner;
+  let settled: number[];
+  let wants: (page: AwaitedPage) => Promise<Uint8Array>;
   let stop = new AbortController();
   const page = () => {
     const [track] = log.tracks;
@@ -34,14 +40,15 @@ describe("a delta-sync is asked for", () => {
     stop = new AbortController();
     log = new SessionLog({ sizes: [8 * GiB], bufferBytes: 96 * 2 ** 20, clock });
     let asked = 0;
-    const nobody = (): Promise<never> => Promise.reject(new Error("no site"));
+    settled = [];
+    wants = () => Promise.reject(new Error("no site"));
     const newRequestId = (): Id => {
       asked += 1;
       return id(asked);
     };
     planner = new Planner({
-      ...{ log, clock, events: new QuietLog(), settled: () => undefined, stop: stop.signal },
-      site: { newRequestId, putPageHashes: nobody, pageWants: nobody },
+      ...{ log, clock, events: new QuietLog(), settled: (_, chunk) => void settled.push(chunk), stop: stop.signal },
+      site: { newRequestId, putPageHashes: async () => undefined, pageWants: (page) => wants(page) },
     });
     log.attach({ term: 1, session: 1, journalVolumes: [1] }, { push: () => undefined }, { kind: "continues" });
   });
@@ -80,6 +87,21 @@ describe("a delta-sync is asked for", () => {
     for (let at = 0; at < 8; at += 1) log.distrust(0, at * GiB, 512);
     planner.expect();
     expect([planner.requestId, page()]).toEqual([undefined, "alone"]);
+  });
+
+  it("and once planned tells of each chunk that it found equal, and of no other", async () => {
+    log.distrust(0, GiB, 8 * MiB);
+    const [track] = log.tracks;
+    if (track === undefined) throw new Error("no track");
+    planner.begin(id(100), vpgId, false);
+    const { revision } = track;
+    const upTo = { session: 1, sequence: 0 };
+    const [sizeBytes, chunks] = [8 * GiB, [0, 1, 2, 3]];
+    await planner.hashed(track, 1, { sizeBytes, upTo, revision, chunks, hashes: new Uint8Array(4 * hashBytes) });
+    await planner.allSent(id(100), () => undefined, stop.signal);
+    wants = async ({ place, hashesSha256 }) => encodePageWants({ ...place, hashesSha256, chunks: [1, 3] });
+    await planner.settle(id(100), stop.signal);
+    expect(settled).toEqual([2048, 2050]);
   });
 
   it("in the session it was asked for in, and no other", () => {

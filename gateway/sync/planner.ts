@@ -62,20 +62,20 @@ export class Planner {
   readonly #site: PlanSite;
   readonly #clock: Clock;
   readonly #events: Log;
-  readonly #settled: () => void;
+  readonly #settled: (track: VolumeTrack, chunk: number) => void;
   readonly #stop: AbortSignal;
   #plan: Plan | undefined;
   /** A sync that a machine is expected for: its session, until when, and the id by which heartbeats ask for it. */
   #expected: { readonly session: number; readonly until: number; readonly requestId: Id } | undefined;
   #uploads = 0;
 
-  /** `settled` is told of each chunk that is found equal. */
+  /** `settled` is told of each chunk that is found equal, counted from the volume's start. */
   constructor(options: {
     readonly log: SessionLog;
     readonly site: PlanSite;
     readonly clock: Clock;
     readonly events: Log;
-    readonly settled: () => void;
+    readonly settled: (track: VolumeTrack, chunk: number) => void;
     readonly stop: AbortSignal;
   }) {
     this.#log = options.log;
@@ -315,7 +315,7 @@ export class Planner {
       const dropped =
         this.#plan === plan && this.#log.dropSuspects(track, number * chunksPerPage, equal, planned.revision);
       if (!dropped) throw new Transient("suspicion was added since it was hashed");
-      for (let index = 0; index < equal.length; index += 1) this.#settled();
+      for (const chunk of equal) this.#settled(track, number * chunksPerPage + chunk);
       planned.task = "differs";
       plan.compared += 1;
     } catch (error) {

@@ -60,7 +60,10 @@ export class SyncRunner {
       site: options.planSite,
       clock: options.clock,
       events: options.events,
-      settled: () => this.#work?.counter.settled(0),
+      settled: (track, chunk) => {
+        this.#work?.kept.take(track, chunk, track.revision);
+        this.#work?.counter.settled(0);
+      },
       stop: this.#stop.signal,
     });
   }
