@@ -193,7 +193,7 @@ export const vpgViewSchema = z.object({
   /** Now minus the newest valid checkpoint's validThrough, by the site's clock; null before the first checkpoint, and in every role but Journal. */
   rpoMs: z.int().nullable(),
   historyMs: z.int(),
-  /** Newest minus oldest listed checkpoint. */
+  /** From the oldest listed checkpoint to the end of the newest one's validity. */
   historyHeldMs: z.int(),
   checkpoints: z.int(),
   /** Beside those: in the lost tails of committed failovers. */

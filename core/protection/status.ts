@@ -58,7 +58,7 @@ export interface StatusFacts {
   readonly rpoMs: number | null;
   readonly targetRpoMs: number;
   readonly historyHeldMs: number;
-  /** What should be held: the wanted history, or less while the VPG is younger. */
+  /** The least that should be held (`historyOf`). */
   readonly historyDueMs: number;
 }
 

@@ -12,6 +12,7 @@ import { closedSources, closedText } from "./closed-source.ts";
 import { captureRevisionOf, type SourceGateway, sourceGatewaysOf } from "./definition.ts";
 import { forgottenText } from "./forgotten.ts";
 import { findGateway, isConnected, streamOf } from "./gateway-store.ts";
+import { historyOf } from "./history.ts";
 import { latestManifest } from "./manifests.ts";
 import { findPhase } from "./operation-phase.ts";
 import { type Peer, reverseProblem } from "./peer.ts";
@@ -41,7 +42,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
   const operation = vpg.operationId === null ? undefined : await findPhase(site, vpg.operationId);
   // What runs here or elsewhere is not protected by what this site still has of it.
   const rpoMs = newest && vpg.role === "Journal" ? Math.max(0, now - newest.validThrough) : null;
-  const historyHeldMs = newest && oldest ? newest.time - oldest.time : 0;
+  const history = historyOf(definition, scan, { oldest, newest });
   const outdated = outdatedOf(scan, vpg, sources);
   const closed = await closedSources(site, vpg, sources);
   const { status, substatus } = statusOf({
@@ -58,11 +59,8 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     mode: worstMode(sources.map(({ mode }) => mode)),
     rpoMs,
     targetRpoMs: definition.targetRpoMs,
-    historyHeldMs,
-    historyDueMs: Math.min(
-      definition.historyMs,
-      summary.newest && summary.oldest ? summary.newest.time - summary.oldest.time : 0,
-    ),
+    historyHeldMs: history.heldMs,
+    historyDueMs: history.dueMs,
   });
   const waits = await reverseWaits(site, vpg);
   return {
@@ -81,7 +79,7 @@ export async function vpgView(site: Site, vpg: VpgRecord): Promise<VpgView> {
     checkpointIntervalMs: definition.checkpointIntervalMs,
     rpoMs,
     historyMs: definition.historyMs,
-    historyHeldMs,
+    historyHeldMs: history.heldMs,
     checkpoints: summary.total,
     ...(summary.inLostTails === 0 ? {} : { lostTailCheckpoints: summary.inLostTails }),
     newestCheckpoint: newest ? checkpointView(newest) : null,

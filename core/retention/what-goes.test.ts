@@ -14,27 +14,14 @@ import {
   type SmallJournal,
   smallJournal,
 } from "../../test/kit/small-journal.ts";
+import { resetSmallLimits, small } from "../../test/kit/small-limits.ts";
 
 // Each test breaks when one condition is taken out of what thins, packs and deletes. Bounds are so small that a short journal meets them.
-const small = vi.hoisted(() => {
-  const first = {
-    openBatches: 2,
-    unitsMin: 2,
-    packsMax: 2048,
-    packBytesMax: 2 ** 30,
-    manifestsKept: 256,
-    eventsMax: 256,
-  };
-  return { first, now: { ...first } };
-});
 vi.mock("./limits.ts", async (load) => {
-  const { retentionLimits } = await load<typeof import("./limits.ts")>();
-  const get = (of: object, name: string | symbol) => Reflect.get(Object.hasOwn(small.now, name) ? small.now : of, name);
-  return { retentionLimits: new Proxy(retentionLimits, { get }) };
+  const { withSmallLimits } = await import("../../test/kit/small-limits.ts");
+  return withSmallLimits(await load<typeof import("./limits.ts")>());
 });
-afterEach(() => {
-  small.now = { ...small.first };
-});
+afterEach(resetSmallLimits);
 
 const minute = 60_000;
 const hour = 60 * minute;
@@ -66,7 +53,7 @@ describe("a batch that was lost just before a pack", () => {
   it("on its way holds back all that was sent behind it, and is part of the next pack", async () => {
     const world = await smallJournal();
     const { write, make, send, clock, compact, retain, expectExact, digest, later, ids } = world;
-    small.now.openBatches = 0;
+    small.openBatches = 0;
     await write(20);
     await clock.advance(10_000);
     const late = make();
@@ -106,7 +93,7 @@ describe("a process that was away while batches were packed and deleted", () => 
     await ingestBatch(away, caller, make());
     expect(await listed(away, vpgId)).toEqual(await listed(as(), vpgId));
     // The whole session is packed now.
-    small.now.openBatches = 0;
+    small.openBatches = 0;
     const gone = as();
     await listed(gone, vpgId);
     await open();
@@ -224,7 +211,7 @@ describe("the collector", () => {
   it("leaves the last manifests, and of the items of batches those of kept checkpoints and of what no pack stands for", async () => {
     const world = await packedSmall();
     const { collect, table, vpgId, digest, retain, later, ids } = world;
-    small.now.manifestsKept = 3;
+    small.manifestsKept = 3;
     await collect();
     const rows = (await table.query(`vpg#${vpgId}#batches`)).items;
     const packs = (await digest()).packsOf(1);

@@ -10,30 +10,17 @@ import { getVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { beforeLook, beforePut, over } from "../../test/kit/between.ts";
 import { agedSmall, anotherManifest, clockOf, packedSmall, smallJournal } from "../../test/kit/small-journal.ts";
+import { resetSmallLimits, small } from "../../test/kit/small-limits.ts";
 import { collectJournal, collectJournals } from "./collect.ts";
 import { purgeDeletedVpgs } from "./purge-deleted.ts";
 import { retainJournal, retainJournals } from "./retain.ts";
 
 // Each test breaks when one condition is taken out of what thins, packs and deletes. Bounds are so small that a short journal meets them.
-const small = vi.hoisted(() => {
-  const first = {
-    openBatches: 2,
-    unitsMin: 2,
-    packsMax: 2048,
-    packBytesMax: 2 ** 30,
-    manifestsKept: 256,
-    eventsMax: 256,
-  };
-  return { first, now: { ...first } };
-});
 vi.mock("./limits.ts", async (load) => {
-  const { retentionLimits } = await load<typeof import("./limits.ts")>();
-  const get = (of: object, name: string | symbol) => Reflect.get(Object.hasOwn(small.now, name) ? small.now : of, name);
-  return { retentionLimits: new Proxy(retentionLimits, { get }) };
+  const { withSmallLimits } = await import("../../test/kit/small-limits.ts");
+  return withSmallLimits(await load<typeof import("./limits.ts")>());
 });
-afterEach(() => {
-  small.now = { ...small.first };
-});
+afterEach(resetSmallLimits);
 
 const minute = 60_000;
 const hour = 60 * minute;
@@ -193,21 +180,21 @@ describe("packs", () => {
     await compact();
     await later(20 * minute, 0);
     await write(1);
-    small.now.openBatches = 30;
+    small.openBatches = 30;
     await later(2 * hour);
     await retain();
     const before = await ends(1);
-    small.now.openBatches = 2;
+    small.openBatches = 2;
     await open();
     await write(20);
     await compact();
     await later(2 * hour + minute);
-    small.now.openBatches = 10;
+    small.openBatches = 10;
     await retain();
     expect(await ends(1)).toBeGreaterThan(before);
     const { session, batch } = world.stream();
     expect(await ends(session)).toBeGreaterThan(0);
-    expect(await ends(session)).toBeLessThanOrEqual(batch - small.now.openBatches);
+    expect(await ends(session)).toBeLessThanOrEqual(batch - small.openBatches);
     await expectExact();
     await later(2 * hour, 4);
     await collect();
@@ -215,7 +202,7 @@ describe("packs", () => {
   });
 
   it("end where thinning has ended: what is listed behind it is in none, also when it is in layers", async () => {
-    small.now.openBatches = 0;
+    small.openBatches = 0;
     const { retain, digest, expectExact, stream } = await agedSmall();
     await retain();
     const { packs, thinnedThrough } = (await digest()).fields;
@@ -244,9 +231,9 @@ describe("packs", () => {
     await write(30);
     await compact();
     await later(2 * hour);
-    small.now.packsMax = 0;
+    small.packsMax = 0;
     await retain();
-    small.now.packsMax = 2048;
+    small.packsMax = 2048;
     // Its batch is gone too, so nothing brings the item back.
     const [first = ""] = (await digest()).fields.kept;
     const [session = 0, sequence = 0] = first.split("-").map(Number);
@@ -262,9 +249,9 @@ describe("packs", () => {
 
   it("wait as thinning does, when they were left over from a run before", async () => {
     const { as, retain, later, vpgId } = await agedSmall();
-    small.now.packsMax = 0;
+    small.packsMax = 0;
     await retain();
-    small.now.packsMax = 2048;
+    small.packsMax = 2048;
     await later(minute);
     const vpg = await getVpg(as(), vpgId);
     const operationId = newId(as().clock, as().random);
@@ -276,9 +263,9 @@ describe("packs", () => {
   it("that another manifest overtook count for nothing: their layers are gone, and what they would replace stays", async () => {
     const world = await agedSmall();
     const { as, objects, retain, digest, count, vpgId, expectExact } = world;
-    small.now.packsMax = 0;
+    small.packsMax = 0;
     await retain();
-    small.now.packsMax = 2048;
+    small.packsMax = 2048;
     await world.later(minute);
     const named = async () => (await latestManifest(as(), vpgId))?.layers.flatMap(({ parts }) => parts).length ?? 0;
     const slow = as({ objects: beforePut(objects, "manifests", () => anotherManifest(world)) });
@@ -294,7 +281,7 @@ describe("packs", () => {
     const { retain, later, digest, objects, vpgId, expectExact } = world;
     const sizes = (await objects.list(`journal/${vpgId}/`)).map(({ size }) => size);
     const most = sizes.slice(0, 10).reduce((sum, size) => sum + size, 0);
-    small.now.packBytesMax = most;
+    small.packBytesMax = most;
     const reads: number[] = [];
     const left = async () => (await digest()).fields.packedThrough === null;
     do {
