@@ -1,6 +1,9 @@
 import type { noticeKinds } from "#core/trigger/incident.ts";
 
-/** Where a person meets an alert. `status`: `farshore status`, `--json` too; `notice`: the site's notices; `alarm`: CloudWatch. */
+/**
+ * Where a person meets an alert. `status`: `farshore status`, `--json` too; `notice`: the site's notices; `alarm`: CloudWatch, where
+ * `alerts-stand` rings for those of a VPG.
+ */
 export type SeenIn = "status" | "notice" | "alarm";
 
 interface AlertFacts {
@@ -77,54 +80,60 @@ export const alertFacts = {
   "journal-limit": {
     means:
       "A VPG's journal is above its limit: with the policy pause nothing is replicated, with another history gets coarser or shorter; the text says which.",
-    seen: ["status"],
+    seen: ["status", "alarm"],
     runbook: "The journal is above its limit",
   },
   "retention-waits": {
     means:
       "Nothing of a VPG's journal is thinned or deleted: the site's clock and the source's do not agree, or the table is behind the bucket; the text says which.",
-    seen: ["status"],
+    seen: ["status", "alarm"],
     runbook: "Retention waits",
   },
   "journal-damaged": {
     means:
       "The scrub found an object of the journal that is not as it was stored, is gone, or can't be read for long; it stands until the object is good again.",
-    seen: ["status"],
+    seen: ["status", "alarm"],
     runbook: "The journal is damaged",
   },
   "disk-differs": {
     means:
       "A source disk was not as the journal had it at the same position; what differed was sent again, and it stands until a later round finds the place equal.",
-    seen: ["status"],
+    seen: ["status", "alarm"],
     runbook: "A source disk differs from the journal",
   },
   "no-barrier": {
     means: "The newest barrier of several source gateways made no checkpoint.",
-    seen: ["status"],
+    seen: ["status", "alarm"],
     runbook: "VMs on several gateways",
   },
   "edit-not-taken-up": {
     means: "A VPG was edited, and a source gateway's configuration file or disk does not agree with it yet.",
-    seen: ["status"],
+    seen: ["status", "alarm"],
     runbook: "An edit is not taken up",
   },
   "source-closed": {
     means:
       "A source gateway keeps a VPG's disks closed for a move that the site does not know, or as those of another VPG.",
-    seen: ["status"],
+    seen: ["status", "alarm"],
     runbook: "A source stays closed",
   },
   "operation-forgotten": {
     means:
       "A failover or a move was open when the site lost its table; its recovered VMs may run, so nothing else of the VPG begins and nothing is deleted.",
-    seen: ["status"],
+    seen: ["status", "alarm"],
     runbook: "An operation was forgotten",
   },
   "operation-failed": {
     means:
       "A failover or a move failed with its volumes attached; its recovered VMs may run, so nothing else of the VPG begins.",
-    seen: ["status"],
+    seen: ["status", "alarm"],
     runbook: "An operation failed with its volumes attached",
+  },
+  "decision-waits": {
+    means:
+      "A failover or a move is up and has waited for an hour for a person to commit it or to roll it back; the text says when it is rolled back without one.",
+    seen: ["status", "alarm"],
+    runbook: "A decision waits",
   },
   "not-protected": {
     means: "A VPG was failed over and runs here, and nobody journals it.",
@@ -135,6 +144,12 @@ export const alertFacts = {
     means: "At least one VPG is behind its target RPO, short of its history, or does not replicate.",
     seen: ["alarm"],
     runbook: sla,
+  },
+  "alerts-stand": {
+    means:
+      "An alert of `farshore status` stands that nothing else here tells of; `farshore status` says which: one of those in this list with status and alarm.",
+    seen: ["alarm"],
+    runbook: "Alarm: an alert stands",
   },
   fails: {
     means: "A function answers with errors of its own, or a scheduled one fails run after run.",
@@ -179,6 +194,15 @@ export const alertFacts = {
 } as const satisfies Readonly<Record<string, AlertFacts>>;
 
 export type AlertKind = keyof typeof alertFacts;
+
+/** Whether the alarm `alerts-stand` rings for an alert of `farshore status`. */
+export function rings(alertId: string): boolean {
+  const [kind = ""] = alertId.split(":");
+  const facts: AlertFacts | undefined = isAlertKind(kind) ? alertFacts[kind] : undefined;
+  return facts?.seen.includes("alarm") ?? false;
+}
+
+const isAlertKind = (kind: string): kind is AlertKind => Object.hasOwn(alertFacts, kind);
 
 /** The anchor of the alert's heading in docs/runbook.md, as a renderer of Markdown makes it. */
 export function runbookAnchor(heading: string): string {

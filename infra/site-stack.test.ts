@@ -8,7 +8,9 @@ import { AwsSolutionsChecks } from "cdk-nag";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { environmentNames } from "#adapters/aws/environment.ts";
+import { metricNames } from "#adapters/aws/measure.ts";
 import { noticeDetailType, noticeSource } from "#adapters/aws/notify.ts";
+import { assumed } from "#core/cost/usage.ts";
 import { SiteTemplate, statementsOf, testAccount, testRegion } from "../test/kit/site-template.ts";
 import { functionSettings, schedules } from "./constructs/function-settings.ts";
 import { functionFolders, machineFolders, root } from "./folders.ts";
@@ -310,6 +312,10 @@ describe("alarms", () => {
       const [, heading = "none"] = /docs\/runbook\.md#([\w-]+)$/.exec(String(AlarmDescription)) ?? [];
       expect([...headings], String(AlarmName)).toContain(heading);
     }
+  });
+
+  it("are as many, with their metrics, as farshore cost counts", () => {
+    expect([alarms.length, Object.keys(metricNames).length]).toEqual([assumed.alarms, assumed.metrics]);
   });
 
   it("tell the topic, both ways, and take one plain metric each", () => {

@@ -14,7 +14,14 @@ function linesOf(work: () => void): unknown[] {
   return lines.filter((line) => line.includes("_aws")).map((line) => JSON.parse(line));
 }
 
-const figures = { vpgs: 3, vpgsNotMeetingSla: 1, rpoMsMax: 4200, backlogBytes: 7, operationsOpen: 0 };
+const figures = {
+  vpgs: 3,
+  vpgsNotMeetingSla: 1,
+  rpoMsMax: 4200,
+  backlogBytes: 7,
+  operationsOpen: 0,
+  alertsStanding: 2,
+};
 
 describe("a site's figures as metrics", () => {
   it("are one line with the namespace, the dimensions and a value each", () => {

@@ -9,6 +9,7 @@ export const metricNames = {
   rpoMsMax: "RpoMsMax",
   backlogBytes: "BacklogBytes",
   operationsOpen: "OperationsOpen",
+  alertsStanding: "AlertsStanding",
 } as const satisfies Readonly<Record<keyof SiteFigures, string>>;
 
 const units = {
@@ -17,9 +18,10 @@ const units = {
   rpoMsMax: MetricUnit.Milliseconds,
   backlogBytes: MetricUnit.Bytes,
   operationsOpen: MetricUnit.Count,
+  alertsStanding: MetricUnit.Count,
 } as const;
 
-/** Dimensions of all of a site's figures; five metrics a site, however many VPGs it has. */
+/** Dimensions of all of a site's figures; six metrics a site, however many VPGs it has. */
 export const metricDimensions = (siteName: string) => ({ service: "farshore", site: siteName });
 
 /** Writes figures as a line that CloudWatch takes for metrics (embedded metric format): no call, and nothing that can fail. */
@@ -27,7 +29,7 @@ export function createMeasure(siteName: string): (figures: SiteFigures) => void 
   const { service, ...defaultDimensions } = metricDimensions(siteName);
   const metrics = new Metrics({ namespace: metricNamespace, serviceName: service, defaultDimensions });
   return ({ rpoMsMax, ...figures }) => {
-    for (const name of ["vpgs", "vpgsNotMeetingSla", "backlogBytes", "operationsOpen"] as const)
+    for (const name of ["vpgs", "vpgsNotMeetingSla", "backlogBytes", "operationsOpen", "alertsStanding"] as const)
       metrics.addMetric(metricNames[name], units[name], figures[name]);
     if (rpoMsMax !== null) metrics.addMetric(metricNames.rpoMsMax, units.rpoMsMax, rpoMsMax);
     metrics.publishStoredMetrics();

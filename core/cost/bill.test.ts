@@ -68,7 +68,7 @@ describe("what acts take", () => {
   });
 
   it("alarms, a dashboard and the reconciler for a site", () => {
-    expect(siteUsage(light)).toMatchObject({ alarms: 20, dashboards: 1, metrics: 5, lambdaRequests: 216_000 });
+    expect(siteUsage(light)).toMatchObject({ alarms: 36, dashboards: 1, metrics: 6, lambdaRequests: 216_000 });
     expect(siteUsage({ vpgs: 1, ownKey: true })).toMatchObject({ kmsKeys: 1 });
   });
 

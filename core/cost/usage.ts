@@ -46,11 +46,11 @@ export const assumed = {
   testSeconds: 3600,
   /** Part of the volumes that the VMs of a test read: an operating system's start and an application's checks. */
   readPartOfTest: 0.05,
-  /** Of a site with two state machines (infra/constructs/site-alarms.ts). */
-  alarms: 20,
+  /** As infra/constructs/site-alarms.ts makes them. */
+  alarms: 36,
   dashboards: 1,
   /** Figures of the whole site, by the site monitor (adapters/aws/measure.ts). */
-  metrics: 5,
+  metrics: 6,
   /** The reconciler and the site monitor. */
   schedulesPerMinute: 2,
   /** The compactor, which thins too, the collector, and the scrub. */

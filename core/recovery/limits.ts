@@ -2,6 +2,8 @@
 export const recoveryLimits = {
   /** One wait for a decision; after it the machine looks again and reminds. */
   decisionRoundMs: 86_400_000,
+  /** A decision that nobody made for so long is an alert: whoever began the operation is done with looking, or has forgotten it. */
+  decisionAlertMs: 3_600_000,
   /** What a shutdown command may take beyond its grace before it counts as unanswered. */
   shutdownMarginMs: 60_000,
   /** A source gateway that is silent for so long while it closes its volumes: its VMs are down meanwhile, and go on again after. */

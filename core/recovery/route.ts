@@ -1,9 +1,11 @@
+import type { Alert } from "#core/api/trigger-api.ts";
 import { recordSyncFailure } from "#core/delta-sync/end.ts";
 import type { Id } from "#core/ids.ts";
 import { wake } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { type Decision, isLive, type Operation, type Phase, policyOf } from "#core/protection/operation.ts";
+import { alertOn } from "#core/protection/vpg-alerts.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
 import { deciders, findDecision, followsFailure, settleDecision, undoDecision } from "./decide.ts";
@@ -18,6 +20,9 @@ import { commitPhase, endedStep, endStep, isLeaving, startedStep, stepNames, und
  */
 export type Route = "recover" | "decide" | "wait" | "retarget" | "commit" | "undo";
 
+/** What people may see of an operation is enough. */
+type Told = Omit<Operation, "tokens">;
+
 /** Longest time a decision waits, by the policy: after it the policy decides. */
 export interface Deadline {
   readonly at: number;
@@ -30,7 +35,7 @@ export interface Deadline {
  * it recovered was not looked at yet; but nothing waits for more than 30 days in all. What failed to be retargeted is never
  * committed by a policy.
  */
-export function deadlineOf(operation: Operation, openedAt: number): Deadline {
+export function deadlineOf(operation: Told, openedAt: number): Deadline {
   const bound = firstOpened(operation, openedAt) + limits.commitWaitMsMax;
   const base = { success: null, by: deciders.policy };
   if (operation.kind === "failover-test") {
@@ -47,8 +52,23 @@ export function deadlineOf(operation: Operation, openedAt: number): Deadline {
   return { at, decision: { ...base, decision: policy.action, notes } };
 }
 
+/** The alert of a live operation that has waited for a person for long: what its policy decides soon needs none. */
+export function decisionAlert(operation: Told, now: number): Alert | undefined {
+  const wait = operation.steps[stepNames.decision];
+  if (!isLive(operation) || wait?.state !== "running") return undefined;
+  const failed = operation.phase === "RetargetFailed";
+  if (!failed && (operation.phase !== "BeforeCommit" || policyOf(operation).action !== "none")) return undefined;
+  const waitedMs = now - wait.startedAt;
+  if (waitedMs < recoveryLimits.decisionAlertMs) return undefined;
+  const { at, decision } = deadlineOf(operation, wait.startedAt);
+  const command = operation.kind === "move" ? "move" : "failover";
+  const asks = failed ? "its retarget failed; retarget again or roll back" : "commit it or roll it back";
+  const text = `${command} ${operation.operationId} has waited for ${formatDuration(waitedMs)}: ${asks}; ${decision.decision} by itself in ${formatDuration(Math.max(0, at - now))}`;
+  return alertOn("decision-waits", operation.vpgName, text);
+}
+
 /** When the operation first waited for a decision: a retarget puts the wait before it aside. */
-function firstOpened({ steps }: Operation, openedAt: number): number {
+function firstOpened({ steps }: Told, openedAt: number): number {
   const waits = Object.entries(steps).filter(([name]) => name.startsWith(`${stepNames.decision}.`));
   return Math.min(openedAt, ...waits.map(([, { startedAt }]) => startedAt));
 }

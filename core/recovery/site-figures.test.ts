@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { alertOn } from "#core/protection/vpg-alerts.ts";
 import { makeSite, protect, twoVolumes } from "../../test/kit/site.ts";
 import { siteFigures } from "./site-figures.ts";
 import { siteStatus } from "./site-status.ts";
@@ -6,7 +7,7 @@ import { siteStatus } from "./site-status.ts";
 describe("a site's figures", () => {
   it("of a site without VPGs are zeros, and no RPO", async () => {
     expect(siteFigures(await siteStatus(makeSite()))).toEqual({
-      ...{ vpgs: 0, vpgsNotMeetingSla: 0, rpoMsMax: null, backlogBytes: 0, operationsOpen: 0 },
+      ...{ vpgs: 0, vpgsNotMeetingSla: 0, rpoMsMax: null, backlogBytes: 0, operationsOpen: 0, alertsStanding: 0 },
     });
   });
 
@@ -22,8 +23,15 @@ describe("a site's figures", () => {
       { ...shop, status: "NotMeetingSLA" as const, rpoMs: null },
       { ...shop, status: "Recovered" as const, role: "Runs" as const, rpoMs: 9e9, backlogBytes: 11 },
     ];
-    expect(siteFigures({ ...status, vpgs })).toMatchObject({
-      ...{ vpgs: 4, vpgsNotMeetingSla: 2, rpoMsMax: 90_000, backlogBytes: 12 },
+    // Of a late checkpoint the first figure tells, of a silent source a notice.
+    const alerts = [
+      alertOn("journal-damaged", "shop", "an object"),
+      alertOn("decision-waits", "shop", "an hour"),
+      alertOn("rpo-missed", "shop", "late"),
+      alertOn("source-unreachable", "shop", "silent"),
+    ];
+    expect(siteFigures({ ...status, vpgs, alerts })).toMatchObject({
+      ...{ vpgs: 4, vpgsNotMeetingSla: 2, rpoMsMax: 90_000, backlogBytes: 12, alertsStanding: 2 },
     });
   });
 });

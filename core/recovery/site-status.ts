@@ -8,6 +8,7 @@ import type { Site } from "#core/site.ts";
 import { alertOf, openIncidents } from "#core/trigger/suspicion.ts";
 import { version } from "#core/version.ts";
 import { listOperations } from "./operation-view.ts";
+import { decisionAlert } from "./route.ts";
 
 /** Everything `farshore status` shows of a site. */
 export async function siteStatus(site: Site): Promise<StatusReply> {
@@ -23,12 +24,13 @@ export async function siteStatus(site: Site): Promise<StatusReply> {
     const lost = alertOf(vpg.name, vpg.suspicion, incident, now);
     return [...lastingAlerts(vpg), ...(lost === null ? vpgAlerts(vpg) : [lost])];
   });
+  const operations = await listOperations(site, { open: true });
   return {
     site: { siteId: site.siteId, name: site.siteName, time: now, version },
     vpgs,
-    alerts,
+    alerts: [...alerts, ...operations.flatMap((operation) => decisionAlert(operation, now) ?? [])],
     gateways: [...(await listGateways(site))],
     peers: [...(await listPeers(site))],
-    operations: [...(await listOperations(site, { open: true }))],
+    operations: [...operations],
   };
 }

@@ -80,6 +80,13 @@ function specsOf({ site, answering, scheduled, machines, deadLetters, table }: S
       metric: figure(site, "vpgsNotMeetingSla"),
       bad: [5, 5],
     },
+    {
+      id: "alerts-stand",
+      says: "farshore status shows an alert that nothing else tells of.",
+      alert: "alerts-stand",
+      metric: figure(site, "alertsStanding"),
+      bad: [5, 5],
+    },
     ...[...answering].flatMap(([folder, target]): AlarmSpec[] => [
       {
         id: `${folder}-fails`,

@@ -27,7 +27,11 @@ export class SiteDashboard extends Construct {
         [new AlarmStatusWidget({ title: `Site ${site}`, alarms: [...alarms], width: 24, height: 4 })],
         [
           graph("RPO of the VPG furthest behind, ms", [figure(site, "rpoMsMax")]),
-          graph("VPGs, and those not meeting their SLA", [figure(site, "vpgs"), figure(site, "vpgsNotMeetingSla")]),
+          graph("VPGs, those not meeting their SLA, and alerts that stand", [
+            figure(site, "vpgs"),
+            figure(site, "vpgsNotMeetingSla"),
+            figure(site, "alertsStanding"),
+          ]),
         ],
         [
           graph(
