@@ -91,6 +91,31 @@ describe("commands", () => {
     expect((await getCommand(site, "a.tag")).state).toBe("expired");
   });
 
+  it("is waited for no longer when a clock that was hours ahead is set right", async () => {
+    const { site, pass } = world();
+    const expiresInMs = 60_000;
+    pass(30 * 3_600_000);
+    await issueCommand(site, gatewayId, { commandId: "a.tag", body: tag("x"), expiresInMs });
+    pass(-30 * 3_600_000);
+    expect((await getCommand(site, "a.tag")).state).toBe("expired");
+    expect(await sweepCommands(site, gatewayId)).toBe(1);
+    pass(30 * 3_600_000);
+    expect((await getCommand(site, "a.tag")).state).toBe("expired");
+    await issueCommand(site, gatewayId, { commandId: "b.tag", body: tag("x"), expiresInMs });
+    pass(-200);
+    expect((await getCommand(site, "b.tag")).state).toBe("pending");
+  });
+
+  it("that expired and left the queue is not waited for again when the clock is set back", async () => {
+    const { site, pass } = world();
+    pass(50_000);
+    await issueCommand(site, gatewayId, { commandId: "a.tag", body: tag("x"), expiresInMs: 60_000 });
+    pass(70_000);
+    expect(await sweepCommands(site, gatewayId)).toBe(1);
+    pass(-70_000);
+    expect((await getCommand(site, "a.tag")).state).toBe("expired");
+  });
+
   it("is reported on by its own gateway only", async () => {
     const { site } = world();
     await issueCommand(site, gatewayId, { commandId: "a.tag", body: tag("x") });

@@ -53,11 +53,16 @@ export interface CommandAsk {
 /**
  * State of a stored command at `now`. What was reported in time stays; what was not is expired for good, because a later
  * report is refused: so whoever looks after the expiry sees the same answer. Only a site that was away, and begins, extends it.
+ * An expiry that no report of now could bring is of a clock that was hours ahead and has been set right: whoever waits is told
+ * that it is over, instead of waiting for as long as the clock was wrong. Up to twice the life is left to corrections.
  */
-export function commandState(stored: Pick<StoredCommand, "state" | "command">, now: number): CommandState {
-  const open = stored.state === "pending" || stored.state === "running";
-  return open && now >= stored.command.expiresAt ? "expired" : stored.state;
+export function commandState({ state, command, lifeMs }: Known, now: number): CommandState {
+  const open = state === "pending" || state === "running";
+  const leftMs = command.expiresAt - now;
+  return open && (leftMs <= 0 || leftMs > 2 * lifeMs) ? "expired" : state;
 }
+
+type Known = Pick<StoredCommand, "state" | "command" | "lifeMs">;
 
 /** Creates the command for a transaction that does more. The transaction fails when the command exists. */
 export function commandActions(site: Site, gatewayId: Id, ask: CommandAsk): readonly TableAction[] {
@@ -158,11 +163,22 @@ export async function extendCommand(site: Site, commandId: string, lifeMs: numbe
   return true;
 }
 
-/** Takes commands that have ended or expired out of the gateway's queue; what became of them stays. Answers how many. */
+/**
+ * Takes commands that have ended or expired out of the gateway's queue; what became of them stays, whatever time it will be: no gateway
+ * is asked for one any more, so nobody may wait for it again when a clock that was ahead is set right. Answers how many.
+ */
 export async function sweepCommands(site: Site, gatewayId: Id): Promise<number> {
   const over = (await queuedCommands(site, gatewayId)).filter((record) => !isOpen(record));
-  for (const { command } of over) {
-    await site.table.transact([{ delete: items.command(gatewayId, command.commandId) }]);
+  for (const { command, state } of over) {
+    const { commandId } = command;
+    const actions: TableAction[] = [{ delete: items.command(gatewayId, commandId) }];
+    if (state === "expired") {
+      const found = await read(site, commandId);
+      if (found === undefined || commandState(found.stored, site.clock.now()) !== "expired") continue;
+      const fields = tableFields({ ...found.stored, command: { ...found.stored.command, expiresAt: 0 } });
+      actions.push({ put: items.commandRecord(commandId), fields, if: { rev: found.rev } });
+    }
+    await site.table.transact(actions);
   }
   return over.length;
 }

@@ -29,9 +29,13 @@ export async function findGateway(site: Site, gatewayId: Id): Promise<GatewayFie
   return item && checkStored(gatewayFieldsSchema, item.fields, `gateway ${gatewayId}`);
 }
 
+/** By the site's clock alone. A heartbeat from a little ahead is another machine's clock; from far ahead, one that jumped back. */
+export const isFresh = (at: number | null, now: number): boolean =>
+  at !== null && Math.abs(now - at) <= limits.heartbeatSilenceMs;
+
 /** Heard of within three heartbeats. */
 export function isConnected(gateway: GatewayFields | undefined, now: number): gateway is GatewayFields {
-  return gateway !== undefined && now - gateway.lastSeenAt <= limits.heartbeatSilenceMs;
+  return gateway !== undefined && isFresh(gateway.lastSeenAt, now);
 }
 
 export function streamOf(gateway: GatewayFields | undefined, vpgId: Id): StreamState | undefined {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { SqliteTable } from "#adapters/embedded/table.ts";
 import { type Heartbeat, heartbeatSchema } from "#core/api/gateway-api.ts";
-import { newId } from "#core/ids.ts";
+import { idSchema, newId } from "#core/ids.ts";
 import type { Table } from "#core/ports.ts";
 import type { Caller, Site } from "#core/site.ts";
 import { keyOfAction } from "#core/table-rules.ts";
@@ -13,7 +13,7 @@ import { newestCheckpoint } from "./checkpoints.ts";
 import { issueCommand } from "./commands.ts";
 import { createVpg } from "./create-vpg.ts";
 import { deleteVpg } from "./delete-vpg.ts";
-import { findGateway } from "./gateway-store.ts";
+import { findGateway, isConnected } from "./gateway-store.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
 import { ingestBatch } from "./ingest.ts";
 import { items } from "./items.ts";
@@ -218,4 +218,16 @@ describe("a gateway that is asked to call every second", () => {
     await beat({ ...site, table: counted(site.table, calls) }, source);
     expect(calls).toEqual(["query", "transact 1", "query"]);
   });
+});
+
+it("a gateway that was heard while the clock was hours ahead does not pass for connected until then", async () => {
+  const site = makeSite();
+  const { source } = await protect(site);
+  const gatewayId = idSchema.parse(source.gatewayId);
+  const isSeen = async () => isConnected(await findGateway(site, gatewayId), site.clock.now());
+  site.clock.leap(3 * 3_600_000);
+  await beat(site, source);
+  expect(await isSeen()).toBe(true);
+  site.clock.leap(-3 * 3_600_000);
+  expect(await isSeen()).toBe(false);
 });

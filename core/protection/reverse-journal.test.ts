@@ -2,13 +2,15 @@ import { expect, it } from "vitest";
 import { heartbeatSchema } from "#core/api/gateway-api.ts";
 import { idSchema, newId } from "#core/ids.ts";
 import { makeSite, openAsk, protect } from "../../test/kit/site.ts";
-import { issueCommand, reportCommand } from "./commands.ts";
+import { issueCommand, pendingCommands, reportCommand } from "./commands.ts";
 import { volumesOf } from "./definition.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
 import { openSession } from "./open-session.ts";
-import { offerReply } from "./reverse-journal.ts";
+import { advanceReverse, offerReply } from "./reverse-journal.ts";
+import { getVpg, updateVpg } from "./vpg-store.ts";
 import { vpgView } from "./vpg-view.ts";
 
+const hourMs = 3_600_000;
 const progress = { comparedChunks: 16, differingChunks: 3, totalChunks: 16, shippedBytes: 196_608, etaMs: null };
 
 it("tells of the running sync, else of the one that ended last, and of none of another term", async () => {
@@ -74,4 +76,30 @@ it("tells which old disks are not in the journal, and why", async () => {
     seeded: true,
     detail: `seed-volumes at gateway ${gateways[1]} failed: CommandFailed: ${error.message}`,
   });
+});
+
+it("asks a gateway that could not close again, also when the clock was hours ahead as it said so", async () => {
+  const site = makeSite();
+  const { vpg, source } = await protect(site);
+  const operationId = newId(site.clock, site.random);
+  const gatewayId = idSchema.parse(source.gatewayId);
+  const offer = {
+    n: 2,
+    operationId,
+    gatewayLost: false,
+    closed: false,
+    begun: false,
+    gateways: [gatewayId],
+    attempt: 1,
+  };
+  await updateVpg(site, vpg, { role: "Retired", reverse: offer });
+  const closing = await getVpg(site, vpg.vpgId);
+  site.clock.leap(30 * hourMs);
+  await advanceReverse(site, closing);
+  for (const { commandId } of await pendingCommands(site, gatewayId)) {
+    const error = { name: "CommandFailed", message: "its disk is busy" };
+    await reportCommand(site, source, commandId, { state: "failed", error });
+  }
+  site.clock.leap(-30 * hourMs);
+  expect((await advanceReverse(site, closing)).reverse?.attempt).toBe(2);
 });

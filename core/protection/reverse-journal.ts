@@ -86,7 +86,9 @@ async function again(site: Site, vpg: VpgRecord, asked: readonly CommandRecord[]
   const [first] = lost;
   if (waiting || first === undefined) return vpg;
   const ended = Math.max(...lost.map(({ endedAt, command }) => endedAt ?? command.expiresAt));
-  if (site.clock.now() - ended < limits.reverseAgainMs) return vpg;
+  const sinceMs = site.clock.now() - ended;
+  // A clock that was set back must not make anybody wait longer than that.
+  if (sinceMs >= 0 && sinceMs < limits.reverseAgainMs) return vpg;
   return change(site, vpg, (now) => ({ ...now, attempt: now.attempt + 1 }), vpg.role);
 }
 

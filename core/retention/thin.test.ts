@@ -20,8 +20,8 @@ const retention = {
   taggedMs: 1000 * minute,
 };
 
-/** A checkpoint every ten seconds; `thinBy` is one run's thinning, which answers what is listed then. */
-async function begin() {
+/** A checkpoint every ten seconds, of a source that the site's clock is so far behind; `thinBy` is one run's thinning, which answers what is listed then. */
+async function begin(behindMs = 0) {
   const table = new MemoryTable();
   const site = makeSite({ objects: new MemoryObjects(), table });
   const { vpg, source: caller } = await protect(site, twoVolumes);
@@ -30,7 +30,7 @@ async function begin() {
     ...{ vpgId, caller, random: new SeededRandom(5), volumes: openAsk(site, vpgId).volumes },
     nextTime: async () => {
       await site.clock.advance(10_000);
-      return site.clock.now();
+      return site.clock.now() + behindMs;
     },
   });
   await source.open();
@@ -41,7 +41,7 @@ async function begin() {
     await commitDigest(site, vpgId, { manifest, digest }, thinned?.change ?? {});
     return ids();
   };
-  return { table, source, ids, thinBy };
+  return { clock: site.clock, table, source, ids, thinBy };
 }
 
 it("lists nothing again that was let go, when the rule is eased", async () => {
@@ -63,4 +63,14 @@ it("lists nothing again that was let go, when the table is an old one", async ()
   const known = await ids();
   expect(await thinBy(retention)).toEqual(known);
   expect(kept).toEqual(expect.arrayContaining(known.filter((id) => kept.includes(id))));
+});
+
+it("lets go nothing young that came while the site's clock was hours behind, when that is set right", async () => {
+  const { clock, source, thinBy, ids } = await begin(180 * minute);
+  await source.write(30);
+  const known = await ids();
+  clock.leap(180 * minute);
+  expect(await thinBy(retention)).toEqual(known);
+  clock.leap(11 * minute);
+  expect((await thinBy(retention)).length).toBeLessThan(known.length);
 });

@@ -25,15 +25,16 @@ export async function thin(
   const listed: ListedCheckpoint[] = [];
   for await (const checkpoint of scan.newestFirst()) listed.push(checkpoint);
   listed.reverse();
-  const through = reachOf(listed, now - untouchedMs(retention));
+  const through = reachOf(listed, now, untouchedMs(retention));
   const last = listed[through];
   const stood = standsAt(scan, listed);
   if (last === undefined || stood === undefined) return undefined;
   const tails = await lostTailsInBucket(site, vpgId, scan.sessions);
   const keeps = keptOf(
     listed.map((checkpoint) => {
-      const { time, validThrough, tags, pinOwners } = checkpoint;
+      const { time, tags, pinOwners } = checkpoint;
       const lostTail = tails.ownerOf(checkpoint);
+      const validThrough = agesFrom(checkpoint, now);
       return { time, validThrough, tagged: tags.length > 0, pinned: pinOwners.length > 0, lostTail };
     }),
     retention,
@@ -71,11 +72,16 @@ function standsAt({ digest }: CheckpointScan, listed: readonly ListedCheckpoint[
 }
 
 /** The last one that is old enough to be looked at, or was marked by a run that was killed; never the newest. */
-function reachOf(listed: readonly ListedCheckpoint[], before: number): number {
+function reachOf(listed: readonly ListedCheckpoint[], now: number, untouched: number): number {
   return listed.findLastIndex(
-    ({ validThrough, leaving }, index) => index < listed.length - 1 && (leaving || validThrough < before),
+    (checkpoint, index) =>
+      index < listed.length - 1 && (checkpoint.leaving || agesFrom(checkpoint, now) < now - untouched),
   );
 }
+
+/** By the site's clock when it came, or by the source's: either may have been behind, and what is young must not look old for it. */
+const agesFrom = ({ time, validThrough }: ListedCheckpoint, now: number): number =>
+  Math.max(validThrough, Math.min(time, now));
 
 /** Session to how many checkpoints it had so far, listed or not; a barrier is counted elsewhere. */
 function passedBy(

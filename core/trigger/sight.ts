@@ -4,9 +4,8 @@ import { checkStored } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
-import { gatewayFieldsSchema } from "#core/protection/gateway-store.ts";
+import { gatewayFieldsSchema, isFresh } from "#core/protection/gateway-store.ts";
 import { items } from "#core/protection/items.ts";
-import { protectionLimits as limits } from "#core/protection/limits.ts";
 import type { VpgRecord } from "#core/protection/vpg-record.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
@@ -32,10 +31,6 @@ interface Heartbeat {
 /** Only a VPG whose journal is here, that was replicated once and that nobody paused has a source to look after. */
 export const isWatched = ({ role, lastSession, paused }: VpgRecord): boolean =>
   role === "Journal" && lastSession > 0 && !paused;
-
-/** By the site's clock alone. A heartbeat from a little ahead is another machine's clock; from far ahead, one that jumped back. */
-export const isFresh = (at: number | null, now: number): boolean =>
-  at !== null && Math.abs(now - at) <= limits.heartbeatSilenceMs;
 
 /** The time of a look and of the one before it in the chain of silence, which `null` says there is none of. */
 export interface LookTimes {

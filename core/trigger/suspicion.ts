@@ -1,12 +1,12 @@
 import type { Alert, Suspicion } from "#core/api/trigger-api.ts";
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
-import { findGateway } from "#core/protection/gateway-store.ts";
+import { findGateway, isFresh } from "#core/protection/gateway-store.ts";
 import { alertOn } from "#core/protection/vpg-alerts.ts";
 import type { VpgRecord } from "#core/protection/vpg-record.ts";
 import type { Site } from "#core/site.ts";
 import { formatDuration } from "#core/units.ts";
 import type { Incident } from "./incident.ts";
-import { isFresh, isWatched } from "./sight.ts";
+import { isWatched } from "./sight.ts";
 import { findIncident, readWatch } from "./store.ts";
 import { reachabilityOf } from "./watch.ts";
 

@@ -123,7 +123,8 @@ export class People {
   /** Keeps a checkpoint for a view, which isn't renewed. */
   async lease(site: SimSite, vpgId: Id, checkpoint: string, random: SeededRandom): Promise<void> {
     const { clock, leases } = this.#world;
-    const from = clock.now();
+    // By the site's clock: from one that is behind it ends so much earlier, once that is set right.
+    const from = Math.min(clock.now(), site.clock.now());
     const leaseId = newId(clock, random);
     const { name } = await this.ask(site, "POST", `/vpgs/${vpgId}/leases/${leaseId}`, { checkpoint });
     if (name === "ok") leases.set(`${site.name} ${vpgId} ${checkpoint}`, from + retentionLimits.leaseMs - clockSlackMs);

@@ -3,6 +3,13 @@ import { type Actor, oneOf, toOne, toSite } from "./actor.ts";
 
 const skews = [-40_000, -3000, -200, 0, 0, 150, 2000, 60_000] as const;
 
+/**
+ * Of a site's clock until somebody sets it right, as after a machine slept or began with a wrong one. Ahead it is by hours: for less
+ * than one retention takes a site's clock and a source's to agree.
+ */
+const jumpsMs = [-3 * 3_600_000, -20 * 60_000, 3 * 3_600_000, 30 * 3_600_000] as const;
+const jumpedMsMax = 60_000;
+
 export const clocks: readonly Actor[] = [
   {
     name: "long sleep",
@@ -24,6 +31,19 @@ export const clocks: readonly Actor[] = [
         const skewMs = oneOf(random, skews) ?? 0;
         gateway.clock.skew(skewMs);
         return `the clock of ${gateway.name} is ${skewMs} ms off`;
+      }),
+  },
+  {
+    name: "site clock jumps",
+    kind: "fault",
+    weight: 1,
+    act: (world, random) =>
+      toSite(world, random, async (site) => {
+        const jumpMs = oneOf(random, jumpsMs) ?? 0;
+        const ms = random.below(jumpedMsMax);
+        site.clock.skew(jumpMs);
+        world.later(ms, "clock", () => site.clock.skew(0));
+        return `its clock jumps by ${jumpMs / 60_000} minutes, and back in ${ms} ms`;
       }),
   },
   {

@@ -1,5 +1,6 @@
 import type { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { listCheckpoints } from "#core/protection/checkpoints.ts";
+import { endForgotten } from "../forgotten.ts";
 import type { Protection } from "../protection.ts";
 import { type Actor, oneOf, toOne } from "./actor.ts";
 
@@ -120,6 +121,20 @@ export const operations: readonly Actor[] = [
         const options = { gatewayLost: false, force: false };
         world.background("reverse", world.people.start(protection, { kind: "reverse-protection", options }));
         return "reverse protection";
+      }),
+  },
+  {
+    name: "see to forgotten",
+    kind: "deed",
+    weight: 3,
+    act: (world, random) =>
+      toOne(world, random, async (protection) => {
+        const held = (await Promise.all(protection.sites.map((site) => protection.vpgAt(site)))).flatMap(
+          (vpg) => vpg?.forgotten ?? [],
+        );
+        if (held.length === 0) return undefined;
+        world.background("forgotten", endForgotten(world, protection));
+        return `somebody sees to ${held.map(({ kind, operationId }) => `${kind} ${operationId}`).join(" and ")}`;
       }),
   },
   {

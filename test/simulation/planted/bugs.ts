@@ -80,6 +80,20 @@ function unpinned(item: TableItem): TableItem {
   return { ...item, fields: { ...item.fields, checkpoint: { ...checkpoint.data, pins: [] } } };
 }
 
+const commandItemSchema = z.looseObject({
+  lifeMs: z.number(),
+  command: z.looseObject({ createdAt: z.number(), expiresAt: z.number() }),
+});
+
+/** A command's item without what was said of it since its clock was set right: it is waited for, for as long as that was ahead. */
+function unexpired(item: TableItem, now: number): TableItem {
+  const parsed = commandItemSchema.safeParse(item.fields);
+  if (!parsed.success) return item;
+  const { command, lifeMs } = parsed.data;
+  if (command.createdAt <= now) return item;
+  return { ...item, fields: { ...item.fields, command: { ...command, expiresAt: now + lifeMs } } };
+}
+
 /** Whatever fences or closes a source, its clients stay. */
 const neverReadOnly = (): (() => void) =>
   replace(SourceDisks.prototype, "exportAs", (exportAs) => {
@@ -212,6 +226,13 @@ export const bugs: readonly Bug[] = [
     seed: 3,
     actors: ["write", "failover live", "decide", "cut link", "kill source", "kill site"],
     startWithoutGrant: { kind: "always" },
+  },
+  {
+    name: "a command's expiry is by a clock that has been set right since",
+    foundBy: ["liveness"],
+    seed: 9,
+    actors: ["failover test", "move", "decide", "long sleep", "site clock jumps"],
+    site: (site) => withTable(site, (item) => unexpired(item, site.clock.now())),
   },
   {
     name: "a pin is ignored by retention",
