@@ -238,16 +238,22 @@ function assertStays({ leaving }: CheckpointState): void {
 }
 
 /**
- * Thinning's half of the condition on a checkpoint's own item: marks it, unless somebody needs it. False when it is pinned; true
- * also for one that was marked before, or whose item is gone because it was let go long ago.
+ * Thinning's half of the condition on a checkpoint's own item: marks it, unless somebody needs it or it is not as thinning judged it
+ * any more, by a tag or a later end. False when it stays; true also for one that was marked before, or whose item is gone because it
+ * was let go long ago.
  */
-export async function markLeaving(site: Site, vpgId: Id, position: Position): Promise<boolean> {
-  let free = true;
-  await changeRow(site, vpgId, position, (row) => {
-    free = livePins(row.pins, site.clock.now()).length === 0;
-    return row.leaving === true || !free ? undefined : { ...row, pins: [], leaving: true };
+export async function markLeaving(
+  site: Site,
+  vpgId: Id,
+  seen: Pick<ListedCheckpoint, "position" | "validThrough" | "tags">,
+): Promise<boolean> {
+  let goes = true;
+  await changeRow(site, vpgId, seen.position, (row) => {
+    const asSeen = row.validThrough === seen.validThrough && row.notes.every(({ tag }) => seen.tags.includes(tag));
+    goes = livePins(row.pins, site.clock.now()).length === 0 && (row.leaving === true || asSeen);
+    return row.leaving === true || !goes ? undefined : { ...row, pins: [], leaving: true };
   });
-  return free;
+  return goes;
 }
 
 /** Adds an operation's note, which is listed as a tag: first in the bucket, then in the table. A repeat changes nothing. */

@@ -11,7 +11,7 @@ import { retentionLimits as limits } from "./limits.ts";
 import { type AppliedRetention, keptOf, untouchedMs } from "./policy.ts";
 
 /**
- * The first half of R13's thinning: marks, each on its own item, the checkpoints that the rule lets go and nobody has pinned. What
+ * The first half of R13's thinning: marks, each on its own item, the checkpoints that the rule lets go and nobody has pinned or tagged since. What
  * comes back is the second half, the digest that lists them no more; until a manifest names it they are listed. Undefined when
  * there is nothing to look at.
  */
@@ -44,14 +44,14 @@ export async function thin(
   // The oldest go first; the last that is looked at stays until the next run, so that the first of those kept is always known.
   const gone = going.slice(0, limits.unlistedMax);
   const end = gone.length < going.length ? (gone.at(-1) ?? last) : last;
-  const pinned = new Set<ListedCheckpoint>();
+  const stays = new Set<ListedCheckpoint>();
   await concurrently(gone, limits.marksAtOnce, async (checkpoint) => {
-    if (!(await markLeaving(site, vpgId, checkpoint.position))) pinned.add(checkpoint);
+    if (!(await markLeaving(site, vpgId, checkpoint))) stays.add(checkpoint);
   });
   // Never back behind where it stood: that would list again what was let go, and packs no longer show.
   const before = listed.slice(0, Math.max(listed.indexOf(end), stood) + 1);
   const newest = before.at(-1) ?? end;
-  const unlisted = new Set(gone.filter((checkpoint) => !pinned.has(checkpoint) && checkpoint !== newest));
+  const unlisted = new Set(gone.filter((checkpoint) => !stays.has(checkpoint) && checkpoint !== newest));
   const kept = before.filter((checkpoint) => !unlisted.has(checkpoint));
   const change: DigestChange = {
     thinnedAt: now,

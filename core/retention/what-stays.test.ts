@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { newId } from "#core/ids.ts";
 import { termKey } from "#core/journal/keys.ts";
+import { parsePosition } from "#core/journal/position.ts";
 import { jsonBytes, tableFields } from "#core/json.ts";
-import { pinCheckpoint } from "#core/protection/checkpoints.ts";
+import { annotate, extendCheckpoint, pinCheckpoint } from "#core/protection/checkpoints.ts";
 import { items } from "#core/protection/items.ts";
 import { latestManifest } from "#core/protection/manifests.ts";
 import { highestTerm } from "#core/protection/terms.ts";
@@ -143,6 +144,32 @@ describe("thinning", () => {
     await retain();
     expect(await ids()).not.toContain(tagged);
     expect(await ids()).toContain(late);
+  });
+
+  it("lets go of none that was tagged, or lasted longer, since it was looked at", async () => {
+    const { as, table, vpgId, retain, later, ids } = await agedSmall();
+    const [tagged = "", longer = "", ...rest] = (await ids()).toReversed().slice(1, 4);
+    let changed: Promise<unknown> | undefined;
+    const slow = over(table, {
+      async transact(actions) {
+        const through = async () => {
+          await annotate(as(), vpgId, tagged, newId(as().clock, as().random), "before the upgrade");
+          await extendCheckpoint(as(), vpgId, parsePosition(longer), as().clock.now());
+        };
+        if (JSON.stringify(actions).includes('"leaving":true')) {
+          changed ??= through();
+          await changed;
+        }
+        return table.transact(actions);
+      },
+    });
+    await retain(as({ table: slow }));
+    expect(await ids()).toEqual(expect.arrayContaining([tagged, longer]));
+    for (const id of rest) expect(await ids()).not.toContain(id);
+    await later(2 * hour);
+    await retain();
+    expect(await ids()).toContain(tagged);
+    expect(await ids()).not.toContain(longer);
   });
 
   it("that another manifest overtook lets nothing go, and the next run does", async () => {
