@@ -14,6 +14,9 @@ const UNKNOWN = "Sweep.Unknown";
 /** Longer than any timeout of a document. */
 const TOO_LONG_SECONDS = 99_999_999;
 
+/** More at once than there are items in any script. moto starts a thread for each, though nothing is to be done by it. */
+const TOO_MANY_AT_ONCE = 100;
+
 /**
  * Scripts derived from a document, so that a state or a rule that is added to it is covered at once: on the shortest way to
  * each Task, each error of each Retry once and until its attempts are used up, each Catch, a function that never answers, each
@@ -23,11 +26,12 @@ export function sweep(bases: readonly Base[]): readonly Script[] {
   const [first] = bases;
   if (first === undefined) return [];
   const usual = usualAnswers(bases);
+  const concurrent = concurrencyFields(first.script.document);
   const known = new Set<string>();
   return tasksOf(first.script.document).flatMap(([state, task]) => {
     const way = shortestWay(bases, state);
     if (way === undefined) return [];
-    return variations(task, way.answer).flatMap(([name, injected]) => {
+    return variations(task, way.answer, concurrent).flatMap(([name, injected]) => {
       const script = {
         ...way.base.script,
         name: `${state}: ${name}`,
@@ -95,7 +99,11 @@ const never: Answer = {};
 const fails = (error: string): Answer => ({ afterMs: 0, error, message: `injected ${error}` });
 
 /** Answers to put before the usual one of a task, each with a name. */
-function variations(task: Node, usual: Answer): readonly (readonly [string, readonly Answer[]])[] {
+function variations(
+  task: Node,
+  usual: Answer,
+  concurrent: ReadonlySet<string>,
+): readonly (readonly [string, readonly Answer[]])[] {
   const waits = String(task["Resource"]).endsWith(".waitForTaskToken");
   const timesOut = waits ? { afterMs: 0, result: null } : never;
   const failing = (error: string): Answer => {
@@ -116,7 +124,7 @@ function variations(task: Node, usual: Answer): readonly (readonly [string, read
     ["the function never answers", [never]],
     ...once,
     ...forGood,
-    ...(waits ? tokenVariations(rulesOf(task, "Retry")[0]?.errors[0] ?? UNKNOWN) : resultVariations(usual)),
+    ...(waits ? tokenVariations(rulesOf(task, "Retry")[0]?.errors[0] ?? UNKNOWN) : resultVariations(usual, concurrent)),
   ];
 }
 
@@ -139,12 +147,15 @@ function tokenVariations(retried: string): readonly (readonly [string, readonly 
 }
 
 /** The result gone, and each of its fields empty, strange or too large. */
-function resultVariations(usual: Answer): readonly (readonly [string, readonly Answer[]])[] {
+function resultVariations(
+  usual: Answer,
+  concurrent: ReadonlySet<string>,
+): readonly (readonly [string, readonly Answer[]])[] {
   const { result } = usual;
   const answer = (value: unknown): readonly Answer[] => [{ afterMs: 0, result: value }];
   if (!isNode(result)) return [["no result", answer(null)]];
   const fields = Object.entries(result).flatMap(([name, value]): [string, readonly Answer[]][] =>
-    strangeValues(value).map((strange) => [
+    strangeValues(value, concurrent.has(name) ? TOO_MANY_AT_ONCE : TOO_LONG_SECONDS).map((strange) => [
       `${name} is ${JSON.stringify(strange)}`,
       answer({ ...result, [name]: strange }),
     ]),
@@ -152,11 +163,17 @@ function resultVariations(usual: Answer): readonly (readonly [string, readonly A
   return [["no result", answer(null)], ["an empty result", answer({})], ...fields];
 }
 
-function strangeValues(value: unknown): readonly unknown[] {
+function strangeValues(value: unknown, tooLarge: number): readonly unknown[] {
   if (typeof value === "string") return ["strange", null];
-  if (typeof value === "number") return [0, -1, TOO_LONG_SECONDS];
+  if (typeof value === "number") return [0, -1, tooLarge];
   if (Array.isArray(value)) return [[], [...value, ...value]];
   return [null];
+}
+
+/** Fields that say how many items of a Map run at once. */
+function concurrencyFields(document: unknown): ReadonlySet<string> {
+  const paths = JSON.stringify(document).matchAll(/"MaxConcurrencyPath":"[^"]*\.(\w+)"/g);
+  return new Set([...paths].map(([, name = ""]) => name));
 }
 
 function rulesOf(task: Node, field: "Retry" | "Catch"): readonly { errors: readonly string[]; attempts: number }[] {
