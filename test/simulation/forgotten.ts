@@ -16,7 +16,8 @@ export async function endForgotten(world: World, protection: Protection): Promis
     for (const forgotten of vpg?.forgotten ?? []) {
       held.push(`${forgotten.kind} ${forgotten.operationId}`);
       try {
-        if (vpg !== undefined && !(await goOn(world, site, vpg, forgotten))) {
+        const isInVain = protection.gatewayAt(site).lost;
+        if (vpg !== undefined && (isInVain || !(await goOn(world, site, vpg, forgotten)))) {
           await declareOver(world, protection, site, vpg, forgotten);
         }
       } catch (error) {

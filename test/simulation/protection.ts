@@ -33,6 +33,8 @@ export class Protection {
   readonly vpgIds: Id[] = [];
   /** Operations that a site's table may have lost, with their pins. */
   readonly forgotten = new Set<Id>();
+  /** Of gateways that somebody said were lost: what still writes there is nobody's production. */
+  readonly givenUp = new Set<Machine>();
   /** Names of volumes by the journal's numbers, of every VPG that had the name. */
   readonly #names = new Map<string, string>();
 
@@ -88,6 +90,10 @@ export class Protection {
     };
     const [best] = found.sort((left, right) => rank(right.vpg) - rank(left.vpg));
     return best ?? { site: this.home, vpg: undefined };
+  }
+
+  other(site: SimSite): SimSite {
+    return site === this.home ? this.away : this.home;
   }
 
   gatewayAt(site: SimSite): SimGateway {

@@ -91,7 +91,9 @@ async function help(world: World, protection: Protection, since: number): Promis
   const open = operations.filter(({ operation }) => !hasEnded(operation));
   for (const each of open) {
     const { phase } = each.operation;
-    const rollback = phase === "BeforeCommit" || phase === "RetargetFailed";
+    // What waits for a gateway that is gone is taken back.
+    const isInVain = phase === "Offering" && protection.gatewayAt(protection.other(each.site)).lost;
+    const rollback = phase === "BeforeCommit" || phase === "RetargetFailed" || isInVain;
     if (rollback) world.background("decide", people.decide(each, { decision: "rollback" }));
     if (phase === "TestRunning") {
       world.background("decide", people.decide(each, { decision: "stop", success: true, notes: "" }));
@@ -107,7 +109,8 @@ async function help(world: World, protection: Protection, since: number): Promis
   }
   const { site, vpg } = await protection.seat();
   if (vpg === undefined || vpg.deleted) {
-    // Whoever deleted it was going to.
+    // Whoever deleted it was going to, and if its first disks are gone for good there is nothing to protect.
+    if (protection.source.lost) return undefined;
     await protectAnew(world, protection);
     return "is not known to its site";
   }
@@ -117,7 +120,7 @@ async function help(world: World, protection: Protection, since: number): Promis
       world.background("retry", people.retry(half));
       return `was committed by ${textOf(half)}, which is not through`;
     }
-    const options = { gatewayLost: false, force: false };
+    const options = { gatewayLost: protection.gatewayAt(protection.other(site)).lost, force: false };
     world.background("reverse", people.start(protection, { kind: "reverse-protection", options }));
     return "was failed over";
   }

@@ -89,6 +89,8 @@ export class SimGateway {
   startedAt = 0;
   readonly #options: SimGatewayOptions;
   readonly #state = new SimState();
+  /** Gone for good, with its machine and what ran on it. */
+  #lost = false;
   #process: Process | undefined;
   #starting: Life | undefined;
 
@@ -103,6 +105,10 @@ export class SimGateway {
 
   get up(): boolean {
     return this.#process !== undefined || this.#starting !== undefined;
+  }
+
+  get lost(): boolean {
+    return this.#lost;
   }
 
   /** Those that the configuration names. */
@@ -127,7 +133,7 @@ export class SimGateway {
   }
 
   async start(): Promise<void> {
-    if (this.up) return;
+    if (this.up || this.#lost) return;
     const { random, log, configured, recovered: disks, trueNow, capture } = this.#options;
     const life = new Life();
     this.#starting = life;
@@ -183,6 +189,12 @@ export class SimGateway {
     life?.kill();
     process?.exports.die();
     process?.recovery.die();
+  }
+
+  lose(): void {
+    this.kill();
+    this.#lost = true;
+    for (const { vms } of this.machines) vms.running.clear();
   }
 
   /** By hand, while it is stopped: the disks that a committed move closed for good are to be protected anew. */

@@ -124,6 +124,23 @@ export const operations: readonly Actor[] = [
       }),
   },
   {
+    name: "reverse protection without the old gateway",
+    kind: "deed",
+    weight: 4,
+    act: (world, random) =>
+      toOne(world, random, async (protection) => {
+        const { site, vpg } = await protection.seat();
+        if (vpg?.role !== "Runs" || vpg.operationId !== null) return undefined;
+        const gateway = protection.gatewayAt(protection.other(site));
+        const isTrue = random.chance(0.5);
+        for (const machine of gateway.machines) protection.givenUp.add(machine);
+        if (isTrue) gateway.lose();
+        const options = { gatewayLost: true, force: false };
+        world.background("reverse", world.people.start(protection, { kind: "reverse-protection", options }));
+        return `reverse protection, since ${gateway.name} is said to be lost, and ${isTrue ? "is" : "is not"}`;
+      }),
+  },
+  {
     name: "see to forgotten",
     kind: "deed",
     weight: 3,

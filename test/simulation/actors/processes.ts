@@ -71,7 +71,7 @@ export const processes: readonly Actor[] = [
         const gateway = oneOf(random, [source, source, recovery]) ?? source;
         const ran = cutPower(gateway, random);
         world.later(ms, "power comes back", () => {
-          for (const { vms } of ran) vms.running.add("vm");
+          if (!gateway.lost) for (const { vms } of ran) vms.running.add("vm");
           return gateway.start();
         });
         return `the machine of ${gateway.name} loses its power for ${ms} ms`;

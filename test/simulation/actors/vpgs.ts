@@ -9,13 +9,14 @@ import { type Actor, oneOf, toOne } from "./actor.ts";
 export async function mayBeProtectedAnew(protection: Protection): Promise<boolean> {
   const { site, vpg } = await protection.seat();
   if (site !== protection.home || vpg?.role !== "Runs" || vpg.operationId !== null) return false;
-  return (await protection.vpgAt(protection.away)) === undefined;
+  return !protection.source.lost && (await protection.vpgAt(protection.away)) === undefined;
 }
 
 /** After a commit the VPG is given up, and its source protected anew under the same name. */
 export async function protectAnew(world: World, protection: Protection): Promise<void> {
   const { people } = world;
   const { source, recovery, home, vpgId, name } = protection;
+  if (source.lost) return;
   const gone = await people.patiently(home, "DELETE", `/vpgs/${vpgId}`);
   if (gone !== "ok" && gone !== "NotFound") return;
   // The person who protects the source anew has made sure that nothing of the failover runs.

@@ -69,7 +69,7 @@ export async function checkBothSites(protection: Protection): Promise<void> {
   const runner = protection.machineOf(vpgId, newest.n) ?? promoted(protection).at(-1);
   // What an operation that was never committed left behind is nobody's production.
   const old = [protection.first, ...promoted(protection)].find(
-    ({ order, takesWrites }) => takesWrites && order < (runner?.order ?? 0),
+    (machine) => machine.takesWrites && machine.order < (runner?.order ?? 0) && !protection.givenUp.has(machine),
   );
   if (old !== undefined) {
     throw new Violation("one writer", `${textOf(old)} takes writes in term ${newest.n}, which runs elsewhere`);

@@ -33,6 +33,8 @@ export class Invariants {
   readonly #claims = new Map<string, SessionClaim>();
   readonly #acknowledged = new Acknowledged();
   readonly #moved = new Set<Id>();
+  /** Of operations that a site knows to be forgotten: what their VMs may read, once it was seen in the journal. */
+  readonly #held = new Map<Id, string>();
   #steps = 0;
   /** Checkpoints whose images were judged, each time counted. */
   judged = 0;
@@ -55,6 +57,7 @@ export class Invariants {
       }
       for (const site of protection.sites) await this.#checkListing(protection, site);
       await this.#checkPins(protection);
+      await this.#checkHeld(protection);
       await checkColdStart(protection);
       await checkAlarms(protection);
       await checkBothSites(protection);
@@ -175,6 +178,29 @@ export class Invariants {
       const journal = await BucketJournal.open(site.objects, body.vpgId);
       if (!journal.checkpoints().some(({ id }) => id === body.checkpointId)) {
         throw new Violation("pins", `checkpoint ${body.checkpointId} is attached by ${operationId} and not listed`);
+      }
+    }
+  }
+
+  /** Nothing goes that VMs of a forgotten operation may read, from when its site knows of it until somebody declares it over. */
+  async #checkHeld(protection: Protection): Promise<void> {
+    for (const { gateway, operationId, folder } of protection.folders()) {
+      const { attached, detached, promoted, body } = folder;
+      const { site } = gateway.own;
+      const vpg = await protection.vpgAt(site);
+      const known = vpg?.forgotten.some((each) => each.operationId === operationId && each.failed === undefined);
+      if (known !== true || !attached || detached || promoted || body.vpgId !== protection.vpgId) {
+        this.#held.delete(operationId);
+        continue;
+      }
+      const journal = await BucketJournal.open(site.objects, body.vpgId);
+      if (journal.checkpoints().some(({ id }) => id === body.checkpointId)) {
+        this.#held.set(operationId, body.checkpointId);
+      } else if (this.#held.get(operationId) === body.checkpointId) {
+        throw new Violation(
+          "pins",
+          `checkpoint ${body.checkpointId} went, which the forgotten ${operationId} may read`,
+        );
       }
     }
   }

@@ -94,11 +94,32 @@ function unexpired(item: TableItem, now: number): TableItem {
   return { ...item, fields: { ...item.fields, command: { ...command, expiresAt: now + lifeMs } } };
 }
 
+const forgettingSchema = z.looseObject({ forgotten: z.array(z.looseObject({})) });
+
+/** A VPG's item that calls forgotten operations failed ones, which have their pins. */
+function pinnedStill(item: TableItem): TableItem {
+  const parsed = forgettingSchema.safeParse(item.fields);
+  if (!parsed.success) return item;
+  return {
+    ...item,
+    fields: { ...item.fields, forgotten: parsed.data.forgotten.map((each) => ({ ...each, failed: true })) },
+  };
+}
+
 /** Whatever fences or closes a source, its clients stay. */
 const neverReadOnly = (): (() => void) =>
   replace(SourceDisks.prototype, "exportAs", (exportAs) => {
     return async function (this: SourceDisks, wanted) {
       if (wanted !== "read-only") await exportAs.call(this, wanted);
+    };
+  });
+
+/** A sync in a term that reverse protection began settles what it didn't ship. */
+const trustOldDisks = (): (() => void) =>
+  replace(SessionLog.prototype, "settleChunk", (settle) => {
+    return function (this: SessionLog, track, chunk, revision, start, bytes, pieces) {
+      const reversed = (this.session?.term ?? 1) > 1;
+      return settle.call(this, track, chunk, revision, start, bytes, reversed ? [] : pieces);
     };
   });
 
@@ -267,13 +288,20 @@ export const bugs: readonly Bug[] = [
     foundBy: ["exact"],
     seed: 3,
     actors: reversing,
-    plant: () =>
-      replace(SessionLog.prototype, "settleChunk", (settle) => {
-        return function (this: SessionLog, track, chunk, revision, start, bytes, pieces) {
-          const reversed = (this.session?.term ?? 1) > 1;
-          return settle.call(this, track, chunk, revision, start, bytes, reversed ? [] : pieces);
-        };
-      }),
+    plant: trustOldDisks,
+  },
+  {
+    name: "the sync of a reverse protection trusts disks whose gateway is said to be lost",
+    foundBy: ["exact"],
+    actors: ["write", "failover live", "decide", "reverse protection without the old gateway"],
+    plant: trustOldDisks,
+  },
+  {
+    name: "retention takes what the site forgot for an operation that has its pin",
+    foundBy: ["pins"],
+    seed: 2,
+    actors: ["write", "failover live", "rebuild", "long sleep", "see to forgotten"],
+    site: (site) => withTable(site, pinnedStill),
   },
   {
     name: "a move goes on with volumes that take writes",
