@@ -4,6 +4,8 @@ export const cliLimits = {
   requestMs: 30_000,
   /** How often a watched operation is asked about. */
   pollMs: 500,
+  /** A site that is gone for so long ends the following of an operation, which goes on there without it. */
+  patienceMs: 60_000,
   /** How often a whole site's failover is asked to go on. */
   sitePollMs: 2000,
   /** Items of one page of a list. */

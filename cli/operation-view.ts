@@ -9,6 +9,7 @@ import {
   syncedLines,
 } from "#core/protection/operation.ts";
 import { formatBytes, formatDuration } from "#core/units.ts";
+import { askAgain } from "./ask-again.ts";
 import { exitCodes } from "./exit.ts";
 import { cliLimits } from "./limits.ts";
 import { columns, fields, type Output, timeText } from "./output.ts";
@@ -91,6 +92,9 @@ export function printOperation(output: Output, operation: OperationView): void {
 export const fetchOperation = (client: SiteClient, id: string): Promise<OperationView> =>
   client.get(`/v1/operations/${encodeURIComponent(id)}`, operationViewSchema);
 
+const goesOn = (why: string): string =>
+  `${timeText(Date.now())}  ${why} What was started goes on at the site; it is asked again.`;
+
 /** Follows an operation, a line per phase, until it has ended or waits for a decision: a person's, or `any`, a policy's too. */
 export async function watchOperation(
   output: Output,
@@ -100,7 +104,9 @@ export async function watchOperation(
 ): Promise<OperationView> {
   let shown = "";
   for (;;) {
-    const operation = await fetchOperation(client, id);
+    // A site that never answered is told of at once.
+    const ask = () => fetchOperation(client, id);
+    const operation = await (shown === "" ? ask() : askAgain(ask, ({ message }) => output.note(goesOn(message))));
     if (operation.phase !== shown) {
       shown = operation.phase;
       output.note(`${timeText(Date.now())}  ${operation.kind} ${operation.vpgName}: ${operation.phase}`);

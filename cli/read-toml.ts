@@ -3,6 +3,7 @@ import { z } from "zod";
 import { namedFileBytesMax } from "#adapters/embedded/limits.ts";
 import { readBounded } from "#adapters/embedded/read-bounded.ts";
 import { InvalidInput } from "#core/errors.ts";
+import { boundText } from "#core/json.ts";
 
 /** A TOML file in the shape of `schema`; anything else is an `InvalidInput` that names the file and the key. */
 export function readToml<T extends z.ZodType>(file: string, schema: T): z.infer<T> {
@@ -17,7 +18,7 @@ export function readToml<T extends z.ZodType>(file: string, schema: T): z.infer<
       { cause },
     );
   }
-  const parsed = schema.safeParse(document);
+  const parsed = schema.safeParse(document, { error: boundText });
   if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
 }

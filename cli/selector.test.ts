@@ -18,6 +18,11 @@ it.each(["", "yesterday", "2026-11-21T20:47:00", "2026-11-21", "12", "2026-13-45
   },
 );
 
+it("says of an option that takes a time that it is one", () => {
+  expect(() => parseTime("yesterday")).toThrow('"yesterday" is no time');
+  expect(() => parseSelector("yesterday")).toThrow('"yesterday" is no checkpoint');
+});
+
 it("wants a zone, since a time without one means another instant elsewhere", () => {
   expect(() => parseTime("2026-11-21T20:47:00")).toThrow(/zone/);
 });

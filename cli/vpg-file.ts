@@ -3,6 +3,7 @@ import type { CreateVpg } from "#core/api/site-api.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { InvalidInput } from "#core/errors.ts";
 import { nameSchema } from "#core/ids.ts";
+import { boundText } from "#core/json.ts";
 import { parseBytes, parseDuration, parseRate } from "#core/units.ts";
 import { readToml } from "./read-toml.ts";
 import { parseSelector } from "./selector.ts";
@@ -116,7 +117,7 @@ function triggerOf(read: z.infer<typeof triggerSchema>): unknown {
 /** Reads the file of `farshore vpg create`. Throws `InvalidInput` that names the file and the key. */
 export function readVpgFile(file: string): CreateVpg {
   const read = readToml(file, fileSchema);
-  const parsed = createVpgSchema.safeParse({
+  const asked = {
     name: read.name,
     protectedSite: read.protected_site,
     sourceGateway: read.source_gateway,
@@ -135,7 +136,8 @@ export function readVpgFile(file: string): CreateVpg {
     ...(read.retention === undefined ? {} : { retention: retentionOf(read.retention) }),
     ...(read.scrub === undefined ? {} : { scrub: scrubOf(read.scrub.journal_rate) }),
     bootDelays: read.boot_group.map((group) => ({ bootGroup: group.number, delayMs: group.delay })),
-  });
+  };
+  const parsed = createVpgSchema.safeParse(asked, { error: boundText });
   if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
 }

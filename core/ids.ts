@@ -8,7 +8,7 @@ export type Id = string & { readonly __id: true };
 /** Lower-case because ids stand in bucket keys; at most 7 first, so that it fits 128 bits. */
 export const idSchema = z
   .string()
-  .regex(/^[0-7][0-9a-hjkmnp-tv-z]{25}$/, "must be a lower-case ULID of 26 characters")
+  .regex(/^[0-7][0-9a-hjkmnp-tv-z]{25}$/, "must be an id: 26 lower-case letters and digits, as a list shows it")
   .transform((text) => text as Id);
 
 /** A label people give: sites, VPGs, VMs, volumes, gateways, tokens. */

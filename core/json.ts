@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { Corrupt, InvalidInput } from "#core/errors.ts";
 import type { TableFields, TableValue } from "#core/ports.ts";
+import { formatBytes, formatDuration, formatRate } from "#core/units.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -30,10 +31,27 @@ export function checkStored<T>(schema: z.ZodType<T>, value: unknown, what: strin
 
 /** What someone sent, checked. Throws `InvalidInput` naming the first wrong field. */
 export function parseInput<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: boundText });
   if (parsed.success) return parsed.data;
   const field = parsed.error.issues[0]?.path.join(".") ?? "";
   throw new InvalidInput(firstIssue(parsed.error), { field });
+}
+
+/** A bound that was passed, in the unit of the field's name; undefined for any other issue, which then has zod's own words. */
+export const boundText: z.core.$ZodErrorMap = (issue) => {
+  if (issue.code !== "too_big" && issue.code !== "too_small") return undefined;
+  const [word, bound] = issue.code === "too_big" ? ["most", issue.maximum] : ["least", issue.minimum];
+  const unit = countedBy[issue.origin];
+  return `must ${unit === undefined ? "be" : "have"} at ${word} ${amountText(String(issue.path?.at(-1)), Number(bound))}${unit ?? ""}`;
+};
+
+const countedBy: Readonly<Record<string, string>> = { string: " characters", array: " entries" };
+
+function amountText(field: string, amount: number): string {
+  if (field.endsWith("PerSecond")) return formatRate(amount);
+  if (field.endsWith("Bytes")) return formatBytes(amount);
+  if (field.endsWith("Ms")) return formatDuration(amount);
+  return String(amount);
 }
 
 function firstIssue(error: z.ZodError): string {

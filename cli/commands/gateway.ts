@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { InvalidInput } from "#core/errors.ts";
+import { throttledSchema } from "#core/protection/command.ts";
 import { formatRate, parseRate } from "#core/units.ts";
 import { awaitCommand } from "../await-command.ts";
 import { confirmByName } from "../confirm.ts";
@@ -37,6 +38,20 @@ async function openVolumes(vpg: string, { config }: { readonly config: string },
   }
 }
 
+interface Limit {
+  /** What was ordered; null for none. */
+  readonly bytesPerSecond: number | null;
+  /** What holds now, by the order and the schedule. */
+  readonly nowBytesPerSecond: number | null;
+}
+
+/** What limits a gateway from now on, and that its schedule does where it does. */
+export function limitText({ bytesPerSecond, nowBytesPerSecond: now }: Limit): string {
+  const ordered = bytesPerSecond === null ? "no limit" : `at most ${formatRate(bytesPerSecond)}`;
+  if (now === null || now === bytesPerSecond) return ordered;
+  return `${ordered}; but its configuration's schedule says at most ${formatRate(now)} now`;
+}
+
 const askedSchema = z.object({ commandId: z.string() });
 
 export function registerGateway(program: Command): void {
@@ -64,10 +79,9 @@ export function registerGateway(program: Command): void {
       const site = client();
       const path = `/v1/gateways/${encodeURIComponent(name)}/throttle`;
       const { commandId } = await site.post(path, askedSchema, { bytesPerSecond });
-      await awaitCommand(site, commandId, "take the rate");
-      result(output, { gateway: name, bytesPerSecond }, () =>
-        output.line(bytesPerSecond === null ? `${name}: no limit` : `${name}: at most ${formatRate(bytesPerSecond)}`),
-      );
+      const { nowBytesPerSecond: now } = throttledSchema.parse(await awaitCommand(site, commandId, "take the rate"));
+      const told = { gateway: name, bytesPerSecond, nowBytesPerSecond: now ?? bytesPerSecond };
+      result(output, told, () => output.line(`${name}: ${limitText(told)}`));
     });
 
   gateway

@@ -37,6 +37,7 @@ describe("definitions as files", { timeout: programsMs }, () => {
     expect(await farshore("vpg", "export", "--all", "--output", folder)).toMatchObject({ status: 0 });
     const exported = readFileSync(file, "utf8");
     expect((await farshore("vpg", "export", "shop")).text.trim()).toBe(exported.trim());
+    expect(JSON.parse((await farshore("--json", "vpg", "export", "shop")).text)).toMatchObject({ name: "shop" });
 
     writeFileSync(file, exported.replace('"64KiB"', '"128KiB"').replace('target_rpo = "15s"', 'target_rpo = "20s"'));
     const grows = "volume db/data: grows from 64.0 KiB to 128.0 KiB";

@@ -64,7 +64,10 @@ export function registerVpgEdit(vpg: Command): void {
     .option("--all", "every VPG of the site")
     .option("--output <directory>", "write NAME.toml there instead of printing it; needed with --all")
     .description("Write VPGs as the files that create, edit and import take.")
-    .addHelpText("after", "\nExample:\n  farshore vpg export --all --output definitions\n")
+    .addHelpText(
+      "after",
+      "\nWith --json and without --output the definition is printed as JSON; create, edit and import take TOML.\n\nExample:\n  farshore vpg export --all --output definitions\n",
+    )
     .action(
       async (name: string | undefined, flags: { readonly all?: true; readonly output?: string }, command: Command) => {
         const { output, client } = contextOf(command);
@@ -78,7 +81,8 @@ export function registerVpgEdit(vpg: Command): void {
           definitions.push((await site.get(definitionPath(each), vpgDefinitionSchema)).definition);
         const directory = flags.output;
         if (directory === undefined) {
-          for (const definition of definitions) output.line(vpgToml(definition).trimEnd());
+          const [definition] = definitions;
+          if (definition !== undefined) result(output, definition, () => output.line(vpgToml(definition).trimEnd()));
           return;
         }
         mkdirSync(directory, { recursive: true });
@@ -133,6 +137,7 @@ function printChanges(output: Output, name: string, changes: readonly string[]):
 function readDefinitions(directory: string): readonly CreateVpg[] {
   if (!existsSync(directory)) throw new InvalidInput(`there is no directory ${directory}`, { directory });
   const files = readdirSync(directory).filter((file) => file.endsWith(".toml"));
+  if (files.length === 0) throw new InvalidInput(`there is no *.toml file in ${directory}`, { directory });
   const read = new Map(files.sort().map((file) => [file, readVpgFile(join(directory, file))]));
   const byName = new Map<string, CreateVpg>();
   for (const [file, definition] of read) {

@@ -13,6 +13,9 @@ const askedSchema = z.object({ commandId: z.string() });
 const cancelledSchema = z.object({ commandIds: z.array(z.string()) });
 const resultSchema = syncedBytesSchema.extend({ unreadableBytes: z.number().default(0) }).loose();
 
+const waitsText =
+  "waits for the recovery gateway: is it connected (farshore status), or at work on another preseed? --cancel ends it";
+
 interface PreseedFlags {
   readonly wait: boolean;
   readonly cancel?: true;
@@ -35,12 +38,13 @@ export function registerVpgPreseed(vpg: Command): void {
     )
     .action(async (name: string, copies: readonly string[], flags: PreseedFlags, command: Command) => {
       const { output, client } = contextOf(command);
-      if ((flags.cancel === true) === copies.length > 0) throw new InvalidInput("name copies, or say --cancel");
+      if ((flags.cancel === true) === copies.length > 0)
+        throw new InvalidInput("name copies, or say --cancel alone, which ends all preseeds of the VPG");
       const site = client();
       const path = `/v1/vpgs/${encodeURIComponent(name)}/preseed`;
       if (flags.cancel === true) {
         const cancelled = await site.delete(path, cancelledSchema);
-        result(output, cancelled, () => output.line(`${name}: ${cancelled.commandIds.length} preseeds cancelled`));
+        result(output, cancelled, () => output.line(`${name}: preseeds cancelled: ${cancelled.commandIds.length}`));
         return;
       }
       const ask = { requestId: ulid().toLowerCase(), volumes: copies.map(copyOf) };
@@ -50,9 +54,12 @@ export function registerVpgPreseed(vpg: Command): void {
         return;
       }
       const progress = progressLine(output);
-      const done = await awaitCommand(site, asked.commandId, "preseed", ({ done: compared, total, unit }) =>
-        progress.update(`${compared} of ${total} ${unit} compared`),
-      ).finally(() => progress.end());
+      let waits = false;
+      const done = await awaitCommand(site, asked.commandId, "preseed", (at) => {
+        if (at !== null) progress.update(`${at.done} of ${at.total} ${at.unit} compared`);
+        else if (!waits) progress.update(waitsText);
+        waits = at === null;
+      }).finally(() => progress.end());
       const figures = resultSchema.parse(done);
       const { hashedBytes, shippedBytes, unreadableBytes } = figures;
       const lost =

@@ -1,5 +1,6 @@
-import { ConditionFailed, InvalidInput, JournalFull, OperationInProgress, ReplicationPaused } from "#core/errors.ts";
+import { ConditionFailed, InvalidInput, OperationInProgress } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import { assertJournaled } from "#core/protection/assert-journaled.ts";
 import { items } from "#core/protection/items.ts";
 import type { Operation, SyncOptions } from "#core/protection/operation.ts";
 import { assertTableCurrent } from "#core/protection/terms.ts";
@@ -60,7 +61,8 @@ async function create(
   return operation;
 }
 
-function assertMaySync({ definition, syncOperationId, role, vpgId, paused, journalFull }: VpgRecord): void {
+function assertMaySync(vpg: VpgRecord): void {
+  const { definition, syncOperationId, role, vpgId } = vpg;
   const { name } = definition;
   if (syncOperationId !== null) {
     throw new OperationInProgress(
@@ -71,17 +73,5 @@ function assertMaySync({ definition, syncOperationId, role, vpgId, paused, journ
   if (role !== "Journal" && role !== "Preparing") {
     throw new InvalidInput(`${name} is not protected at this site (its role here is ${role})`, { vpgId, role });
   }
-  if (paused) {
-    throw new ReplicationPaused(
-      `${name} is paused: nothing is journaled, so nothing is compared; farshore vpg resume ${name}, then ask again`,
-      { vpgId },
-    );
-  }
-  if (journalFull) {
-    throw new JournalFull(
-      `the journal of ${name} has reached its limit: nothing is journaled, so nothing is compared; ` +
-        `ask again when it has room (farshore vpg show ${name})`,
-      { vpgId },
-    );
-  }
+  assertJournaled(vpg, "nothing is compared");
 }

@@ -12,6 +12,9 @@ const namedVolume = z.strictObject({
 });
 export type NamedVolume = z.infer<typeof namedVolume>;
 
+/** The lower of what was ordered and what the schedule says of this hour; null for no limit. Not told by older gateways. */
+export const throttledSchema = z.object({ nowBytesPerSecond: z.int().min(1).nullable().exactOptional() });
+
 const recoveredVolume = namedVolume.extend({
   /** There with several source gateways: the position of the volume's own one in the checkpoint. */
   upTo: positionSchema.exactOptional(),
@@ -111,7 +114,7 @@ export const commandBodySchema = z.discriminatedUnion("kind", [
   }),
   /** Source side, at rollback: undo this operation's close. Done once writes are taken again, in a new session. */
   z.strictObject({ kind: z.literal("open-volumes"), ...operationBase }),
-  /** Source side: ship no faster than this, also after a restart; null ends it. What the configuration's schedule says stands. Result: {}. */
+  /** Source side: ship no faster than this, also after a restart; null ends it. What the configuration's schedule says stands. Result: `throttledSchema`. */
   z.strictObject({ kind: z.literal("set-throttle"), bytesPerSecond: z.int().min(limits.throttleRateMin).nullable() }),
   /** Source side, of closed volumes: compare the disks with the image at the FINAL by hashes. Result: verifyResultSchema. */
   z.strictObject({

@@ -1,5 +1,6 @@
+import type { StreamState } from "#core/api/gateway-api.ts";
 import type { Site } from "#core/site.ts";
-import { formatBytes, formatDuration } from "#core/units.ts";
+import { formatBytes, formatDuration, formatRate } from "#core/units.ts";
 import { type CheckLine, line, notGraceful } from "./check-means.ts";
 import { type SourceGateway, sourceGatewaysOf, vmsOfGateway } from "./definition.ts";
 import { checkWith, type FailoverCheck } from "./failover-check.ts";
@@ -21,17 +22,31 @@ async function linesOf(site: Site, vpg: VpgRecord, { gatewayId, name }: SourceGa
     return [line("source", "blocked", `gateway ${name} is silent; ${cure}`)];
   }
   const stream = streamOf(gateway, vpg.vpgId);
-  if (stream?.mode !== "replicating") {
-    return [
-      line("source", "blocked", `gateway ${name} is in mode ${stream?.mode ?? "no-session"}; wait until it replicates`),
-    ];
+  if (stream?.mode !== "replicating" || vpg.paused) {
+    const mode = vpg.paused ? "paused" : (stream?.mode ?? "no-session");
+    const cure = vpg.paused ? `farshore vpg resume ${vpg.definition.name}, and ` : "";
+    return [line("source", "blocked", `gateway ${name} is in mode ${mode}; ${cure}wait until it replicates`)];
   }
   const backlog = `${formatBytes(stream.backlogBytes)} and ${formatDuration(stream.lagMs)} behind, which is shipped with the VMs down`;
   const vms = vmsOfGateway(vpg.definition, gatewayId);
   return [
     line("source", "ok", `gateway ${name} is connected and replicates; ${backlog}`),
+    ...throttleLines(name, stream),
     ...(gateway.means === null ? [hooksUnknown(name)] : hookLines(name, vms, gateway.means)),
   ];
+}
+
+/** There while the gateway may ship no faster than a throttle lets it: the VMs are down until all is here. */
+function throttleLines(
+  name: string,
+  { backlogBytes, throttleBytesPerSecond: rate }: StreamState,
+): readonly CheckLine[] {
+  if (rate === undefined) return [];
+  const time = formatDuration((backlogBytes * 1000) / rate);
+  const detail =
+    `gateway ${name} ships at most ${formatRate(rate)} (farshore gateway throttle ${name} --off, or its schedule): ${time} for what ` +
+    "waits now, and longer for what is written until the VMs are down or was just sent, since that counts too";
+  return [line("throttle", "warning", detail)];
 }
 
 const hooksUnknown = (name: string): CheckLine =>

@@ -29,7 +29,7 @@ let source: Caller;
 let recovery: Caller;
 let stream: Stream;
 
-async function beat(caller: Caller, mode = "replicating", means?: GatewayMeans): Promise<void> {
+async function beat(caller: Caller, mode = "replicating", means?: GatewayMeans, more: object = {}): Promise<void> {
   const streams =
     caller === recovery
       ? []
@@ -38,6 +38,7 @@ async function beat(caller: Caller, mode = "replicating", means?: GatewayMeans):
             ...{ vpgId: vpg.vpgId, term: 1, session: 1, mode, idle: false, backlogBytes: 7, lagMs: 9, sync: null },
             ...{ writes: 1, writtenBytes: 512, shippedBytes: 256 },
             ...{ lastSequence: stream.sequence, acknowledgedSequence: stream.sequence },
+            ...more,
           },
         ];
   const processId = newId(site.clock, site.random);
@@ -106,6 +107,32 @@ describe("moveCheck", () => {
     expect(await states()).toMatchObject({ ready: false, source: "ok", shutdown: "blocked" });
     await beat(source, "replicating", { hooks: null, freeBytes: null });
     expect(await states()).toMatchObject({ ready: true, shutdown: "warning" });
+  });
+
+  it("says that a paused VPG is resumed first, and how long a throttle keeps the VMs down", async () => {
+    await send(stream.synced());
+    await send(stream.checkpoint(noon));
+    await beat(recovery);
+    const details = async () => (await moveCheck(site, await getVpg(site, vpg.vpgId))).items;
+    await pauseVpg(site, operator, vpg.vpgId);
+    await beat(source, "paused");
+    expect(await details()).toContainEqual(
+      expect.objectContaining({ what: "source", state: "blocked", detail: expect.stringContaining("vpg resume shop") }),
+    );
+    await resumeVpg(site, operator, vpg.vpgId);
+    await beat(
+      source,
+      "replicating",
+      { hooks: null, freeBytes: null },
+      { backlogBytes: 1e6, throttleBytesPerSecond: 10_000 },
+    );
+    expect(await details()).toContainEqual(
+      expect.objectContaining({
+        what: "throttle",
+        state: "warning",
+        detail: expect.stringMatching(/10 kB\/s.*1m 40s/),
+      }),
+    );
   });
 
   it("says what would be shut down and removed, and whether there is a way back", async () => {

@@ -5,7 +5,7 @@ import { listCheckpoints } from "#core/protection/checkpoints.ts";
 import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { protectionLimits } from "#core/protection/limits.ts";
-import { getVpg } from "#core/protection/vpg-store.ts";
+import { changeVpg, getVpg } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { type ProtectedShop, protectShop } from "../../test/kit/failover-site.ts";
 import { listed } from "../../test/kit/listing.ts";
@@ -52,6 +52,23 @@ describe("a failed test that is tried again", () => {
     for (let count = 0; count < protectionLimits.testsMax; count += 1) await startTest(site, shop);
     await expect(retryOperation(site, operator, failed)).rejects.toMatchObject({ name: "LimitExceeded" });
     expect((await getVpg(site, "shop")).openTests).toHaveLength(protectionLimits.testsMax);
+  });
+});
+
+describe("a move of a VPG that takes no new batches", () => {
+  it.each([
+    [{ paused: true }, "ReplicationPaused"],
+    [{ journalFull: true }, "JournalFull"],
+  ])("is refused before its VMs are shut down: %j", async (change, name) => {
+    const shop = await protectShop();
+    const site = quietSite(shop);
+    await changeVpg(site, shop.vpg.vpgId, () => change);
+    const options = { graceMs: 0, commitPolicy: { action: "none" }, source: "keep", verify: false } as const;
+    const asked = startOperation(site, operator, shop.vpg, {
+      ...{ kind: "move", options, requestId: newId(site.clock, site.random) },
+    });
+    await expect(asked).rejects.toMatchObject({ name });
+    expect((await getVpg(site, "shop")).operationId).toBeNull();
   });
 });
 

@@ -127,7 +127,7 @@ async function offer(site: Site, { operation, vpg }: Work): Promise<Outcome> {
   }
   const fresh = await readAuthority(site, vpg.vpgId, vpg);
   if (startedBy(fresh.standing, n, reply) !== undefined)
-    return goOn(site, operation, `offered as term ${n}; all of ${peer.name} is closed`);
+    return goOn(site, operation, `offered as term ${n}; ${closedText(operation, peer)}`);
   if (reply.state === "closing" || reply.state === "refused") {
     return (
       tooLate(operation, site) ?? {
@@ -137,6 +137,9 @@ async function offer(site: Site, { operation, vpg }: Work): Promise<Outcome> {
   }
   throw new OfferRefused(saying(peer, reply, `says "${reply.state}" of the offer of term ${n}`), { term: n });
 }
+
+const closedText = ({ reverse }: Operation, { name }: JournalPeer): string =>
+  reverse?.gatewayLost ? `nothing is closed at ${name}, whose gateway is lost` : `all of ${name} is closed`;
 
 function tooLate({ createdAt }: Operation, site: Site): undefined {
   if (site.clock.now() - createdAt < limits.commitWaitMsMax) return undefined;
@@ -163,8 +166,9 @@ async function start(site: Site, { operation, vpg }: Work): Promise<Outcome> {
     return { done: `Term ${term.n} has begun.`, route: "go" };
   if (reply.state === "preparing") {
     if (reply.seeded) {
-      const seeds =
-        reply.detail === ""
+      const seeds = operation.reverse?.gatewayLost
+        ? "nothing of the old disks is used"
+        : reply.detail === ""
           ? "the old disks are in the journal"
           : saying(peer, reply, "has not all old disks in its journal");
       return { done: `Term ${term.n} has begun; ${seeds}.`, route: "go" };

@@ -11,6 +11,7 @@ import {
 } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
+import { assertJournaled } from "#core/protection/assert-journaled.ts";
 import { resolveCheckpoint } from "#core/protection/checkpoints.ts";
 import { assertDefinitionCurrent } from "#core/protection/edit-vpg.ts";
 import { assertNoneForgotten } from "#core/protection/forgotten.ts";
@@ -36,7 +37,7 @@ export type Found = Pick<Operation, "attempt" | "resumeId" | "sourceWasShutDown"
 /**
  * Starts a failover, a test or a move. The request's id becomes the operation's, so the same request again answers with the same
  * operation, whatever became of it. Refused at once: `ComputeNotConfigured`, `OperationInProgress` (a live one or a move runs, or was forgotten),
- * `LimitExceeded` (tests), `TableBehindBucket`, `NoCheckpoint`, `AmbiguousCheckpoint`, `InvalidInput` (not protected here),
+ * `ReplicationPaused` and `JournalFull` (a move), `LimitExceeded` (tests), `TableBehindBucket`, `NoCheckpoint`, `AmbiguousCheckpoint`, `InvalidInput` (not protected here),
  * `ConditionFailed` (an action of the trigger).
  */
 export async function startOperation(
@@ -86,6 +87,10 @@ async function createOperation(
   for (let attempt = 0; attempt < limits.writeAttemptsMax; attempt += 1) {
     const record = await getVpg(site, vpg.vpgId);
     assertMayStart(record, ask);
+    // One that is gone on with has its source closed already.
+    if (ask.kind === "move" && found === undefined) {
+      assertJournaled(record, "what the VMs wrote last would not come here while they are down");
+    }
     try {
       await assertTableCurrent(site, record);
       await assertDefinitionCurrent(site, record.definition);

@@ -58,7 +58,7 @@ const allowed: Readonly<Record<LeastRole, readonly Caller["role"][]>> = {
 export function assertRole(caller: Caller, least: LeastRole): void {
   if (allowed[least].includes(caller.role)) return;
   throw new Forbidden(
-    `a ${caller.role} may not do this; it takes ${least === "gateway" || least === "peer" ? `a ${least}` : `the role ${least}`}`,
+    `${caller.role === "operator" || caller.role === "approver" ? "an" : "a"} ${caller.role} may not do this; it takes ${least === "gateway" || least === "peer" ? `a ${least}` : `the role ${least}`}`,
     {
       role: caller.role,
       needed: least,

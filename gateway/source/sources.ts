@@ -166,7 +166,7 @@ export class Sources {
       "scrub-volumes": this.#forward("scrub-volumes"),
       "set-throttle": async ({ bytesPerSecond }) => {
         await this.#rate.order(bytesPerSecond);
-        return {};
+        return { nowBytesPerSecond: this.#rate.now() ?? null };
       },
     };
   }
