@@ -18,8 +18,11 @@ const MiB = 2 ** 20;
 const asked = process.env["FARSHORE_SEED"];
 const seeds = asked === undefined ? [1, Math.floor(Math.random() * 10_000)] : [Number(asked)];
 const volumes = [
-  { name: "data", bytes: 6 * MiB },
+  { name: "data", bytes: 4 * MiB },
   { name: "log", bytes: 2 * MiB },
+  { name: "index", bytes: MiB },
+  { name: "queue", bytes: 640 * 1024 },
+  { name: "boot", bytes: 384 * 1024 },
 ];
 
 let killer: Killer | undefined;
