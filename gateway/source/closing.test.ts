@@ -13,7 +13,6 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createVpgSchema } from "#core/api/site-api.ts";
 import { Transient } from "#core/errors.ts";
 import { BucketJournal } from "#core/journal/bucket-journal.ts";
 import type { Position } from "#core/journal/position.ts";
@@ -23,7 +22,7 @@ import { createVpg } from "#core/protection/create-vpg.ts";
 import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { progressOfSessions } from "#core/protection/session-list.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { operator } from "../../test/kit/site.ts";
@@ -38,11 +37,7 @@ const sizeBytes = 8 * MiB;
 const move = "01k3zper4t0000000000000001";
 /** A close and an open are some heartbeats, batches, a session and the commands' answers each. */
 const messagesOfMove = 7;
-const definition = createVpgSchema.parse({
-  ...{ name: "shop", protectedSite: "berlin", sourceGateway: "gw-berlin", recoveryGateway: null, compute: "none" },
-  checkpointIntervalMs: 1000,
-  vms: [{ name: "db", volumes: [{ name: "data", sizeBytes }] }],
-});
+const definition = shopOf({ data: sizeBytes });
 
 describe("closing volumes", () => {
   const random = new SeededRandom(7);

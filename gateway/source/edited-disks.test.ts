@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
-import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
+import type { CreateVpg } from "#core/api/site-api.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { idSchema } from "#core/ids.ts";
 import { closedResultSchema, type NamedVolume } from "#core/protection/command.ts";
@@ -15,7 +15,7 @@ import { volumesOf } from "#core/protection/definition.ts";
 import { editVpg } from "#core/protection/edit-vpg.ts";
 import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { ReverseGateway } from "../../test/kit/reverse-gateway.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { operator } from "../../test/kit/site.ts";
@@ -30,20 +30,7 @@ const reverseId = idSchema.parse("01hzzzzzzzzzzzzzzzzzzzzzz9");
 const context: CommandContext = { commandId: "c", signal: new AbortController().signal, progress: () => undefined };
 
 const vpgOf = (sizes: Sizes): CreateVpg =>
-  createVpgSchema.parse({
-    name: "shop",
-    protectedSite: "berlin",
-    sourceGateway: "gw-berlin",
-    recoveryGateway: null,
-    compute: "none",
-    checkpointIntervalMs: 1000,
-    vms: [
-      {
-        name: "db",
-        volumes: Object.entries(sizes).map(([name, chunks]) => ({ name, sizeBytes: chunks * chunkBytes })),
-      },
-    ],
-  });
+  shopOf(Object.fromEntries(Object.entries(sizes).map(([name, chunks]) => [name, chunks * chunkBytes])));
 
 describe("disks of a VPG that was edited while its gateway ran", { timeout: 120_000 }, () => {
   const random = new SeededRandom(3);

@@ -13,7 +13,6 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
 import { idSchema } from "#core/ids.ts";
 import { parsePosition } from "#core/journal/position.ts";
 import { volumesOf } from "#core/protection/definition.ts";
@@ -21,7 +20,7 @@ import { definitionOfCheckpoint } from "#core/protection/definition-at.ts";
 import { editVpg } from "#core/protection/edit-vpg.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
 import { vpgView } from "#core/protection/vpg-view.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { operator } from "../../test/kit/site.ts";
 import { type RunningGateway, runGateway } from "../main.ts";
@@ -36,16 +35,6 @@ const blockBytes = 4096;
 /** The writer goes round blocks that stand this far apart, over many chunks. */
 const strideBytes = 128 * 1024;
 const blocks = 64;
-
-const vpg = (sizes: Readonly<Record<string, number>>): CreateVpg =>
-  createVpgSchema.parse({
-    name: "shop",
-    protectedSite: "berlin",
-    sourceGateway: "gw-berlin",
-    recoveryGateway: null,
-    compute: "none",
-    vms: [{ name: "db", volumes: Object.entries(sizes).map(([name, sizeBytes]) => ({ name, sizeBytes })) }],
-  });
 
 let folder = "";
 let site: GatewaySite;
@@ -87,7 +76,7 @@ const inSession = (session: number) =>
 
 async function edit(sizes: Readonly<Record<string, number>>): Promise<void> {
   const { definition } = await getVpg(site.site, "shop");
-  const ask = { definition: vpg(sizes), revision: definition.revision, dryRun: false };
+  const ask = { definition: shopOf(sizes), revision: definition.revision, dryRun: false };
   await editVpg(site.site, operator, "shop", ask);
 }
 
@@ -147,7 +136,7 @@ beforeEach(async () => {
   writeFileSync(join(folder, "token"), "token");
   disk("data", 8 * MiB);
   disk("log", 2 * MiB);
-  site = await GatewaySite.start(vpg({ data: 8 * MiB, log: 2 * MiB }));
+  site = await GatewaySite.start(shopOf({ data: 8 * MiB, log: 2 * MiB }));
   configure(["data", "log"]);
 });
 afterEach(async () => {

@@ -4,10 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
-import { createVpgSchema } from "#core/api/site-api.ts";
 import { Transient } from "#core/errors.ts";
 import { type Id, newId } from "#core/ids.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { parseGatewayConfig } from "../config.ts";
@@ -18,14 +17,7 @@ import { preseedHandlers } from "./preseed.ts";
 
 const MiB = 2 ** 20;
 const sizeBytes = 11 * MiB + 4096;
-const definition = createVpgSchema.parse({
-  name: "shop",
-  protectedSite: "berlin",
-  sourceGateway: "gw-berlin",
-  recoveryGateway: "gw-recovery",
-  compute: "gateway",
-  vms: [{ name: "db", volumes: [{ name: "data", sizeBytes }] }],
-});
+const definition = shopOf({ data: sizeBytes }, { recoveryGateway: "gw-recovery", compute: "gateway" });
 
 describe("copies of disks at a recovery gateway", { timeout: 120_000 }, () => {
   let folder = "";

@@ -11,12 +11,11 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FileObjects } from "#adapters/embedded/objects.ts";
-import { createVpgSchema } from "#core/api/site-api.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { idSchema } from "#core/ids.ts";
 import type { CommandBody } from "#core/protection/command.ts";
 import { operationId } from "../../test/kit/batches.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { randomJournal } from "../../test/kit/random-journal.ts";
 import { commandsOf } from "../../test/kit/recovery.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
@@ -41,9 +40,8 @@ beforeEach(async () => {
   const objects = await FileObjects.open(path.join(folder, "bucket"));
   const journal = await randomJournal(new SeededRandom(seed), sizes, { objects });
   const { attach, promote } = commandsOf(journal.upTo, sizes);
-  const vms = [{ name: "db", volumes: attach.volumes.map(({ name, sizeBytes }) => ({ name, sizeBytes })) }];
-  const source = { protectedSite: "berlin", sourceGateway: "gw-berlin", recoveryGateway: null, compute: "none" };
-  site = await GatewaySite.start(createVpgSchema.parse({ name: "shop", ...source, checkpointIntervalMs: 1000, vms }));
+  const named = attach.volumes.map(({ name, sizeBytes }) => [name, sizeBytes] as const);
+  site = await GatewaySite.start(shopOf(Object.fromEntries(named)));
   const { vpgId } = site;
   const base = { operationId: idSchema.parse("01hzzzzzzzzzzzzzzzzzzzzzz9"), vpgId, vpgName: "shop", term: 1 };
   const protect = {

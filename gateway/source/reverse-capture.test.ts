@@ -6,7 +6,6 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createVpgSchema } from "#core/api/site-api.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { Fenced, RunGrantRefused } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
@@ -15,7 +14,7 @@ import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { operationId as promotedBy } from "../../test/kit/batches.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { NbdGuest } from "../../test/kit/nbd-guest.ts";
 import { type RandomJournal, randomJournal } from "../../test/kit/random-journal.ts";
 import { commandsOf, runCommand } from "../../test/kit/recovery.ts";
@@ -44,15 +43,7 @@ const volumes = [...sizes].map(([volume, sizeBytes]) => ({
   sizeBytes,
   sectorBytes: 512 as const,
 }));
-const definition = createVpgSchema.parse({
-  name: "shop",
-  protectedSite: "berlin",
-  sourceGateway: "gw-berlin",
-  recoveryGateway: null,
-  compute: "none",
-  checkpointIntervalMs: 1000,
-  vms: [{ name: "db", volumes: volumes.map(({ name, sizeBytes }) => ({ name, sizeBytes })) }],
-});
+const definition = shopOf(Object.fromEntries(volumes.map(({ name, sizeBytes }) => [name, sizeBytes])));
 const nextOperation = idSchema.parse("01hzzzzzzzzzzzzzzzzzzzzzz9");
 
 describe("reverse protection at the gateway", () => {

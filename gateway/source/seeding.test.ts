@@ -4,10 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
-import { createVpgSchema } from "#core/api/site-api.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { CommandFailed, InvalidInput } from "#core/errors.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { MemoryDevice } from "../../test/kit/memory-device.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
@@ -28,11 +27,7 @@ describe("a seeding", { timeout: 60_000 }, () => {
 
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), "fs-seeds-"));
-    const vms = [{ name: "db", volumes: [{ name: "data", sizeBytes }] }];
-    const gateways = { sourceGateway: "gw-berlin", recoveryGateway: "gw-recovery" };
-    site = await GatewaySite.start(
-      createVpgSchema.parse({ name: "shop", protectedSite: "berlin", ...gateways, compute: "gateway", vms }),
-    );
+    site = await GatewaySite.start(shopOf({ data: sizeBytes }, { recoveryGateway: "gw-recovery", compute: "gateway" }));
   });
   afterEach(async () => {
     await site.close();

@@ -4,11 +4,10 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
-import { createVpgSchema } from "#core/api/site-api.ts";
 import { Diverged, Fenced, RunGrantRefused } from "#core/errors.ts";
 import type { Clock } from "#core/ports.ts";
 import { openSession } from "#core/protection/open-session.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { openAsk } from "../../test/kit/site.ts";
 import { parseGatewayConfig } from "../config.ts";
@@ -22,15 +21,7 @@ import { SourceHalf } from "./source-half.ts";
 import { thisMachine } from "./source-host.ts";
 
 const sizeBytes = 4 * 2 ** 20;
-const definition = createVpgSchema.parse({
-  name: "shop",
-  protectedSite: "berlin",
-  sourceGateway: "gw-berlin",
-  recoveryGateway: null,
-  compute: "none",
-  checkpointIntervalMs: 1000,
-  vms: [{ name: "db", volumes: [{ name: "data", sizeBytes }] }],
-});
+const definition = shopOf({ data: sizeBytes });
 const volumes = [{ vmName: "db", name: "data", sizeBytes, sectorBytes: 512 }];
 
 /** The system's, but for pauses between attempts, which are short; the drain is longer than those. */

@@ -5,13 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createVpgSchema } from "#core/api/site-api.ts";
 import { RecoverySiteRegressed, RunGrantRefused } from "#core/errors.ts";
 import type { CommandBody } from "#core/protection/command.ts";
 import { type CommandRecord, getCommand, issueCommand } from "#core/protection/commands.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { pauseVpg, resumeVpg } from "#core/protection/vpg-store.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { openAsk, operator } from "../../test/kit/site.ts";
@@ -23,23 +22,7 @@ import { NbdClient } from "../nbd/client.ts";
 
 const MiB = 2 ** 20;
 const sizes = { data: 24 * MiB, log: 8 * MiB } as const;
-const definition = createVpgSchema.parse({
-  name: "shop",
-  protectedSite: "berlin",
-  sourceGateway: "gw-berlin",
-  recoveryGateway: null,
-  compute: "none",
-  checkpointIntervalMs: 1000,
-  vms: [
-    {
-      name: "db",
-      volumes: [
-        { name: "data", sizeBytes: sizes.data },
-        { name: "log", sizeBytes: sizes.log },
-      ],
-    },
-  ],
-});
+const definition = shopOf(sizes);
 
 describe("source half against a site", () => {
   let folder = "";

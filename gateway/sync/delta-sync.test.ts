@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { EmbeddedWorkflows } from "#adapters/embedded/workflows/interpreter.ts";
-import { createVpgSchema } from "#core/api/site-api.ts";
 import { comparePage } from "#core/delta-sync/compare-page.ts";
 import { startDeltaSync } from "#core/delta-sync/start.ts";
 import { InvalidInput, Transient } from "#core/errors.ts";
@@ -20,7 +19,7 @@ import { readReport } from "#core/recovery/report.ts";
 import { View } from "#core/recovery/view.ts";
 import { CompareAhead } from "../../cli/site/compare-ahead.ts";
 import { invokeTask, machines } from "../../cli/site/machines.ts";
-import { GatewaySite } from "../../test/kit/gateway-site.ts";
+import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { operator } from "../../test/kit/site.ts";
@@ -30,15 +29,7 @@ import { NbdClient } from "../nbd/client.ts";
 
 const MiB = 2 ** 20;
 const sizes = { data: 24 * MiB, log: 8 * MiB } as const;
-const definition = createVpgSchema.parse({
-  name: "shop",
-  protectedSite: "berlin",
-  sourceGateway: "gw-berlin",
-  recoveryGateway: null,
-  compute: "none",
-  checkpointIntervalMs: 1000,
-  vms: [{ name: "db", volumes: Object.entries(sizes).map(([name, sizeBytes]) => ({ name, sizeBytes })) }],
-});
+const definition = shopOf(sizes);
 
 describe("a delta-sync, with a gateway's process and its disks", () => {
   let folder = "";

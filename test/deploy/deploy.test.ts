@@ -16,7 +16,7 @@ import { type OperationView, operationViewSchema, statusReplySchema } from "#cor
 import { formatBytes } from "#core/units.ts";
 import { damage, differingBytes, exportsOf } from "../../scripts/demo/back-home.ts";
 import { farshore } from "../../scripts/demo/processes.ts";
-import { until, vpg } from "../../scripts/demo/stage.ts";
+import { until, vm, vpg } from "../../scripts/demo/stage.ts";
 import { readWriteLog } from "../../scripts/demo/write-log.ts";
 import { clientSettings } from "../../scripts/local-aws/clients.ts";
 import { guestsOn, type NbdGuest } from "../kit/nbd-guest.ts";
@@ -192,6 +192,9 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
   it("the protected side is lost, and an event starts the failover that is committed", async () => {
     const tagged = stage.written();
     await stage.farshore("checkpoint", "create", vpg, "--tag", "last-good");
+    await until("checkpoints behind the tag", 60_000, async () =>
+      (await stage.checkpoints()).findIndex(({ tags }) => tags.includes("last-good")) > 1 ? true : undefined,
+    );
     await stage.loseParis();
     const lost = stage.written();
     // Silence alone starts nothing yet: the policy asks for an hour of it.
@@ -210,18 +213,33 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     const live = await stage.operate("operation", "watch", operationId);
     const { equal, problems } = await stage.check(live);
     expect(problems).toEqual([]);
-    recovered = equal.at(-1) ?? -1;
-    expect(recovered).toBeGreaterThanOrEqual(tagged.acknowledged);
-    expect(recovered).toBeLessThanOrEqual(lost.submitted);
-    say(`recovered ${recovered} of ${lost.acknowledged} acknowledged writes: RTO ${live.rtoMs} ms`);
-
+    const latest = equal.at(-1) ?? -1;
+    expect(latest).toBeGreaterThanOrEqual(tagged.acknowledged);
+    expect(latest).toBeLessThanOrEqual(lost.submitted);
+    say(`recovered ${latest} of ${lost.acknowledged} acknowledged writes: RTO ${live.rtoMs} ms`);
     await expectGuestsDisks(live);
+
+    const retarget = ["--yes", "failover", "retarget", vpg, "--checkpoint", "tag:last-good", "--wait"];
+    const chosen = await stage.operate(...retarget);
+    expect(chosen).toMatchObject({ operationId, phase: "BeforeCommit" });
+    const earlier = await stage.check(chosen);
+    expect(earlier.problems).toEqual([]);
+    recovered = earlier.equal.at(-1) ?? -1;
+    expect(recovered).toBeGreaterThanOrEqual(tagged.acknowledged);
+    expect(recovered).toBeLessThanOrEqual(latest);
+    await expectGuestsDisks(chosen);
+    expect(await stage.keptScratch()).toContainEqual(expect.objectContaining({ operationId, number: 1 }));
+    say(`retargeted: ${recovered} writes`);
+
     committed = await stage.operate("failover", "commit", vpg);
     expect(committed.phase).toBe("Completed");
-    expect((await stage.check(live)).equal.at(-1)).toBe(recovered);
+    expect((await stage.check(chosen)).equal.at(-1)).toBe(recovered);
+    await expectLostTail(operationId);
     const { status, states } = await execution("FailoverLiveMachine", operationId);
     expect(status).toBe("SUCCEEDED");
-    expect(states).toEqual(expect.arrayContaining(["MintTerm", "SealSessions", "PromoteVolumes", "Done"]));
+    expect(states).toEqual(
+      expect.arrayContaining(["SwitchCheckpoint", "MintTerm", "SealSessions", "PromoteVolumes", "Done"]),
+    );
     await look();
     const sfn = new SFNClient(clientSettings(stage.ground));
     const stateMachineArn = stage.output("FailoverLiveMachine");
@@ -301,6 +319,19 @@ describe.each([ministackAws, localstackAws, accountAws])("sites on $name", (aws:
     const disks = ofGuests(await readDisks(operation, volumes));
     expect(disks.map((disk, index) => guests[index]?.isImage(disk))).toEqual(guests.map(() => true));
   };
+  /** What the commit left behind is listed apart, and its newest checkpoint reads as the disk was. */
+  async function expectLostTail(operationId: string): Promise<void> {
+    const tail = await stage.checkpoints("--lost-tail", operationId);
+    expect(tail.length).toBeGreaterThan(0);
+    const history = new Set((await stage.checkpoints()).map(({ id }) => id));
+    expect(tail.filter(({ id }) => history.has(id))).toEqual([]);
+    const [first] = ofGuests(volumes);
+    const output = join(stage.directory, "lost-tail.img");
+    const of = ["--lost-tail", operationId, "--checkpoint", tail[0]?.id ?? "", "--volume", `${vm}/${first?.name}`];
+    await stage.farshore("view", "write", vpg, ...of, "--output", output);
+    expect(guests[0]?.isImage(readFileSync(output))).toBe(true);
+  }
+
   const atBerlin = () => join(stage.directory, "writes-berlin.log");
   const execution = (machine: string, operationId: string) =>
     readExecution(stage.ground, stage.output(machine), `${operationId}.1`);

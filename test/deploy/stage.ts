@@ -144,8 +144,14 @@ export class DeployStage {
     return show(await this.operator(site));
   }
 
-  async checkpoints(): Promise<readonly CheckpointView[]> {
-    return z.array(checkpointSchema).parse(await this.farshore("checkpoint", "list", vpg, "--limit", "1000"));
+  /** Newest first: the history, or what `which` says. */
+  async checkpoints(...which: string[]): Promise<readonly CheckpointView[]> {
+    return z.array(checkpointSchema).parse(await this.farshore("checkpoint", "list", vpg, "--limit", "1000", ...which));
+  }
+
+  /** What recovered VMs wrote before a rollback or a retarget, as it lies at the recovery gateway's machine. */
+  async keptScratch(): Promise<unknown> {
+    return this.farshore("scratch", "list", "--config", join(this.directory, "recovery-gateway.toml"));
   }
 
   /** Makes the VPG and starts both gateways, `before` done in between; resolves once a checkpoint is listed. */

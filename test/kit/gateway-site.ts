@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { hashesSchema, heartbeatSchema, openSessionSchema, type StreamState } from "#core/api/gateway-api.ts";
-import type { CreateVpg } from "#core/api/site-api.ts";
+import { type CreateVpg, createVpgSchema } from "#core/api/site-api.ts";
 import { syncForSession, syncForStreams } from "#core/delta-sync/for-session.ts";
 import { getPageWants, putPageHashes } from "#core/delta-sync/page-objects.ts";
 import { FarshoreError, NotFound, Transient } from "#core/errors.ts";
@@ -44,6 +44,19 @@ export interface SiteFaults {
 }
 
 const chunk = 512 * 1024;
+
+/**
+ * VPG shop of one VM, db, with volumes of these sizes in bytes, by name; its source is gw-berlin. Nobody recovers it unless `over` says
+ * who does.
+ */
+export function shopOf(sizes: Readonly<Record<string, number>>, over: Partial<CreateVpg> = {}): CreateVpg {
+  return createVpgSchema.parse({
+    ...{ name: "shop", protectedSite: "berlin", sourceGateway: "gw-berlin", recoveryGateway: null, compute: "none" },
+    checkpointIntervalMs: 1000,
+    vms: [{ name: "db", volumes: Object.entries(sizes).map(([name, sizeBytes]) => ({ name, sizeBytes })) }],
+    ...over,
+  });
+}
 
 export class GatewaySite {
   readonly site: Site;
