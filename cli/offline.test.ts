@@ -6,16 +6,18 @@ import { FileObjects } from "#adapters/embedded/objects.ts";
 import { createVpgSchema } from "#core/api/site-api.ts";
 import { batchKey, definitionKey } from "#core/journal/keys.ts";
 import { createVpg } from "#core/protection/create-vpg.ts";
+import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import { ingestBatch } from "#core/protection/ingest.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import type { VpgRecord } from "#core/protection/vpg-store.ts";
-import { makeSite, openAsk, operator, protect, twoVolumes } from "../test/kit/site.ts";
+import { makeSite, openAsk, operator, protect, type TestSite, twoVolumes } from "../test/kit/site.ts";
 import { Stream } from "../test/kit/stream.ts";
 import { offlineCheckpoints, offlineDefinitions, openOfflineVpg, resolveOffline } from "./offline.ts";
 
 const noon = Date.UTC(2030, 0, 1, 12);
 
 let folder: string;
+let site: TestSite;
 let shop: VpgRecord;
 let bar: VpgRecord;
 
@@ -23,7 +25,7 @@ let bar: VpgRecord;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "farshore-offline-"));
   writeFileSync(join(folder, "site.json"), "{}");
-  const site = makeSite({ objects: await FileObjects.open(folder) });
+  site = makeSite({ objects: await FileObjects.open(folder) });
   const made = await protect(site);
   shop = made.vpg;
   bar = await createVpg(site, createVpgSchema.parse({ ...twoVolumes, name: "bar" }), operator);
@@ -40,6 +42,23 @@ function damage(key: string): void {
   bytes[10] = (bytes[10] ?? 0) ^ 0x80;
   writeFileSync(join(folder, key), bytes);
 }
+
+describe("a name that deleted VPGs had too", () => {
+  it("is that of the one that is there; of deleted ones alone an id says which", async () => {
+    const of = (name: string) => createVpgSchema.parse({ ...twoVolumes, name });
+    const first = await createVpg(site, of("bill"), operator);
+    await deleteVpg(site, operator, first.vpgId);
+    expect((await openOfflineVpg(folder, "bill")).definition.vpgId).toBe(first.vpgId);
+    const second = await createVpg(site, of("bill"), operator);
+    expect((await openOfflineVpg(folder, "bill")).definition.vpgId).toBe(second.vpgId);
+    await deleteVpg(site, operator, second.vpgId);
+    await expect(openOfflineVpg(folder, "bill")).rejects.toMatchObject({
+      name: "InvalidInput",
+      message: expect.stringContaining(`${second.vpgId} (deleted)`),
+    });
+    expect((await openOfflineVpg(folder, first.vpgId)).definition.vpgId).toBe(first.vpgId);
+  });
+});
 
 describe("a bucket of which something is damaged", () => {
   it("shows what is before a damaged batch, names it, and takes such a checkpoint by its id only", async () => {

@@ -14,6 +14,7 @@ import type { Objects } from "#core/ports.ts";
 import type { Checkpoint } from "#core/protection/checkpoint.ts";
 import { definitionSchema, type VpgDefinition } from "#core/protection/definition.ts";
 import { readIdentity } from "#core/protection/identity.ts";
+import { bucketKeys } from "#core/protection/keys.ts";
 import { LostTails } from "#core/protection/lost-tails.ts";
 import type { CheckpointSelector } from "#core/protection/operation.ts";
 import { type Term, termSchema } from "#core/protection/term.ts";
@@ -74,7 +75,12 @@ export async function openOfflineVpg(directory: string, ref: string): Promise<Of
   const objects = await openBucket(directory);
   const found = await offlineDefinitions(objects);
   const definitions = found.flatMap(({ definition }) => definition ?? []);
-  const definition = definitions.find((each) => each.name === ref || each.vpgId === ref);
+  const definition =
+    definitions.find((each) => each.vpgId === ref) ??
+    (await theOneOf(
+      objects,
+      definitions.filter((each) => each.name === ref),
+    ));
   if (definition === undefined) {
     const [damaged] = found.flatMap((each) => each.damaged);
     const there = `no VPG ${ref} in ${directory}; it holds ${definitions.map((each) => each.name).join(", ") || "none"}`;
@@ -83,6 +89,18 @@ export async function openOfflineVpg(directory: string, ref: string): Promise<Of
   }
   const journal = await BucketJournal.open(objects, definition.vpgId);
   return { objects, definition, journal, lostTails: await lostTailsIn(objects, journal) };
+}
+
+/** A name may be that of deleted VPGs too, whose journals stay for a while. Throws `InvalidInput` when only ids tell them apart. */
+async function theOneOf(objects: Objects, called: readonly VpgDefinition[]): Promise<VpgDefinition | undefined> {
+  if (called.length < 2) return called[0];
+  const heads = await Promise.all(called.map(({ vpgId }) => objects.head(bucketKeys.deletedVpg(vpgId))));
+  const kept = called.filter((_, index) => heads[index] === undefined);
+  if (kept.length === 1) return kept[0];
+  const which = called.map(({ vpgId }, index) => (heads[index] === undefined ? vpgId : `${vpgId} (deleted)`));
+  throw new InvalidInput(
+    `several VPGs in the bucket are called ${called[0]?.name}; say which by its id: ${which.join(", ")}`,
+  );
 }
 
 /** What commits left behind, as far as terms can be read: one that is damaged hides nothing of what can be recovered. */

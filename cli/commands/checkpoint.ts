@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { type CheckpointView, checkpointListSchema, checkpointSchema } from "#core/api/site-api.ts";
+import { type CheckpointView, checkpointListSchema, checkpointSchema, vpgViewSchema } from "#core/api/site-api.ts";
 import { idSchema } from "#core/ids.ts";
 import { parseInput } from "#core/json.ts";
 import { formatDuration } from "#core/units.ts";
@@ -88,6 +88,11 @@ function show({ output }: Context, found: readonly CheckpointView[], options: Li
   );
 }
 
+/** Which checkpoints show what a damaged object held is known only by reading them. */
+const damagedText = (vpg: string): string =>
+  `Objects of this journal are damaged: checkpoints that need one can't be recovered whole. farshore scrub show ${vpg} names ` +
+  "them, and farshore view write tries a checkpoint.";
+
 /** Waits until the gateway has put the tagged marker and the site lists it. */
 async function waitForTag(client: SiteClient, vpg: string, commandId: string): Promise<CheckpointView> {
   const { checkpointId } = await awaitCommand(client, commandId, "put the tag");
@@ -120,7 +125,10 @@ export function registerCheckpoint(program: Command): void {
     .action(async (vpg: string, options: ListOptions, command: Command) => {
       const context = contextOf(command);
       if (options.offline === undefined) {
-        show(context, await fetchAll(context.client(), vpg, options), options);
+        const client = context.client();
+        show(context, await fetchAll(client, vpg, options), options);
+        const { scrub } = await client.get(`/v1/vpgs/${encodeURIComponent(vpg)}`, vpgViewSchema);
+        if ((scrub?.journal.findings ?? 0) > 0) context.output.note(damagedText(vpg));
         return;
       }
       const lostTail = options.lostTail === undefined ? undefined : parseInput(idSchema, options.lostTail);

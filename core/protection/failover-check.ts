@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { failoverCheckSchema } from "#core/api/site-api.ts";
 import { FarshoreError, NoCheckpoint } from "#core/errors.ts";
+import { readScrub } from "#core/scrub/record.ts";
 import type { Site } from "#core/site.ts";
 import { type CheckLine, hooksLine, line, notGraceful, spaceLine } from "./check-means.ts";
 import type { ListedCheckpoint } from "./checkpoint-row.ts";
@@ -33,6 +34,7 @@ export async function checkWith(
     roleLine(vpg),
     checkpointLine(site, checkpoint),
     ...(await volumesLine(site, vpg, checkpoint, must)),
+    ...(await damageLine(site, vpg)),
     ...sources,
     ...(await computeLines(site, vpg)),
     await operationLine(site, vpg),
@@ -43,6 +45,16 @@ export async function checkWith(
     items,
     checkpoint: checkpoint === undefined ? null : checkpointView(checkpoint),
   };
+}
+
+/** There while the scrub knows of objects that are not as they were stored. */
+async function damageLine(site: Site, { vpgId, definition }: VpgRecord): Promise<readonly CheckLine[]> {
+  const { findings, more } = (await readScrub(site, vpgId)).record;
+  if (findings.length === 0) return [];
+  const detail =
+    `damaged objects: ${findings.length + more}; a checkpoint that needs one can't be recovered whole, and its volumes fail where ` +
+    `they show it: farshore scrub show ${definition.name} names them, a failover test or farshore view write tries a checkpoint`;
+  return [line("journal", "warning", detail)];
 }
 
 /** There when the newest checkpoint is of before an edit of the volumes. */

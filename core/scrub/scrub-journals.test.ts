@@ -10,6 +10,7 @@ import { digestKey, layerPartKey, packKey, parseBatchKey } from "#core/journal/k
 import { digestOf } from "#core/journal/manifest.ts";
 import { listAll } from "#core/list-all.ts";
 import type { Objects } from "#core/ports.ts";
+import { failoverCheck } from "#core/protection/failover-check.ts";
 import { newestManifest } from "#core/protection/manifests.ts";
 import { lastingAlerts } from "#core/protection/vpg-alerts.ts";
 import { getVpg } from "#core/protection/vpg-store.ts";
@@ -113,6 +114,8 @@ function bound(target: MemoryObjects, name: string | symbol): unknown {
   const member: unknown = Reflect.get(target, name);
   return typeof member === "function" ? (...args: unknown[]): unknown => Reflect.apply(member, target, args) : member;
 }
+
+const isDamage = ({ what }: { readonly what: string }): boolean => what === "journal";
 
 describe("the scrub of a journal", () => {
   it("reads every object that a reader may need in one round, and finds a whole journal good", async () => {
@@ -291,6 +294,8 @@ describe("the scrub of a journal", () => {
     await wholeRound();
     const { findings, totalBytes } = (await readScrub(site, vpgId)).record;
     expect(findings.map(({ key }) => key).sort()).toEqual([...keys].sort());
+    const warned = async () => (await failoverCheck(site, await getVpg(site, vpgId))).items.filter(isDamage);
+    expect(await warned()).toMatchObject([{ state: "warning", detail: expect.stringContaining(`: ${keys.length};`) }]);
     await clock.advance(limits.roundMsLeast);
     const startedAt = clock.now();
     // What is read again takes nothing from the round, which is as quick as without.
@@ -308,6 +313,7 @@ describe("the scrub of a journal", () => {
       await scrubOnce();
     }
     expect((await readScrub(site, vpgId)).record.findings).toEqual([]);
+    expect(await warned()).toEqual([]);
   });
 
   it.each(["journal", "packs", "layers", "sessions", "manifests", "digests"])(
