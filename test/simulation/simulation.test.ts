@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { faultNames } from "./actors/all.ts";
-import { Coverage } from "./coverage.ts";
 import { stepsDefault } from "./limits.ts";
 import { failureText, repeatCommand } from "./report.ts";
 import { run, stepsOf } from "./run.ts";
 import { shrink } from "./shrink.ts";
+import { Sums } from "./sums.ts";
 
 /** The same worlds each time, and one that nobody has seen. */
 const seeds = [1, 2, 3, 4, 7, 8, 9];
@@ -13,20 +13,19 @@ const fresh = Date.now() % 1_000_000_000;
 const shrinkRuns = 20;
 
 describe("simulation: two sites, gateways, workflows and clocks on one seed, every invariant after every step", () => {
-  const coverage = new Coverage();
+  const sums = new Sums();
 
   it.each([...seeds, fresh])("seed %i", async (seed) => {
     const steps = stepsOf(seed);
-    const result = await run({ seed, steps });
-    coverage.add(result.coverage);
+    const result = await sums.add(() => run({ seed, steps }));
     if (result.violation === undefined) return;
     const shrunk = await shrink(result, { seed }, steps, shrinkRuns);
     expect.fail(failureText(result, repeatCommand(seed, stepsDefault), shrunk));
   });
 
-  it("met every fault, and says which states met which", () => {
-    process.stdout.write(`simulation, fresh seed ${fresh}:\n${coverage.table(faultNames)}\n`);
-    expect(faultNames.filter((fault) => coverage.countOf(fault) === 0)).toEqual([]);
+  it("met every fault, and says which states met which, and how fast", () => {
+    process.stdout.write(`simulation:\n${sums.text(`with fresh seed ${fresh}`)}\n`);
+    expect(faultNames.filter((fault) => sums.coverage.countOf(fault) === 0)).toEqual([]);
   });
 });
 
