@@ -4,6 +4,7 @@ import { Transient } from "#core/errors.ts";
 import { type Id, idSchema, newId } from "#core/ids.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import { retentionLimits } from "#core/retention/limits.ts";
+import type { Retention } from "#core/retention/policy.ts";
 import { operator } from "../kit/site.ts";
 import { clockSlackMs, historyMs, retention } from "./limits.ts";
 import type { Protection, SiteOperation } from "./protection.ts";
@@ -19,6 +20,8 @@ export interface Said {
   readonly name: string;
   readonly json: unknown;
 }
+
+type JournalLimit = NonNullable<Retention["journalLimit"]>;
 
 type Decision =
   | { readonly decision: "commit"; readonly reverseProtection?: boolean }
@@ -111,6 +114,18 @@ export class People {
     const vms = definition.vms.map((vm) => ({ ...vm, volumes: configured.map(volumeOf) }));
     const edited = { definition: { ...definition, vms }, revision, dryRun: false };
     return (await this.ask(home, "POST", path, edited)).name;
+  }
+
+  /** Gives the VPG's journal a limit, or takes it away; answers what the site that has the journal said. */
+  async limit({ vpgId }: Protection, site: SimSite, journalLimit: JournalLimit | undefined): Promise<string> {
+    const path = `/vpgs/${vpgId}/definition`;
+    const said = await this.ask(site, "GET", path);
+    if (said.name !== "ok") return said.name;
+    const { revision, definition } = definitionSchema.parse(said.json);
+    const limited = journalLimit === undefined ? retention : { ...retention, journalLimit };
+    if (journalLimit !== undefined) this.#world.limited.add(vpgId);
+    const edited = { definition: { ...definition, retention: limited }, revision, dryRun: false };
+    return (await this.ask(site, "POST", path, edited)).name;
   }
 
   /** A delta-sync by hand. */

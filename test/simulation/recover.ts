@@ -128,6 +128,10 @@ async function help(world: World, protection: Protection, since: number): Promis
     world.background("resume", people.ask(site, "POST", `/vpgs/${vpgId}/resume`, {}));
     return "is paused";
   }
+  if (vpg.definition.retention?.journalLimit !== undefined) {
+    world.background("limit", people.limit(protection, site, undefined));
+    return "has a journal limit";
+  }
   if (vpg.term === 1 && !isAsConfigured(protection, vpg)) {
     world.background("edit", people.edit(protection));
     return "has other volumes than its configuration";

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { FarshoreError } from "#core/errors.ts";
+import type { Id } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
 import { createToken } from "#core/protection/tokens.ts";
 import type { StartWithoutGrant } from "../../gateway/config.ts";
@@ -9,6 +10,7 @@ import type { SourceHost } from "../../gateway/source/source-host.ts";
 import { operator } from "../kit/site.ts";
 import { VirtualClock } from "../kit/virtual-clock.ts";
 import { Coverage } from "./coverage.ts";
+import { countLarge } from "./large-journals.ts";
 import { gatewayBufferBytes, scrubBytesPerSecond, syncBytesPerSecond } from "./limits.ts";
 import { type Answered, Link } from "./link.ts";
 import { Machine } from "./machine.ts";
@@ -55,6 +57,8 @@ export class World {
   readonly peerLinks: Link[] = [];
   /** What gateways were told since the invariants were looked at. */
   readonly answered: Heard[] = [];
+  /** VPGs whose journals somebody has given a limit. */
+  readonly limited = new Set<Id>();
   /** Views that people have open: until when their checkpoint is leased, in true time. */
   readonly leases = new Map<string, number>();
   readonly #started: number;
@@ -84,6 +88,7 @@ export class World {
     planted: Planted = {},
     tell: (line: string) => void = () => undefined,
   ): Promise<World> {
+    countLarge();
     const world = new World(seed, planted, tell);
     for (const site of world.sites) {
       await site.start();

@@ -1,5 +1,7 @@
 import type { SeededRandom } from "#adapters/faulty/seeded-random.ts";
 import { listCheckpoints } from "#core/protection/checkpoints.ts";
+import { limitPolicies } from "#core/retention/policy.ts";
+import { leastLimitBytes } from "../large-journals.ts";
 import { sectorOf } from "../oracle/guest-log.ts";
 import type { Protection } from "../protection.ts";
 import type { World } from "../world.ts";
@@ -71,6 +73,21 @@ export const vpgs: readonly Actor[] = [
         if (!removed) protection.file.add("extra");
         editLater(world, protection, random);
         return `the volume extra is ${removed ? "removed" : "added"}`;
+      }),
+  },
+  {
+    name: "journal limit",
+    kind: "deed",
+    weight: 2,
+    act: (world, random) =>
+      toOne(world, random, async (protection) => {
+        const policy = oneOf(random, limitPolicies) ?? "thin";
+        const isTaken = random.chance(0.3);
+        const { site, vpg } = await protection.seat();
+        if (vpg?.role !== "Journal") return undefined;
+        const limit = isTaken ? undefined : { bytes: leastLimitBytes, policy };
+        world.background("limit", world.people.limit(protection, site, limit));
+        return limit === undefined ? "its journal has no limit" : `its journal has a limit, then ${policy}`;
       }),
   },
   {

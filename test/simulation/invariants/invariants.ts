@@ -23,6 +23,8 @@ interface Known extends KnownAuthority {
   /** Every checkpoint that was ever listed and not let go since, by id. */
   readonly listed: Map<string, KnownCheckpoint>;
   readonly letGo: Set<string>;
+  /** The most that a journal limit has pressed so far, as the bucket says; 0 while there was none. */
+  pressure: number;
 }
 
 /** What must hold after every step (design, section 2), by looking at the buckets, the tables and the guests' own logs. */
@@ -97,6 +99,13 @@ export class Invariants {
     const offline = journal.checkpoints().map(({ id, session, sequence, time }): SeenCheckpoint => {
       return { id, time, position: { session, sequence }, term: terms.get(session) ?? 0 };
     });
+    known.pressure = Math.max(known.pressure, journal.digest?.fields.pressure ?? 0);
+    if (known.pressure > 0 && !this.#world.limited.has(vpgId)) {
+      throw new Violation(
+        "pins",
+        `the journal of ${protection.name} at ${site.name} is pressed by a limit that nobody set`,
+      );
+    }
     this.#letGo(protection, site, vpgId, offline, known);
     const some = all
       ? offline
@@ -114,7 +123,7 @@ export class Invariants {
     const again = offline.find(({ id }) => known.letGo.has(id));
     if (again !== undefined) throw new Violation("pins", `checkpoint ${again.id} was let go and is listed again`);
     const gone = [...known.listed.values()].filter(({ id }) => !ids.has(id));
-    checkLetGo(protection, site, vpgId, gone, offline, this.#world.clock.now(), this.#world.leases);
+    checkLetGo(protection, site, vpgId, gone, offline, this.#world.clock.now(), this.#world.leases, known.pressure);
     for (const { id } of gone) {
       known.listed.delete(id);
       known.letGo.add(id);
@@ -230,7 +239,7 @@ export class Invariants {
   #of({ name }: SimSite, vpgId: Id): Known {
     const key = `${name} ${vpgId}`;
     const known = this.#known.get(key) ?? {
-      ...{ term: 0, session: 0, listed: new Map(), letGo: new Set<string>(), sealed: new Map() },
+      ...{ term: 0, session: 0, pressure: 0, listed: new Map(), letGo: new Set<string>(), sealed: new Map() },
     };
     this.#known.set(key, known);
     return known;

@@ -1,6 +1,6 @@
 import type { Id } from "#core/ids.ts";
 import { comparePositions } from "#core/journal/position.ts";
-import { clockSlackMs, retention } from "../limits.ts";
+import { clockSlackMs, historyMs, retention } from "../limits.ts";
 import type { Instant } from "../oracle/judge.ts";
 import type { Protection } from "../protection.ts";
 import type { SimSite } from "../sim-site.ts";
@@ -17,8 +17,22 @@ export interface KnownCheckpoint extends SeenCheckpoint {
 export type Leases = ReadonlyMap<string, number>;
 
 /**
+ * What a journal limit may have made of the declared rule, at most: each step of `thin` doubles the intervals and halves how long all
+ * stay, each of `shorten` takes a fifth of the history. What is tagged, leased or attached it never touches.
+ */
+function pressed(pressure: number) {
+  const [all, tier] = retention.tiers;
+  const most = historyMs * 0.8 ** pressure;
+  return {
+    allMs: Math.min(most, all.forMs / 2 ** pressure),
+    tierMs: Math.min(most, tier.forMs),
+    everyMs: tier.everyMs * 2 ** pressure,
+  };
+}
+
+/**
  * What retention may let go, by its declaration alone (invariant 9): nothing young, tagged, leased, attached, or newest of all, and not
- * the last one of an interval that still has to have one. `gone` was listed and isn't in the bucket's listing any more.
+ * the last one of an interval that still has to have one. `pressure` is how far a journal limit has pressed at most. `gone` was listed and isn't in the bucket's listing any more.
  */
 export function checkLetGo(
   protection: Protection,
@@ -28,13 +42,14 @@ export function checkLetGo(
   listed: readonly SeenCheckpoint[],
   now: number,
   leases: Leases,
+  pressure: number,
 ): void {
-  const [, tier] = retention.tiers;
+  const { allMs, tierMs, everyMs } = pressed(pressure);
   const newest = listed.reduce<SeenCheckpoint | undefined>(
     (best, each) => (best === undefined || comparePositions(best.position, each.position) < 0 ? each : best),
     undefined,
   );
-  const intervals = new Set(listed.map(({ time }) => Math.floor(time / tier.everyMs)));
+  const intervals = new Set(listed.map(({ time }) => Math.floor(time / everyMs)));
   const needed = attached(protection, site, vpgId);
   for (const checkpoint of gone) {
     const { id, position, tagged, instant, time } = checkpoint;
@@ -43,9 +58,9 @@ export function checkLetGo(
       if (newest === undefined || comparePositions(position, newest.position) > 0) return "is the newest";
       if (needed.has(id)) return "is attached";
       if ((leases.get(`${site.name} ${vpgId} ${id}`) ?? 0) > now) return "is leased";
-      if (age < retention.tiers[0].forMs - clockSlackMs) return `is ${Math.round(age / 1000)} s old`;
+      if (age < allMs - clockSlackMs) return `is ${Math.round(age / 1000)} s old`;
       if (tagged && age < retention.taggedMs - clockSlackMs) return "is tagged";
-      if (age < tier.forMs - clockSlackMs && !intervals.has(Math.floor(time / tier.everyMs))) {
+      if (age < tierMs - clockSlackMs && !intervals.has(Math.floor(time / everyMs))) {
         return "was the last one of its interval";
       }
       return undefined;

@@ -3,6 +3,7 @@ import { chunkBytes } from "#core/blocks/geometry.ts";
 import { LayerWriter } from "#core/compaction/layer-writer.ts";
 import { decodeObject } from "#core/journal/decode.ts";
 import { packsPrefix, parseBatchKey, parseSessionClaimKey, parseTermKey } from "#core/journal/keys.ts";
+import { tableFields } from "#core/json.ts";
 import type { Objects, TableItem } from "#core/ports.ts";
 import { SyncTimeline } from "#core/protection/checkpoint.ts";
 import type { Site } from "#core/site.ts";
@@ -104,6 +105,25 @@ function pinnedStill(item: TableItem): TableItem {
     ...item,
     fields: { ...item.fields, forgotten: parsed.data.forgotten.map((each) => ({ ...each, failed: true })) },
   };
+}
+
+const retainedSchema = z.looseObject({
+  definition: z.looseObject({
+    retention: z.looseObject({
+      tiers: z.array(z.looseObject({ everyMs: z.number() })),
+      journalLimit: z.looseObject({}),
+    }),
+  }),
+});
+
+/** The item of a VPG with a journal limit: of its coarser tiers it keeps one checkpoint in twenty minutes, however little is pressed. */
+function pressedTooFar(item: TableItem): TableItem {
+  const parsed = retainedSchema.safeParse(item.fields);
+  if (!parsed.success) return item;
+  const { definition } = parsed.data;
+  const tiers = definition.retention.tiers.map((tier) => (tier.everyMs === 0 ? tier : { ...tier, everyMs: 1_200_000 }));
+  const retention = { ...definition.retention, tiers };
+  return { ...item, fields: { ...item.fields, ...tableFields({ definition: { ...definition, retention } }) } };
 }
 
 /** Whatever fences or closes a source, its clients stay. */
@@ -260,6 +280,13 @@ export const bugs: readonly Bug[] = [
     foundBy: ["pins"],
     actors: ["write", "failover test", "open view", "long sleep", "restart source"],
     site: (site) => withTable(site, unpinned),
+  },
+  {
+    name: "a journal limit makes more go than its policy says",
+    foundBy: ["pins"],
+    seed: 5,
+    actors: ["write", "journal limit", "long sleep", "restart source"],
+    site: (site) => withTable(site, pressedTooFar),
   },
   {
     name: "the collector deletes an object too many",
