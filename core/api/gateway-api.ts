@@ -75,6 +75,8 @@ export const streamStateSchema = z.strictObject({
   throttleBytesPerSecond: z.int().min(1).exactOptional(),
   /** What is in the way of the edited definition that the site told of, and what to do about it. */
   configurationProblem: z.string().max(500).exactOptional(),
+  /** It captures what a failover or a move left on disks, whose sizes are what they are; absent for disks of its configuration. */
+  recoveredDisks: z.literal(true).exactOptional(),
   /** The operation that closed the volumes; absent while they are open. */
   closedBy: idSchema.exactOptional(),
   /** The VPG as whose disks it closed them; absent where that is this one. */

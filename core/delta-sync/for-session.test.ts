@@ -1,6 +1,7 @@
 import { beforeEach, expect, it } from "vitest";
 import { type Heartbeat, heartbeatSchema } from "#core/api/gateway-api.ts";
 import { type Id, newId } from "#core/ids.ts";
+import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { getVpg, pauseVpg, resumeVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { changeOperation, findOperation } from "#core/recovery/operation-store.ts";
@@ -14,6 +15,7 @@ import {
   type TestSite,
 } from "../../test/kit/site.ts";
 import { syncForStreams } from "./for-session.ts";
+import { startDeltaSync } from "./start.ts";
 
 let site: TestSite;
 let shop: ProtectedVpg;
@@ -30,7 +32,10 @@ beforeEach(async () => {
   ({ session } = await openSession(site, shop.source, openAsk(site, shop.vpg.vpgId)));
 });
 
-function asks(syncRequestId: Id | undefined, over: { readonly session?: number } = {}): Heartbeat {
+function asks(
+  syncRequestId: Id | undefined,
+  over: { readonly session?: number; readonly mode?: string } = {},
+): Heartbeat {
   const stream = {
     ...{ vpgId: shop.vpg.vpgId, term: 1, session, mode: "bitmap-sync", lastSequence: 9, acknowledgedSequence: 9 },
     ...{ idle: false, backlogBytes: 0, lagMs: 0, sync: null, writes: 0, writtenBytes: 0, shippedBytes: 0, ...over },
@@ -75,4 +80,16 @@ it("starts none for a gateway that isn't the source, an older session, or a VPG 
   await resumeVpg(site, operator, shop.vpg.vpgId);
   await syncForStreams(watched, shop.source, asks(someId()));
   expect(started).toHaveLength(1);
+});
+
+it("is refused to a person by the name of what keeps the disks closed", async () => {
+  const operationId = someId();
+  await updateVpg(site, await getVpg(site, "shop"), { operationId });
+  const sync = () => startDeltaSync(site, operator, "shop", { requestId: someId(), options: { force: true } });
+  await acceptHeartbeat(site, shop.source, asks(undefined, { mode: "closed" }));
+  await expect(sync()).rejects.toMatchObject({ name: "OperationInProgress", details: { operationId } });
+  await updateVpg(site, await getVpg(site, "shop"), { operationId: null });
+  await expect(sync()).rejects.toMatchObject({ name: "InvalidInput" });
+  await acceptHeartbeat(site, shop.source, asks(undefined));
+  expect(await sync()).toMatchObject({ kind: "delta-sync" });
 });

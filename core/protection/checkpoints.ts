@@ -88,11 +88,15 @@ export async function resolveCheckpoint(
   lostTail?: Id,
 ): Promise<ListedCheckpoint> {
   const scan = await CheckpointBranch.open(site, vpgId, lostTail);
+  const empty =
+    lostTail === undefined
+      ? "there is none yet; wait until the first sync has ended (farshore status)"
+      : `a commit of operation ${lostTail} left none behind that is here still`;
   switch (selector.kind) {
     case "latest": {
       const { newest } = await scan.summary();
       const found = newest && (await scan.at(newest.position));
-      return found ?? none(scan, "there is none yet; wait until the first sync has ended (farshore status)");
+      return found ?? none(scan, empty);
     }
     case "id": {
       const position = parsePosition(selector.id);

@@ -5,10 +5,11 @@ import { definitionKey, definitionPrefix } from "#core/journal/keys.ts";
 import { jsonBytes } from "#core/json.ts";
 import type { TableAction } from "#core/ports.ts";
 import { type Caller, callerText, type Site } from "#core/site.ts";
-import { captureRevisionOf, type VpgDefinition } from "./definition.ts";
+import { captureRevisionOf, sourceGatewaysOf, type VpgDefinition, vmsOfGateway, volumesOf } from "./definition.ts";
 import { definedBy } from "./definition-input.ts";
 import { assertNoneForgotten } from "./forgotten.ts";
 import { indexGateways, unindexGateways } from "./gateway-index.ts";
+import { findGateway, streamOf } from "./gateway-store.ts";
 import { type Revised, reviseDefinition } from "./revise-definition.ts";
 import { assertTableCurrent } from "./terms.ts";
 import { tryAgain } from "./try-again.ts";
@@ -41,6 +42,7 @@ export function editVpg(site: Site, caller: Caller, ref: string, ask: EditVpg): 
       );
     }
     assertMayEdit(vpg, definition);
+    await refuseGrowth(site, before, definition);
     if (ask.dryRun) return { ...revised, vpg };
     await assertTableCurrent(site, vpg);
     await assertDefinitionCurrent(site, before);
@@ -71,6 +73,24 @@ function assertMayEdit(vpg: VpgRecord, wanted: VpgDefinition): void {
       {
         role: vpg.role,
       },
+    );
+  }
+}
+
+/** Recovered disks can't grow, and what a definition let grow can't be taken back. Throws `InvalidInput`. */
+async function refuseGrowth(site: Site, before: VpgDefinition, after: VpgDefinition): Promise<void> {
+  const sizes = new Map(volumesOf(before).map(({ volume, sizeBytes }) => [volume, sizeBytes]));
+  for (const { gatewayId, name } of sourceGatewaysOf(after)) {
+    const own = vmsOfGateway(after, gatewayId).flatMap((vm) =>
+      vm.volumes.map((each) => ({ ...each, vmName: vm.name })),
+    );
+    const grown = own.find(({ volume, sizeBytes }) => sizeBytes > (sizes.get(volume) ?? Number.POSITIVE_INFINITY));
+    if (grown === undefined || streamOf(await findGateway(site, gatewayId), before.vpgId)?.recoveredDisks !== true)
+      continue;
+    throw new InvalidInput(
+      `volume ${grown.vmName}/${grown.name} can't grow while gateway ${name} runs on recovered disks; add a volume once ${before.name} ` +
+        "runs on disks that a configuration file names",
+      { field: "sizeBytes" },
     );
   }
 }

@@ -46,6 +46,7 @@ it("a committed failover to an older checkpoint leaves the newer ones as its los
   expect(await idsOf()).toEqual([1, "1-8"]);
   expect(await idsOf({ lostTail: operationId })).toEqual([2, "1-12", "1-10"]);
   expect(await idsOf({ lostTail: vpg.vpgId })).toEqual([0]);
+  await expect(resolveCheckpoint(site, vpg.vpgId, { kind: "latest" }, vpg.vpgId)).rejects.toThrow(/left none behind/);
 
   const shown = await vpgView(site, await getVpg(site, vpg.vpgId));
   expect(shown).toMatchObject({ checkpoints: 1, lostTailCheckpoints: 2, newestCheckpoint: { id: "1-8" } });

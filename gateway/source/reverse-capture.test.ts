@@ -215,6 +215,11 @@ describe("reverse protection at the gateway", () => {
     };
     const [vm] = definition.vms;
     if (vm === undefined) throw new Error("no VM");
+    await beat();
+    const grown = vm.volumes.map((volume) => ({ ...volume, sizeBytes: volume.sizeBytes + chunkBytes }));
+    await expect(edit([{ ...vm, volumes: grown }])).rejects.toThrow(
+      /can't grow while gateway \S+ runs on recovered disks/,
+    );
     await edit([{ ...vm, volumes: [...vm.volumes, { name: "more", sizeBytes: chunkBytes, sectorBytes: 512 }] }]);
     const guest = await guestOf(1);
     await until(async () => (await beat())?.includes("runs on recovered disks here") === true, "told");

@@ -197,6 +197,7 @@ export class SourceHalf {
       barrierProblem: this.#barrier.problem,
       throttle: this.#options.rate(),
       configurationProblem: this.#edited.problem,
+      recoveredDisks: this.#disks.promotedBy !== undefined,
       scrub: this.#scrub.standing,
     });
     return [stream];

@@ -29,7 +29,7 @@ it("asks for a delta-sync from the beginning of a large sync on, until that is t
   const asked = () =>
     streamState({
       ...{ vpgId, term: 1, closed: null, log, sync, barrierProblem: undefined, throttle: undefined },
-      ...{ configurationProblem: null },
+      ...{ configurationProblem: null, recoveredDisks: false },
       scrub: {
         ...{ running: false, comparedChunks: 0, skippedChunks: 0, totalChunks: 0, ageMs: null },
         ...{ bytesPerSecond: 0, differing: 0, mended: 0, findings: [] },

@@ -17,9 +17,11 @@ export function streamState(stream: {
   /** Bytes a second; undefined for no limit. */
   readonly throttle: number | undefined;
   readonly configurationProblem: string | null;
+  readonly recoveredDisks: boolean;
   readonly scrub: DiskScrub;
 }): StreamState {
-  const { vpgId, term, closed, log, sync, barrierProblem, throttle, configurationProblem, scrub } = stream;
+  const { vpgId, term, closed, log, sync, barrierProblem, throttle, configurationProblem, recoveredDisks, scrub } =
+    stream;
   const { writes, writtenBytes, lagMs } = log.statistics;
   return {
     vpgId,
@@ -40,6 +42,7 @@ export function streamState(stream: {
     ...(barrierProblem === undefined ? {} : { barrierProblem }),
     ...(throttle === undefined ? {} : { throttleBytesPerSecond: throttle }),
     ...(configurationProblem === null ? {} : { configurationProblem }),
+    ...(recoveredDisks ? { recoveredDisks } : {}),
     ...(closed === null ? {} : { closedBy: closed.operationId }),
     ...(closed === null || closed.vpgId === vpgId ? {} : { closedFor: closed.vpgId }),
     scrub,
