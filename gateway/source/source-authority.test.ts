@@ -2,17 +2,15 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { SystemClock } from "#adapters/embedded/clock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { Diverged, Fenced, RunGrantRefused } from "#core/errors.ts";
-import type { Clock } from "#core/ports.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
+import { HastyClock } from "../../test/kit/hasty-clock.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { openAsk } from "../../test/kit/site.ts";
 import { parseGatewayConfig } from "../config.ts";
 import { SiteClient } from "../control/site-client.ts";
-import { refusedOpenRetryMs } from "../limits.ts";
 import { NbdClient } from "../nbd/client.ts";
 import { NbdServer } from "../nbd/server.ts";
 import { StateDirectory } from "../state/state-directory.ts";
@@ -23,13 +21,6 @@ import { thisMachine } from "./source-host.ts";
 const sizeBytes = 4 * 2 ** 20;
 const definition = shopOf({ data: sizeBytes });
 const volumes = [{ vmName: "db", name: "data", sizeBytes, sectorBytes: 512 }];
-
-/** The system's, but for pauses between attempts, which are short; the drain is longer than those. */
-class HastyClock extends SystemClock implements Clock {
-  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return super.sleep(ms > refusedOpenRetryMs ? ms : Math.min(ms, 20), signal);
-  }
-}
 
 /** The first session that it opens is one whose batches can't be made: the thread that tries dies of it. */
 class DeadlyClient extends SiteClient {

@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { SystemClock } from "#adapters/embedded/clock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { idSchema } from "#core/ids.ts";
 import type { Clock } from "#core/ports.ts";
@@ -13,16 +12,10 @@ import { Sources } from "../../gateway/source/sources.ts";
 import { StateDirectory } from "../../gateway/state/state-directory.ts";
 import { vpgId as journalVpg } from "./batches.ts";
 import type { GatewaySite } from "./gateway-site.ts";
+import { HastyClock } from "./hasty-clock.ts";
 import { BucketRoutes } from "./journal-routes.ts";
 import { QuietLog } from "./quiet-log.ts";
 import type { RandomJournal } from "./random-journal.ts";
-
-/** The system's, but for pauses between attempts, which are short. */
-class HastyClock extends SystemClock implements Clock {
-  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return super.sleep(Math.min(ms, 50), signal);
-  }
-}
 
 /** One life of a gateway with both halves, without heartbeats; its captures go to `site`. */
 export class ReverseGateway {
