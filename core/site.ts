@@ -1,6 +1,7 @@
 import type { Id } from "./ids.ts";
 import type { SyncPagePlace } from "./journal/keys.ts";
 import type { Clock, Log, Notify, Objects, Peers, Random, Table, Workflows } from "./ports.ts";
+import type { WindowHasher } from "./sync/hash-window.ts";
 
 /** Everything the rules of one site work with. A site needs nothing of any other site (invariant 3). */
 export interface Site {
@@ -17,6 +18,8 @@ export interface Site {
   readonly pagesAtOnce?: number;
   /** Told of each page of a delta-sync whose hashes have come, where it pays to compare it before the state machine asks. */
   readonly pageArrived?: (operationId: Id, place: SyncPagePlace) => void;
+  /** Where the images that syncs are compared with are hashed: in the thread that reads them, unless a host has more threads. */
+  readonly hasher?: WindowHasher;
   /** What its gateways pause for between heartbeats, where these cost less than a request's price (`heartbeatIntervalMs`, `heartbeatBusyIntervalMs`). */
   readonly heartbeats?: { readonly idleMs: number; readonly busyMs: number };
   /** Asked only by reverse protection. */

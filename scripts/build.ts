@@ -3,7 +3,12 @@ import { rmSync } from "node:fs";
 import { build } from "esbuild";
 
 const root = new URL("..", import.meta.url).pathname;
-const workers = ["gateway/ship/ship-worker.ts", "gateway/sync/hash-worker.ts", "gateway/export/write-worker.ts"];
+const workers = [
+  "gateway/ship/ship-worker.ts",
+  "gateway/sync/hash-worker.ts",
+  "gateway/export/write-worker.ts",
+  "cli/site/window-worker.ts",
+];
 
 rmSync(`${root}dist`, { recursive: true, force: true });
 await build({

@@ -28,10 +28,14 @@ export const siteLimits = {
   compactEveryMs: 60_000,
   /** How often what delta-syncs left behind is looked through. */
   sweepEveryMs: 3_600_000,
-  /** Pages of a delta-sync that are compared at once: each reads up to 1 GiB of the journal on the one thread that serves everybody. */
+  /** Pages of a delta-sync that are compared at once: each reads up to 1 GiB of the journal by the one thread that serves everybody. */
   pagesAtOnce: 2,
   /** What gateways pause for between heartbeats: a person waits for what they hear of there, and here they cost no money; what says nothing new isn't written. */
   heartbeats: { idleMs: 1000, busyMs: 250 },
+  /** Threads that decode and hash what is compared: each does some 0.5 GB/s, and a gateway hashes 2. One more window is read meanwhile: 16 MiB each, and what is stored of it. */
+  windowThreadsMax: 4,
+  /** Without comparisons for so long, these threads and their memory are let go. */
+  windowIdleMs: 30_000,
   /** Pages of delta-syncs that wait to be compared as they come; more are left to the state machine. */
   pagesAheadMax: 64,
   /** How often journals are looked at for what may be deleted, as on AWS. */

@@ -14,6 +14,7 @@ import type { Site } from "#core/site.ts";
 import { CompareAhead } from "./compare-ahead.ts";
 import { siteLimits } from "./limits.ts";
 import { invokeTask, machines } from "./machines.ts";
+import { WindowThreads } from "./window-threads.ts";
 
 export interface OpenedSite {
   readonly site: Site;
@@ -47,12 +48,14 @@ export async function openSite(dataDir: string, name: string, log: Log, notify: 
     const { pagesAtOnce, heartbeats } = siteLimits;
     const peers = new HttpPeers({ tokenOf: (peer) => readPeerToken(dataDir, peer), clock });
     const ports = { objects, table, workflows, clock, random, log, notify, peers };
+    const hasher = new WindowThreads();
     const ahead = new CompareAhead((...page) => comparePage(site, ...page), log);
     const pageArrived: CompareAhead["arrived"] = (...page) => ahead.arrived(...page);
-    const site: Site = { siteId, siteName: name, ...ports, pagesAtOnce, heartbeats, pageArrived };
+    const site: Site = { siteId, siteName: name, ...ports, pagesAtOnce, heartbeats, pageArrived, hasher };
     const close = async () => {
       await ahead.close();
       await workflows.close();
+      await hasher.close();
       table.close();
       lock.release();
     };

@@ -50,7 +50,8 @@ async function compare(site: Site, operationId: Id, place: SyncPagePlace, pause:
     bytes.subarray(index * hashBytes, (index + 1) * hashBytes);
   const sent = new Map(chunks.map((chunk, index) => [chunk, at(hashes, index)]));
   const differs = (chunk: number, hash: Uint8Array): boolean => !bytesEqual(sent.get(chunk) ?? hash, hash);
-  const ask = { volume, sizeBytes, page, upTo, only: chunks, pause, keeps: differs, damaged };
+  const { hasher } = site;
+  const ask = { volume, sizeBytes, page, upTo, only: chunks, pause, keeps: differs, damaged, hasher };
   const held = await chunkHashes(reader, ask);
   const wanted = chunks.filter((chunk) => differs(chunk, at(held, chunk)));
   const hashesSha256 = Buffer.from(sha256(object)).toString("hex");

@@ -25,7 +25,8 @@ export function imageHashes(
   }
   const reader = journalReader(site, vpg.vpgId);
   const damaged = toldDamage(site, vpg, volume, page);
-  return chunkHashes(reader, { volume, sizeBytes, page, upTo, blocksOf, pause, keeps: "page-by-page", damaged });
+  const { hasher } = site;
+  return chunkHashes(reader, { volume, sizeBytes, page, upTo, blocksOf, pause, keeps: "page-by-page", damaged, hasher });
 }
 
 /** Says in the log what the hashes of a page had to do without. */

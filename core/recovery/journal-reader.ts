@@ -1,13 +1,10 @@
 import { LimitExceeded } from "#core/errors.ts";
 import type { BatchHeader, FrameInfo } from "#core/journal/batch.ts";
-import { decodedFrameRoom, decodeFrame } from "#core/journal/frame.ts";
+import { decodeFrame } from "#core/journal/frame.ts";
 import { framesMax } from "#core/journal/limits.ts";
 import type { BatchRef, JournalSource } from "./journal-source.ts";
 import { frameCacheBytes, headerCacheBytes, readerBatchesMax } from "./limits.ts";
 import { LoadingCache } from "./loading-cache.ts";
-
-/** What a frame is decoded into that is used at once. */
-const room = Buffer.allocUnsafeSlow(decodedFrameRoom);
 
 /**
  * Headers and frames of one VPG's journal, kept in bounded caches that all its views may share: batches never change.
@@ -65,18 +62,6 @@ export class JournalReader {
       const header = await this.header(number);
       return decodeFrame(header, frame, await this.source.frame(this.#ref(number), header, frame));
     });
-  }
-
-  /**
-   * Calls `use` with the frame's raw bytes, checked, and keeps nothing of them: they are good for that call alone. For whoever reads
-   * much of an image once, since memory that comes and goes costs as much as a third of decompressing into it. Throws `Corrupt`.
-   */
-  async frameOnce(number: number, frame: number, use: (raw: Uint8Array) => void): Promise<void> {
-    const known = this.peekFrame(number, frame);
-    if (known !== undefined) return use(known);
-    const header = await this.header(number);
-    const stored = await this.source.frame(this.#ref(number), header, frame);
-    use(decodeFrame(header, frame, stored, "stored", room));
   }
 
   /** The frame as it is stored, unchecked and not kept: for whoever decodes it elsewhere. */

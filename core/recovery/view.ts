@@ -1,6 +1,6 @@
 import { chunkBytes, chunksPerPage, pageBytes, sectorBytesMin, sectorsPerChunk } from "#core/blocks/geometry.ts";
 import { InvalidInput, NotFound } from "#core/errors.ts";
-import type { BatchHeader } from "#core/journal/batch.ts";
+import type { BatchHeader, FrameInfo } from "#core/journal/batch.ts";
 import { isDamage } from "#core/journal/damage.ts";
 import { parseBatchKey, parsePackKey } from "#core/journal/keys.ts";
 import { frameBytesMax, framesMax } from "#core/journal/limits.ts";
@@ -39,6 +39,14 @@ export interface VisibleRun {
   readonly frameOffset: number;
 }
 
+/** A frame of which much shows in what was read, left to be decoded. */
+export interface ApartFrame {
+  readonly info: FrameInfo;
+  readonly stored: Uint8Array;
+  /** Three numbers a run: where in what was read, length, where in the frame's raw bytes. */
+  readonly runs: Float64Array;
+}
+
 /**
  * A volume as it stood at a position, read lazily: opening costs nothing, the first touch of a page (1 GiB) reads the
  * headers of the batches that touch it and are in no layer, the first touch of a chunk the sections of the layers that have
@@ -67,14 +75,35 @@ export class View {
 
   /**
    * Fills `target` with the bytes at `offset`; any alignment. Throws `InvalidInput` outside the volume, `Corrupt` for
-   * stored bytes that fail their checks, and what the source throws; `target` is then undefined. `passing`: what lies around these
-   * bytes won't be read next, so that a frame of which most shows in them is not kept.
+   * stored bytes that fail their checks, and what the source throws; `target` is then undefined.
    */
-  async read(offset: number, target: Uint8Array, passing = false): Promise<void> {
-    this.#checkRange(offset, target.length);
+  async read(offset: number, target: Uint8Array): Promise<void> {
+    await this.#current(() => this.#read(offset, target, (frame, runs) => this.#copyFrame(frame, runs, target, offset)));
+  }
+
+  /**
+   * `read`, but for the frames of which most shows in these bytes and that aren't at hand: they are answered as they are stored,
+   * unchecked and not kept, for whoever decodes them into `target` elsewhere.
+   */
+  async readApart(offset: number, target: Uint8Array): Promise<readonly ApartFrame[]> {
+    return this.#current(async () => {
+      const apart: ApartFrame[] = [];
+      await this.#read(offset, target, async (first, runs) => {
+        const shown = runs.reduce((sum, run) => sum + run.length, 0);
+        if (shown < frameBytesMax / 2) return this.#copyFrame(first, runs, target, offset);
+        const { info, bytes: stored } = await this.reader.storedFrame(first.batch, first.frame);
+        const numbers = runs.flatMap((run) => [run.offset - offset, run.length, run.frameOffset]);
+        apart.push({ info, stored, runs: Float64Array.from(numbers) });
+      });
+      return apart;
+    });
+  }
+
+  /** Looks once more where packs took the place of what it was to be read from. */
+  async #current<T>(look: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await this.#readOnce(offset, target, passing);
+        return await look();
       } catch (error) {
         if (!isReplaced(error) || !(await this.freshen())) throw error;
       }
@@ -95,7 +124,13 @@ export class View {
     return true;
   }
 
-  async #readOnce(offset: number, target: Uint8Array, passing: boolean): Promise<void> {
+  /** Fills `target` with zeros and what is at hand; `add` is called for each frame that isn't, with what shows of it. */
+  async #read(
+    offset: number,
+    target: Uint8Array,
+    add: (first: VisibleRun, runs: readonly VisibleRun[]) => Promise<void>,
+  ): Promise<void> {
+    this.#checkRange(offset, target.length);
     const missing = new Map<number, VisibleRun[]>();
     const end = offset + target.length;
     for (let start = offset; start < end; ) {
@@ -115,14 +150,18 @@ export class View {
     // Copied as each arrives: a small cache may have dropped the first by the time the last is there.
     await concurrently([...missing.values()], fetchConcurrency, async (runs) => {
       const [first] = runs;
-      if (first === undefined) return;
-      const copy = (raw: Uint8Array): void => {
-        for (const run of runs) copyRun(run, raw, target, offset);
-      };
-      const shown = runs.reduce((sum, run) => sum + run.length, 0);
-      if (passing && shown >= frameBytesMax / 2) await this.reader.frameOnce(first.batch, first.frame, copy);
-      else copy(await this.reader.frame(first.batch, first.frame));
+      if (first !== undefined) await add(first, runs);
     });
+  }
+
+  async #copyFrame(
+    first: VisibleRun,
+    runs: readonly VisibleRun[],
+    target: Uint8Array,
+    offset: number,
+  ): Promise<void> {
+    const raw = await this.reader.frame(first.batch, first.frame);
+    for (const run of runs) copyRun(run, raw, target, offset);
   }
 
   /** True when nothing but zeros shows in the range, by the index alone: written zeros count as data. */

@@ -1,10 +1,13 @@
 import { chunkBytes, chunkCount, chunksPerPage } from "#core/blocks/geometry.ts";
 import { type FarshoreError, InvalidInput, NotFound } from "#core/errors.ts";
 import { isDamage } from "#core/journal/damage.ts";
+import { bytesEqual } from "#core/journal/hash.ts";
 import type { Position } from "#core/journal/position.ts";
+import { concurrently } from "#core/recovery/concurrently.ts";
 import type { JournalReader } from "#core/recovery/journal-reader.ts";
 import { View } from "#core/recovery/view.ts";
-import { type HashedChunk, hashChunk, hashedZeros } from "./hash-chunk.ts";
+import { type HashedChunk, hashedZeros } from "./hash-chunk.ts";
+import { hasherHere, type WindowHasher, type WindowHashes } from "./hash-window.ts";
 import { type BlocksPlace, KeptBlocks } from "./kept-blocks.ts";
 import { blockHashBytes, hashBytes, hashWindowChunks, keptBlockHashBytesMax } from "./limits.ts";
 import { blockCount, chunkLength, chunksOfPage, unreadableByte } from "./pieces.ts";
@@ -28,6 +31,8 @@ export interface ChunkHashesAsk {
    * `page-by-page`: whose isn't known yet, of all of the page until the page after next is hashed. Zeros are as quickly hashed again.
    */
   readonly keeps?: ((chunk: number, hash: Uint8Array) => boolean) | "page-by-page";
+  /** Where what was read is decoded and hashed: this thread by default. */
+  readonly hasher?: WindowHasher | undefined;
   /** Told of each object that is damaged, once. */
   readonly damaged?: (error: FarshoreError) => void;
 }
@@ -35,6 +40,7 @@ export interface ChunkHashesAsk {
 /** Reads what it can, and knows whom to tell of what it can't. */
 interface Reading {
   readonly view: View;
+  readonly hasher: WindowHasher;
   readonly pause: () => Promise<void>;
   readonly damaged: (error: FarshoreError) => void;
 }
@@ -59,15 +65,18 @@ export async function chunkHashes(reader: JournalReader, ask: ChunkHashesAsk): P
   };
   const kept = keptBlocksOf(reader);
   const place = (chunk: number): BlocksPlace => ({ volume, chunk: page * chunksPerPage + chunk, upTo });
-  const reading = { view, pause: ask.pause ?? (async () => undefined), damaged };
+  const windowBytes = Math.min(hashWindowChunks, chunksOfPage(sizeBytes, page)) * chunkBytes;
+  const { hasher = hasherHere(windowBytes), pause = async () => undefined } = ask;
+  const reading = { view, hasher, pause, damaged };
   if (ask.blocksOf !== undefined) {
     return hashesOfBlocks(reading, page, ask.blocksOf, (chunk) => kept.take(place(chunk)));
   }
   const { keeps = () => false } = ask;
   if (keeps === "page-by-page") kept.beginPage(volume, page, upTo);
   return hashesOfPage(reading, page, ask.only, (chunk, hashed) => {
-    if (hashed === hashedZeros(chunkLength(sizeBytes, page * chunksPerPage + chunk))) return;
-    if (keeps === "page-by-page" || keeps(chunk, hashed.chunk)) kept.keep(place(chunk), hashed.blocks);
+    if (bytesEqual(hashed.chunk, hashedZeros(chunkLength(sizeBytes, page * chunksPerPage + chunk)).chunk)) return;
+    // A copy of their own: what they were answered in holds those of a window.
+    if (keeps === "page-by-page" || keeps(chunk, hashed.chunk)) kept.keep(place(chunk), hashed.blocks.slice());
   });
 }
 
@@ -85,37 +94,29 @@ async function hashesOfPage(
   only: readonly number[] | undefined,
   hashed: (chunk: number, hashes: HashedChunk) => void,
 ): Promise<Uint8Array> {
-  const { view, pause } = reading;
+  const { view, hasher } = reading;
   const chunks = chunksOfPage(view.sizeBytes, page);
   const hashes = new Uint8Array(chunks * hashBytes);
   const pageIsEmpty = await unlessDamaged(reading, () => view.isEmptyPage(page));
   if (pageIsEmpty === undefined) return hashes.fill(unreadableByte);
-  let window: Uint8Array | undefined;
-  const windows = only && new Set(only.map((chunk) => Math.floor(chunk / hashWindowChunks)));
-  for (let first = 0; first < chunks; first += hashWindowChunks) {
-    if (windows?.has(first / hashWindowChunks) === false) continue;
+  const firsts = Array.from({ length: Math.ceil(chunks / hashWindowChunks) }, (_, window) => window * hashWindowChunks);
+  const wanted = only && new Set(only.map((chunk) => chunk - (chunk % hashWindowChunks)));
+  const windows = firsts.filter((first) => wanted?.has(first) !== false);
+  await concurrently(windows, hasher.atOnce, async (first) => {
     const offset = (page * chunksPerPage + first) * chunkBytes;
     const length = Math.min(hashWindowChunks * chunkBytes, (chunks - first) * chunkBytes, view.sizeBytes - offset);
-    let content: Uint8Array | undefined;
-    let unread: ReadonlySet<number> | undefined;
-    if (!pageIsEmpty && (await unlessDamaged(reading, () => view.isZeroRange(offset, length))) !== true) {
-      window ??= Buffer.allocUnsafeSlow(Math.min(hashWindowChunks, chunks) * chunkBytes);
-      content = window.subarray(0, length);
-      unread = await readChunks(reading, offset, content);
-      await pause();
-    }
+    const zero = pageIsEmpty || (await unlessDamaged(reading, () => view.isZeroRange(offset, length))) === true;
+    const found = zero ? undefined : await hashesOfWindow(reading, offset, length);
     for (let at = 0; at < length; at += chunkBytes) {
-      const end = Math.min(at + chunkBytes, length);
       const chunk = first + at / chunkBytes;
-      if (unread?.has(at) === true) {
-        hashes.fill(unreadableByte, chunk * hashBytes, (chunk + 1) * hashBytes);
-        continue;
+      const one = found === undefined ? hashedZeros(Math.min(chunkBytes, length - at)) : found[at / chunkBytes];
+      if (one === undefined) hashes.fill(unreadableByte, chunk * hashBytes, (chunk + 1) * hashBytes);
+      else {
+        hashes.set(one.chunk, chunk * hashBytes);
+        hashed(chunk, one);
       }
-      const found = content === undefined ? hashedZeros(end - at) : hashChunk(content.subarray(at, end));
-      hashes.set(found.chunk, chunk * hashBytes);
-      hashed(chunk, found);
     }
-  }
+  });
   return hashes;
 }
 
@@ -125,7 +126,7 @@ async function hashesOfBlocks(
   wanted: readonly number[],
   known: (chunk: number) => Uint8Array | undefined,
 ): Promise<Uint8Array> {
-  const { view, pause } = reading;
+  const { view, hasher } = reading;
   const chunks = chunksOfPage(view.sizeBytes, page);
   const stray = wanted.find((chunk) => !(chunk >= 0 && chunk < chunks));
   if (stray !== undefined) throw new InvalidInput(`page ${page} has no chunk ${stray}`, { chunk: stray });
@@ -133,37 +134,63 @@ async function hashesOfBlocks(
   const unknown = [...wanted.keys()].filter((place) => parts[place] === undefined);
   const read = unknown.map((place) => wanted[place] ?? 0);
   const hasIndex = unknown.length === 0 || (await unlessDamaged(reading, () => view.isEmptyPage(page))) !== undefined;
-  for (let at = 0; at < read.length; ) {
-    const run = runLength(read, at);
-    const first = page * chunksPerPage + (read[at] ?? 0);
-    const last = first + run - 1;
-    const content = Buffer.allocUnsafe((run - 1) * chunkBytes + chunkLength(view.sizeBytes, last));
-    const unread = hasIndex ? await readChunks(reading, first * chunkBytes, content) : undefined;
-    await pause();
-    for (let start = 0; start < content.length; start += chunkBytes) {
-      const chunk = content.subarray(start, start + chunkBytes);
-      const isRead = unread?.has(start) === false;
-      parts[unknown[at + start / chunkBytes] ?? 0] = isRead ? hashChunk(chunk).blocks : unreadableBlocks(chunk.length);
+  await concurrently(runsOf(read), hasher.atOnce, async ({ from, count }) => {
+    const first = page * chunksPerPage + (read[from] ?? 0);
+    const length = (count - 1) * chunkBytes + chunkLength(view.sizeBytes, first + count - 1);
+    const found = hasIndex ? await hashesOfWindow(reading, first * chunkBytes, length) : [];
+    for (let at = 0; at < count; at += 1) {
+      const size = Math.min(chunkBytes, length - at * chunkBytes);
+      parts[unknown[from + at] ?? 0] = found[at]?.blocks ?? unreadableBlocks(size);
     }
-    at += run;
-  }
+  });
   return Buffer.concat(parts.filter((part) => part !== undefined));
 }
 
 /**
- * Fills `content` with chunks that follow each other: together, since a frame of scattered writes shows in many of them, and one by
- * one when that fails. Answers which of them can't be read, by where they begin in `content`.
+ * Of chunks that follow each other, at most a window: read together, since a frame of scattered writes shows in many of them, and one
+ * by one when that fails. Undefined for those that can't be read.
  */
-async function readChunks(reading: Reading, offset: number, content: Uint8Array): Promise<ReadonlySet<number>> {
+async function hashesOfWindow(
+  reading: Reading,
+  offset: number,
+  length: number,
+): Promise<readonly (HashedChunk | undefined)[]> {
+  const { view, hasher, pause } = reading;
+  return hasher.use(async (room) => {
+    const window = (): Uint8Array => room.window.subarray(0, length);
+    let unread: ReadonlySet<number> = new Set();
+    let found: WindowHashes;
+    try {
+      const apart = await view.readApart(offset, window());
+      await pause();
+      found = await room.hash(length, apart);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      unread = await readOneByOne(reading, offset, window());
+      found = await room.hash(length, []);
+    }
+    const { chunks, blocks } = found;
+    return Array.from({ length: chunks.length / hashBytes }, (_, chunk) => {
+      if (unread.has(chunk)) return undefined;
+      const perChunk = blockCount(chunkBytes) * blockHashBytes;
+      return {
+        chunk: chunks.subarray(chunk * hashBytes, (chunk + 1) * hashBytes),
+        blocks: blocks.subarray(chunk * perChunk, (chunk + 1) * perChunk),
+      };
+    });
+  });
+}
+
+/** Fills `window` chunk by chunk. Answers which of them can't be read. */
+async function readOneByOne(reading: Reading, offset: number, window: Uint8Array): Promise<ReadonlySet<number>> {
   const unread = new Set<number>();
-  const read = async (from: number, target: Uint8Array): Promise<boolean> => {
-    await reading.view.read(from, target, true);
-    return true;
-  };
-  if (await unlessDamaged(reading, () => read(offset, content))) return unread;
-  for (let at = 0; at < content.length; at += chunkBytes) {
-    const chunk = content.subarray(at, at + chunkBytes);
-    if ((await unlessDamaged(reading, () => read(offset + at, chunk))) !== true) unread.add(at);
+  for (let at = 0; at < window.length; at += chunkBytes) {
+    const chunk = window.subarray(at, at + chunkBytes);
+    const isRead = await unlessDamaged(reading, async () => {
+      await reading.view.read(offset + at, chunk);
+      return true;
+    });
+    if (isRead !== true) unread.add(at / chunkBytes);
     await reading.pause();
   }
   return unread;
@@ -187,9 +214,14 @@ function unreadableBlocks(length: number): Uint8Array {
   return new Uint8Array(blockCount(length) * blockHashBytes).fill(unreadableByte);
 }
 
-/** How many of the chunks from a place on follow each other, at most a window. */
-function runLength(chunks: readonly number[], from: number): number {
-  let length = 1;
-  while (length < hashWindowChunks && chunks[from + length] === (chunks[from] ?? 0) + length) length += 1;
-  return length;
+/** Where chunks follow each other, at most a window of them: places in the list. */
+function runsOf(chunks: readonly number[]): readonly { readonly from: number; readonly count: number }[] {
+  const runs: { from: number; count: number }[] = [];
+  for (const [place, chunk] of chunks.entries()) {
+    const last = runs.at(-1);
+    const follows = last !== undefined && chunk === (chunks[last.from] ?? 0) + last.count;
+    if (follows && last.count < hashWindowChunks) last.count += 1;
+    else runs.push({ from: place, count: 1 });
+  }
+  return runs;
 }

@@ -7,7 +7,7 @@ export class SimHasher implements ChunkHasher {
   hash(buffer: ArrayBuffer, length: number): Promise<HashAnswer> {
     return new Promise((resolve) => {
       setImmediate(() => {
-        resolve({ id: 0, buffer, ...hashChunk(new Uint8Array(buffer, 0, length)) });
+        resolve({ buffer, ...hashChunk(new Uint8Array(buffer, 0, length)) });
       });
     });
   }
