@@ -1,32 +1,32 @@
 import { availableParallelism } from "node:os";
-import { chunkBytes } from "#core/blocks/geometry.ts";
 import { errorFromWire } from "#core/errors.ts";
-import type { ApartFrame } from "#core/recovery/view.ts";
-import type { WindowHasher, WindowHashes, WindowRoom } from "#core/sync/hash-window.ts";
-import { hashWindowChunks } from "#core/sync/limits.ts";
+import type { ApartFrame, ApartRead } from "#core/recovery/view.ts";
+import type { HashWindow, WindowHasher, WindowHashes } from "#core/sync/hash-window.ts";
 import { WorkerPool } from "../../gateway/worker-pool.ts";
 import { siteLimits } from "./limits.ts";
 
-/** Both buffers are transferred, there and back. */
+/** The buffer is transferred, there and back. */
 export interface WindowTask {
-  readonly window: ArrayBuffer;
-  /** Bytes of the window that count. */
   readonly length: number;
-  readonly stored: ArrayBuffer;
-  /** `start` and `end`: where in `stored`. */
+  /** The bytes of frames and pieces. */
+  readonly bytes: ArrayBuffer;
+  /** `start` and `end`: where in `bytes`. */
   readonly frames: readonly (Pick<ApartFrame, "info" | "runs"> & { readonly start: number; readonly end: number })[];
+  /** Three numbers a piece: where in the window, length, where in `bytes`. */
+  readonly pieces: Float64Array;
 }
 
 export interface WindowAnswer {
-  readonly window: ArrayBuffer;
-  readonly stored: ArrayBuffer;
-  readonly hashes?: WindowHashes;
-  readonly failure?: { readonly name: string; readonly message: string };
+  readonly bytes: ArrayBuffer;
+  readonly outcome:
+    | { readonly kind: "hashed"; readonly hashes: WindowHashes }
+    | { readonly kind: "failed"; readonly name: string; readonly message: string };
 }
 
-type Pool = Pick<WorkerPool<WindowTask, WindowAnswer>, "run" | "close">;
+/** What a window has stored, mostly; a room grows where it has more. */
+const roomBytes = 8 * 2 ** 20;
 
-const windowBytes = hashWindowChunks * chunkBytes;
+type Pool = Pick<WorkerPool<WindowTask, WindowAnswer>, "run" | "close">;
 
 /**
  * Decodes and hashes windows of images in threads, for all comparisons of a site together: its one other thread reads and serves.
@@ -46,18 +46,19 @@ export class WindowThreads implements WindowHasher {
   constructor(
     threads = Math.min(siteLimits.windowThreadsMax, availableParallelism()),
     idleMs: number = siteLimits.windowIdleMs,
+    open = (): Pool => new WorkerPool("../cli/site/window-worker", "window", threads),
   ) {
     // One is read while the others are hashed.
     this.atOnce = threads + 1;
     this.#idleMs = idleMs;
-    this.#open = () => new WorkerPool("../cli/site/window-worker", "window", threads);
+    this.#open = open;
   }
 
-  async use<T>(work: (room: WindowRoom) => Promise<T>): Promise<T> {
+  async use<T>(work: (hash: HashWindow) => Promise<T>): Promise<T> {
     clearTimeout(this.#idle);
     const room = await this.#take();
     try {
-      return await work(room);
+      return await work((read) => room.hash(read));
     } finally {
       this.#give(room);
     }
@@ -86,7 +87,10 @@ export class WindowThreads implements WindowHasher {
 
   #give(room: Room): void {
     const next = this.#waiting.shift();
-    if (next !== undefined) return next(room);
+    if (next !== undefined) {
+      next(room);
+      return;
+    }
     this.#lent -= 1;
     this.#free.push(room);
     if (this.#lent > 0) return;
@@ -96,47 +100,42 @@ export class WindowThreads implements WindowHasher {
 
   #run(task: WindowTask): Promise<WindowAnswer> {
     this.#pool ??= this.#open();
-    return this.#pool.run(task, [task.window, task.stored]);
+    return this.#pool.run(task, [task.bytes]);
   }
 }
 
-class Room implements WindowRoom {
+/** Memory in which a window's bytes go to a thread: V8 takes buffers that come and go for growth of its heap. */
+class Room {
   readonly #run: (task: WindowTask) => Promise<WindowAnswer>;
-  #window = new ArrayBuffer(windowBytes);
-  #stored = new ArrayBuffer(0);
+  #bytes = new ArrayBuffer(0);
 
   constructor(run: (task: WindowTask) => Promise<WindowAnswer>) {
     this.#run = run;
   }
 
-  get window(): Uint8Array {
-    return new Uint8Array(this.#window);
-  }
-
-  async hash(length: number, apart: readonly ApartFrame[]): Promise<WindowHashes> {
-    const bytes = apart.reduce((sum, { stored }) => sum + stored.length, 0);
-    if (bytes > this.#stored.byteLength) this.#stored = new ArrayBuffer(Math.max(bytes, windowBytes));
-    // Copied together: what was read may share its memory with what others read.
-    const target = new Uint8Array(this.#stored);
+  async hash(read: ApartRead): Promise<WindowHashes> {
+    const parts = [...read.frames.map(({ stored }) => stored), ...read.pieces.map(({ bytes }) => bytes)];
+    const needed = parts.reduce((sum, part) => sum + part.length, 0);
+    if (needed > this.#bytes.byteLength) this.#bytes = new ArrayBuffer(Math.max(needed, roomBytes));
+    // Copied: they may share their memory with what others read.
+    const target = new Uint8Array(this.#bytes);
     let end = 0;
-    const frames = apart.map(({ info, stored, runs }) => {
+    const place = (part: Uint8Array): number => {
       const start = end;
-      target.set(stored, start);
-      end += stored.length;
-      return { info, runs, start, end };
-    });
-    const [window, stored] = [this.#window, this.#stored];
+      target.set(part, start);
+      end += part.length;
+      return start;
+    };
+    const frames = read.frames.map(({ info, runs, stored }) => ({ info, runs, start: place(stored), end }));
+    const pieces = Float64Array.from(read.pieces.flatMap(({ at, bytes }) => [at, bytes.length, place(bytes)]));
     try {
-      const answer = await this.#run({ window, length, stored, frames });
-      this.#window = answer.window;
-      this.#stored = answer.stored;
-      if (answer.hashes !== undefined) return answer.hashes;
-      const { name, message } = answer.failure ?? { name: "Error", message: "a window was not hashed" };
-      throw errorFromWire(name, message);
+      const { bytes, outcome } = await this.#run({ length: read.length, bytes: this.#bytes, frames, pieces });
+      this.#bytes = bytes;
+      if (outcome.kind === "failed") throw errorFromWire(outcome.name, outcome.message);
+      return outcome.hashes;
     } finally {
-      // They went down with a thread.
-      if (this.#window.detached) this.#window = new ArrayBuffer(windowBytes);
-      if (this.#stored.detached) this.#stored = new ArrayBuffer(0);
+      // It went down with a thread.
+      if (this.#bytes.detached) this.#bytes = new ArrayBuffer(0);
     }
   }
 }

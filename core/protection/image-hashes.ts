@@ -25,8 +25,8 @@ export function imageHashes(
   }
   const reader = journalReader(site, vpg.vpgId);
   const damaged = toldDamage(site, vpg, volume, page);
-  const { hasher } = site;
-  return chunkHashes(reader, { volume, sizeBytes, page, upTo, blocksOf, pause, keeps: "page-by-page", damaged, hasher });
+  const place = { volume, sizeBytes, page, upTo, blocksOf };
+  return chunkHashes(reader, { ...place, pause, keeps: "page-by-page", damaged, hasher: site.hasher });
 }
 
 /** Says in the log what the hashes of a page had to do without. */

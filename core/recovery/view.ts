@@ -47,6 +47,14 @@ export interface ApartFrame {
   readonly runs: Float64Array;
 }
 
+/** What bytes of a volume are made of; what neither a frame nor a piece shows in is zeros. */
+export interface ApartRead {
+  readonly length: number;
+  readonly frames: readonly ApartFrame[];
+  /** `at`: where in what was read. They share memory with a cache: nobody may change them. */
+  readonly pieces: readonly { readonly at: number; readonly bytes: Uint8Array }[];
+}
+
 /**
  * A volume as it stood at a position, read lazily: opening costs nothing, the first touch of a page (1 GiB) reads the
  * headers of the batches that touch it and are in no layer, the first touch of a chunk the sections of the layers that have
@@ -78,24 +86,34 @@ export class View {
    * stored bytes that fail their checks, and what the source throws; `target` is then undefined.
    */
   async read(offset: number, target: Uint8Array): Promise<void> {
-    await this.#current(() => this.#read(offset, target, (frame, runs) => this.#copyFrame(frame, runs, target, offset)));
+    const use = (run: VisibleRun, raw: Uint8Array): void => copyRun(run, raw, target, offset);
+    const blank = (from: number, to: number): void => void target.fill(0, from - offset, to - offset);
+    const load = ({ batch, frame }: VisibleRun): Promise<Uint8Array> => this.reader.frame(batch, frame);
+    await this.#current(() => this.#read(offset, target.length, { use, blank, load }));
   }
 
   /**
-   * `read`, but for the frames of which most shows in these bytes and that aren't at hand: they are answered as they are stored,
-   * unchecked and not kept, for whoever decodes them into `target` elsewhere.
+   * `read` without the work: frames of which most shows in these bytes, and that aren't at hand, are answered as they are stored,
+   * unchecked and not kept, for whoever decodes them elsewhere.
    */
-  async readApart(offset: number, target: Uint8Array): Promise<readonly ApartFrame[]> {
+  async readApart(offset: number, length: number): Promise<ApartRead> {
     return this.#current(async () => {
-      const apart: ApartFrame[] = [];
-      await this.#read(offset, target, async (first, runs) => {
+      const frames: ApartFrame[] = [];
+      const pieces: { at: number; bytes: Uint8Array }[] = [];
+      const use = (run: VisibleRun, raw: Uint8Array): void => {
+        const bytes = raw.subarray(run.frameOffset, run.frameOffset + run.length);
+        pieces.push({ at: run.offset - offset, bytes });
+      };
+      const load = async ({ batch, frame }: VisibleRun, runs: readonly VisibleRun[]) => {
         const shown = runs.reduce((sum, run) => sum + run.length, 0);
-        if (shown < frameBytesMax / 2) return this.#copyFrame(first, runs, target, offset);
-        const { info, bytes: stored } = await this.reader.storedFrame(first.batch, first.frame);
+        if (shown < frameBytesMax / 2) return this.reader.frame(batch, frame);
+        const { info, bytes: stored } = await this.reader.storedFrame(batch, frame);
         const numbers = runs.flatMap((run) => [run.offset - offset, run.length, run.frameOffset]);
-        apart.push({ info, stored, runs: Float64Array.from(numbers) });
-      });
-      return apart;
+        frames.push({ info, stored, runs: Float64Array.from(numbers) });
+        return undefined;
+      };
+      await this.#read(offset, length, { use, blank: () => undefined, load });
+      return { length, frames, pieces };
     });
   }
 
@@ -124,44 +142,46 @@ export class View {
     return true;
   }
 
-  /** Fills `target` with zeros and what is at hand; `add` is called for each frame that isn't, with what shows of it. */
+  /**
+   * Calls `use` for all that shows in a range, `blank` for what lies between, and `load` for each frame that isn't at hand: who answers
+   * undefined sees to it.
+   */
   async #read(
     offset: number,
-    target: Uint8Array,
-    add: (first: VisibleRun, runs: readonly VisibleRun[]) => Promise<void>,
+    length: number,
+    {
+      use,
+      blank,
+      load,
+    }: {
+      readonly use: (run: VisibleRun, raw: Uint8Array) => void;
+      readonly blank: (from: number, to: number) => void;
+      readonly load: (first: VisibleRun, runs: readonly VisibleRun[]) => Promise<Uint8Array | undefined>;
+    },
   ): Promise<void> {
-    this.#checkRange(offset, target.length);
+    this.#checkRange(offset, length);
     const missing = new Map<number, VisibleRun[]>();
-    const end = offset + target.length;
+    const end = offset + length;
     for (let start = offset; start < end; ) {
       const stop = Math.min(end, (Math.floor(start / chunkBytes) + 1) * chunkBytes);
       const runs = await this.runsOf(start, stop);
       let filled = start;
       for (const run of runs) {
-        if (run.offset > filled) target.fill(0, filled - offset, run.offset - offset);
+        if (run.offset > filled) blank(filled, run.offset);
         filled = run.offset + run.length;
         const raw = this.reader.peekFrame(run.batch, run.frame);
-        if (raw !== undefined) copyRun(run, raw, target, offset);
+        if (raw !== undefined) use(run, raw);
         else pushTo(missing, run.batch * framesMax + run.frame, run);
       }
-      if (filled < stop) target.fill(0, filled - offset, stop - offset);
+      if (filled < stop) blank(filled, stop);
       start = stop;
     }
-    // Copied as each arrives: a small cache may have dropped the first by the time the last is there.
+    // Used as each arrives: a small cache may have dropped the first by the time the last is there.
     await concurrently([...missing.values()], fetchConcurrency, async (runs) => {
       const [first] = runs;
-      if (first !== undefined) await add(first, runs);
+      const raw = first && (await load(first, runs));
+      if (raw !== undefined) for (const run of runs) use(run, raw);
     });
-  }
-
-  async #copyFrame(
-    first: VisibleRun,
-    runs: readonly VisibleRun[],
-    target: Uint8Array,
-    offset: number,
-  ): Promise<void> {
-    const raw = await this.reader.frame(first.batch, first.frame);
-    for (const run of runs) copyRun(run, raw, target, offset);
   }
 
   /** True when nothing but zeros shows in the range, by the index alone: written zeros count as data. */

@@ -6,8 +6,8 @@ import type { Position } from "#core/journal/position.ts";
 import { concurrently } from "#core/recovery/concurrently.ts";
 import type { JournalReader } from "#core/recovery/journal-reader.ts";
 import { View } from "#core/recovery/view.ts";
-import { type HashedChunk, hashedZeros } from "./hash-chunk.ts";
-import { hasherHere, type WindowHasher, type WindowHashes } from "./hash-window.ts";
+import { type HashedChunk, hashChunk, hashedZeros } from "./hash-chunk.ts";
+import { hasherHere, type WindowHasher } from "./hash-window.ts";
 import { type BlocksPlace, KeptBlocks } from "./kept-blocks.ts";
 import { blockHashBytes, hashBytes, hashWindowChunks, keptBlockHashBytesMax } from "./limits.ts";
 import { blockCount, chunkLength, chunksOfPage, unreadableByte } from "./pieces.ts";
@@ -155,45 +155,39 @@ async function hashesOfWindow(
   offset: number,
   length: number,
 ): Promise<readonly (HashedChunk | undefined)[]> {
-  const { view, hasher, pause } = reading;
-  return hasher.use(async (room) => {
-    const window = (): Uint8Array => room.window.subarray(0, length);
-    let unread: ReadonlySet<number> = new Set();
-    let found: WindowHashes;
-    try {
-      const apart = await view.readApart(offset, window());
-      await pause();
-      found = await room.hash(length, apart);
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      unread = await readOneByOne(reading, offset, window());
-      found = await room.hash(length, []);
-    }
-    const { chunks, blocks } = found;
-    return Array.from({ length: chunks.length / hashBytes }, (_, chunk) => {
-      if (unread.has(chunk)) return undefined;
-      const perChunk = blockCount(chunkBytes) * blockHashBytes;
-      return {
-        chunk: chunks.subarray(chunk * hashBytes, (chunk + 1) * hashBytes),
-        blocks: blocks.subarray(chunk * perChunk, (chunk + 1) * perChunk),
-      };
+  try {
+    const { chunks, blocks } = await reading.hasher.use(async (hash) => {
+      const read = await reading.view.readApart(offset, length);
+      await reading.pause();
+      return hash(read);
     });
-  });
+    const perChunk = blockCount(chunkBytes) * blockHashBytes;
+    return Array.from({ length: Math.ceil(length / chunkBytes) }, (_, chunk) => ({
+      chunk: chunks.subarray(chunk * hashBytes, (chunk + 1) * hashBytes),
+      blocks: blocks.subarray(chunk * perChunk, (chunk + 1) * perChunk),
+    }));
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return hashedOneByOne(reading, offset, length);
+  }
 }
 
-/** Fills `window` chunk by chunk. Answers which of them can't be read. */
-async function readOneByOne(reading: Reading, offset: number, window: Uint8Array): Promise<ReadonlySet<number>> {
-  const unread = new Set<number>();
-  for (let at = 0; at < window.length; at += chunkBytes) {
-    const chunk = window.subarray(at, at + chunkBytes);
-    const isRead = await unlessDamaged(reading, async () => {
+async function hashedOneByOne(
+  reading: Reading,
+  offset: number,
+  length: number,
+): Promise<readonly (HashedChunk | undefined)[]> {
+  const found: (HashedChunk | undefined)[] = [];
+  for (let at = 0; at < length; at += chunkBytes) {
+    const chunk = Buffer.allocUnsafe(Math.min(chunkBytes, length - at));
+    const hashed = await unlessDamaged(reading, async () => {
       await reading.view.read(offset + at, chunk);
-      return true;
+      return hashChunk(chunk);
     });
-    if (isRead !== true) unread.add(at / chunkBytes);
+    found.push(hashed);
     await reading.pause();
   }
-  return unread;
+  return found;
 }
 
 /** Undefined when an object that it needs is damaged, which is told; one that packs have taken the place of since isn't. */
