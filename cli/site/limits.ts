@@ -32,8 +32,10 @@ export const siteLimits = {
   pagesAtOnce: 2,
   /** What gateways pause for between heartbeats: a person waits for what they hear of there, and here they cost no money; what says nothing new isn't written. */
   heartbeats: { idleMs: 1000, busyMs: 250 },
-  /** Threads that decode and hash what is compared: each does some 0.5 GB/s, and a gateway hashes 2. One more window is read meanwhile: 16 MiB each, and what is stored of it. */
+  /** Threads that decode and hash what is compared, 16 MiB at a time in memory of their own: each does some 0.5 GB/s, and a gateway hashes 2. */
   windowThreadsMax: 4,
+  /** What such a window of 16 MiB has stored, mostly: memory for one a thread, and for one that is read meanwhile. At most 32 MiB, where no frame shows whole. */
+  windowRoomBytes: 8 * 1024 * 1024,
   /** Without comparisons for so long, these threads and their memory are let go. */
   windowIdleMs: 30_000,
   /** Pages of delta-syncs that wait to be compared as they come; more are left to the state machine. */

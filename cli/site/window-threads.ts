@@ -23,9 +23,6 @@ export interface WindowAnswer {
     | { readonly kind: "failed"; readonly name: string; readonly message: string };
 }
 
-/** What a window has stored, mostly; a room grows where it has more. */
-const roomBytes = 8 * 2 ** 20;
-
 type Pool = Pick<WorkerPool<WindowTask, WindowAnswer>, "run" | "close">;
 
 /**
@@ -116,7 +113,7 @@ class Room {
   async hash(read: ApartRead): Promise<WindowHashes> {
     const parts = [...read.frames.map(({ stored }) => stored), ...read.pieces.map(({ bytes }) => bytes)];
     const needed = parts.reduce((sum, part) => sum + part.length, 0);
-    if (needed > this.#bytes.byteLength) this.#bytes = new ArrayBuffer(Math.max(needed, roomBytes));
+    if (needed > this.#bytes.byteLength) this.#bytes = new ArrayBuffer(Math.max(needed, siteLimits.windowRoomBytes));
     // Copied: they may share their memory with what others read.
     const target = new Uint8Array(this.#bytes);
     let end = 0;
