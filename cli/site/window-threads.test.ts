@@ -107,7 +107,7 @@ describe("WindowThreads", () => {
     const hasher = new WindowThreads(1, 1, () => {
       life.push("opened");
       return {
-        run: async ({ bytes }) => ({ bytes, outcome: { kind: "failed", name: "Transient", message: "none" } }),
+        run: async () => ({ kind: "failed", name: "Transient", message: "none" }),
         close: async () => void life.push("closed"),
       };
     });

@@ -5,23 +5,19 @@ import type { HashWindow, WindowHasher, WindowHashes } from "#core/sync/hash-win
 import { WorkerPool } from "../../gateway/worker-pool.ts";
 import { siteLimits } from "./limits.ts";
 
-/** The buffer is transferred, there and back. */
 export interface WindowTask {
   readonly length: number;
-  /** The bytes of frames and pieces. */
-  readonly bytes: ArrayBuffer;
+  /** The bytes of frames and pieces: the thread's until it answers. */
+  readonly bytes: SharedArrayBuffer;
   /** `start` and `end`: where in `bytes`. */
   readonly frames: readonly (Pick<ApartFrame, "info" | "runs"> & { readonly start: number; readonly end: number })[];
   /** Three numbers a piece: where in the window, length, where in `bytes`. */
   readonly pieces: Float64Array;
 }
 
-export interface WindowAnswer {
-  readonly bytes: ArrayBuffer;
-  readonly outcome:
-    | { readonly kind: "hashed"; readonly hashes: WindowHashes }
-    | { readonly kind: "failed"; readonly name: string; readonly message: string };
-}
+export type WindowAnswer =
+  | { readonly kind: "hashed"; readonly hashes: WindowHashes }
+  | { readonly kind: "failed"; readonly name: string; readonly message: string };
 
 type Pool = Pick<WorkerPool<WindowTask, WindowAnswer>, "run" | "close">;
 
@@ -97,14 +93,14 @@ export class WindowThreads implements WindowHasher {
 
   #run(task: WindowTask): Promise<WindowAnswer> {
     this.#pool ??= this.#open();
-    return this.#pool.run(task, [task.bytes]);
+    return this.#pool.run(task, []);
   }
 }
 
-/** Memory in which a window's bytes go to a thread: V8 takes buffers that come and go for growth of its heap. */
+/** Memory in which a window's bytes go to a thread. It is shared: V8 takes buffers that are transferred for growth of its heap. */
 class Room {
   readonly #run: (task: WindowTask) => Promise<WindowAnswer>;
-  #bytes = new ArrayBuffer(0);
+  #bytes = new SharedArrayBuffer(0);
 
   constructor(run: (task: WindowTask) => Promise<WindowAnswer>) {
     this.#run = run;
@@ -113,7 +109,8 @@ class Room {
   async hash(read: ApartRead): Promise<WindowHashes> {
     const parts = [...read.frames.map(({ stored }) => stored), ...read.pieces.map(({ bytes }) => bytes)];
     const needed = parts.reduce((sum, part) => sum + part.length, 0);
-    if (needed > this.#bytes.byteLength) this.#bytes = new ArrayBuffer(Math.max(needed, siteLimits.windowRoomBytes));
+    if (needed > this.#bytes.byteLength)
+      this.#bytes = new SharedArrayBuffer(Math.max(needed, siteLimits.windowRoomBytes));
     // Copied: they may share their memory with what others read.
     const target = new Uint8Array(this.#bytes);
     let end = 0;
@@ -125,14 +122,8 @@ class Room {
     };
     const frames = read.frames.map(({ info, runs, stored }) => ({ info, runs, start: place(stored), end }));
     const pieces = Float64Array.from(read.pieces.flatMap(({ at, bytes }) => [at, bytes.length, place(bytes)]));
-    try {
-      const { bytes, outcome } = await this.#run({ length: read.length, bytes: this.#bytes, frames, pieces });
-      this.#bytes = bytes;
-      if (outcome.kind === "failed") throw errorFromWire(outcome.name, outcome.message);
-      return outcome.hashes;
-    } finally {
-      // It went down with a thread.
-      if (this.#bytes.detached) this.#bytes = new ArrayBuffer(0);
-    }
+    const answer = await this.#run({ length: read.length, bytes: this.#bytes, frames, pieces });
+    if (answer.kind === "failed") throw errorFromWire(answer.name, answer.message);
+    return answer.hashes;
   }
 }

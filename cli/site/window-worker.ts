@@ -13,12 +13,10 @@ if (port === null) throw new TypeError("the window worker runs as a worker threa
 const room = Buffer.allocUnsafeSlow(hashWindowChunks * chunkBytes);
 
 port.on("message", ({ id, task }: PoolTask<WindowTask>) => {
-  const { bytes } = task;
-  const answer = { bytes, outcome: outcomeOf(task) };
-  port.postMessage({ id, answer } satisfies PoolAnswer<WindowAnswer>, [bytes]);
+  port.postMessage({ id, answer: answered(task) } satisfies PoolAnswer<WindowAnswer>);
 });
 
-function outcomeOf({ length, bytes, frames, pieces }: WindowTask): WindowAnswer["outcome"] {
+function answered({ length, bytes, frames, pieces }: WindowTask): WindowAnswer {
   try {
     const read = {
       length,
