@@ -83,7 +83,7 @@ async function checkMachine(output: Output, data: string): Promise<void> {
   const openFiles = openFilesMax();
   result(output, { freeBytes, openFiles }, () =>
     fields(output, [
-      ["Free for the journal", `${formatBytes(freeBytes)}; it grows, retention is not there yet`],
+      ["Free for the journal", `${formatBytes(freeBytes)}; a VPG without [retention] keeps every checkpoint`],
       ["Open files, at most", openFiles === null ? "unknown here; ulimit -n tells" : String(openFiles)],
     ]),
   );

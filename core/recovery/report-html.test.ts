@@ -67,6 +67,20 @@ describe.each([
 });
 
 describe("what the page says", () => {
+  it("is what the commit asked for beyond what the start had", () => {
+    const { decision } = liveReport;
+    if (decision === null) throw new Error("no decision");
+    const heading = "Reverse protection after the commit";
+    const decided = (reverseProtection: boolean): Report => ({
+      ...liveReport,
+      decision: { ...decision, reverseProtection },
+    });
+    const began = liveReport.live?.reverseProtection === true;
+    expect(row(liveReport, heading)).toBe(began ? "asked for" : "not asked for");
+    expect(row(decided(!began), heading)).toBe(began ? "not asked for at the commit" : "asked for at the commit");
+    expect(row(decided(began), heading)).toBe(began ? "asked for" : "not asked for");
+  });
+
   it("is what to do next, apart from what went wrong", () => {
     expect(row(liveReport, "Message")).toBe("no room for db/data");
     expect(row(liveReport, "What to do next")).toMatch(/^shop runs here .* operation retry ID goes on$/);

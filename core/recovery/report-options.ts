@@ -5,8 +5,9 @@ import type { Report } from "./report.ts";
 import { type Cut, clock, type Row } from "./report-tables.ts";
 
 /** What an operation was asked to do, as rows of its report. */
-export function askedRows({ live, test, move, sync, reverse }: Report, cut: Cut): readonly Row[] {
-  if (move !== null) return moveRows(move);
+export function askedRows(report: Report, cut: Cut): readonly Row[] {
+  const { live, test, move, sync, reverse } = report;
+  if (move !== null) return [...moveRows(move), reverseRow(move, report)];
   if (sync !== null) return [["Chunks compared", sync.force ? "all" : "those that were suspect"]];
   if (reverse !== null) {
     return [
@@ -22,24 +23,24 @@ export function askedRows({ live, test, move, sync, reverse }: Report, cut: Cut)
     checkpoint,
     ["Shutdown of the source", shutdownText(live.shutdown)],
     ["Commit", commitText(live.commitPolicy)],
-    reverseRow(live),
+    reverseRow(live, report),
   ];
 }
 
-const reverseRow = ({ reverseProtection = false }: LiveOptions | MoveOptions): Row => [
-  "Reverse protection after the commit",
-  reverseProtection ? "asked for" : "not asked for",
-];
+/** Who commits may say otherwise than who began. */
+function reverseRow({ reverseProtection = false }: LiveOptions | MoveOptions, { decision }: Report): Row {
+  const last = decision?.reverseProtection ?? reverseProtection;
+  const when = last === reverseProtection ? "" : " at the commit";
+  return ["Reverse protection after the commit", last ? `asked for${when}` : `not asked for${when}`];
+}
 
-function moveRows(options: MoveOptions): readonly Row[] {
-  const { graceMs, commitPolicy, source, verify } = options;
+function moveRows({ graceMs, commitPolicy, source, verify }: MoveOptions): readonly Row[] {
   return [
     ["Checkpoint", "the last, behind which nothing was written"],
     ["Shutdown of the source", shutdownText({ policy: "graceful", graceMs })],
     ["Disks compared with the checkpoint", verify ? "yes" : "no"],
     ["Commit", commitText(commitPolicy)],
     ["Source after the commit", source === "keep" ? "kept" : "removed by its VMs' remove hooks"],
-    reverseRow(options),
   ];
 }
 
