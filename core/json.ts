@@ -49,7 +49,7 @@ const countedBy: Readonly<Record<string, string>> = { string: " characters", arr
 
 function amountText(field: string, amount: number): string {
   if (field.endsWith("PerSecond")) return formatRate(amount);
-  if (field.endsWith("Bytes")) return formatBytes(amount);
+  if (field === "bytes" || field.endsWith("Bytes")) return formatBytes(amount);
   if (field.endsWith("Ms")) return formatDuration(amount);
   return String(amount);
 }
