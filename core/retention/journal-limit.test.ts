@@ -109,4 +109,14 @@ describe("above its limit a journal", () => {
       substatus: "ReplicationPausedSystemInitiated",
     });
   }, 120_000);
+
+  it("with pause takes batches all the same until a reverse protection has its first checkpoint, since nobody could edit it", async () => {
+    const { run, isFull, clock } = await begin();
+    const pause = { bytes: least, policy: "pause" as const };
+    await run(pause, { role: "Preparing" });
+    expect(await isFull()).toBe(false);
+    await clock.advance(15 * minute);
+    await run(pause);
+    expect(await isFull()).toBe(true);
+  }, 120_000);
 });

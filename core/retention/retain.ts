@@ -112,7 +112,7 @@ async function standingOf(site: Site, vpgId: Id, { digest }: CheckpointScan): Pr
 /** Says that the journal is above its limit, and pauses the VPG where that is its policy. It deletes nothing, so it waits for nothing. */
 async function holdToLimit(
   site: Site,
-  { vpgId, journalFull, definition: { name } }: VpgRecord,
+  { vpgId, role, journalFull, definition: { name } }: VpgRecord,
   { journalLimit }: Retention,
   scan: CheckpointScan,
 ): Promise<void> {
@@ -122,6 +122,7 @@ async function holdToLimit(
     const pressure = scan.digest?.fields.pressure ?? 0;
     site.log.warn("journal-limit", { vpgId, name, journalBytes, limitBytes, policy, pressure });
   }
-  const full = isFull(journalLimit, journalBytes, journalFull);
+  // Before a reverse protection's first checkpoint nobody could edit the limit, at either site: it would never end.
+  const full = role !== "Preparing" && isFull(journalLimit, journalBytes, journalFull);
   if (full !== journalFull) await changeVpg(site, vpgId, () => ({ journalFull: full }));
 }
