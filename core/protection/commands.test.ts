@@ -116,6 +116,16 @@ describe("commands", () => {
     expect((await getCommand(site, "a.tag")).state).toBe("expired");
   });
 
+  it("is taken out of the queue by two at once, and each goes on", async () => {
+    const { site, pass } = world();
+    for (const commandId of ["a.tag", "b.tag"]) {
+      await issueCommand(site, gatewayId, { commandId, body: tag("x"), expiresInMs: 60_000 });
+    }
+    pass(60_000);
+    await Promise.all([sweepCommands(site, gatewayId), sweepCommands(site, gatewayId)]);
+    expect(await sweepCommands(site, gatewayId)).toBe(0);
+  });
+
   it("is reported on by its own gateway only", async () => {
     const { site } = world();
     await issueCommand(site, gatewayId, { commandId: "a.tag", body: tag("x") });

@@ -36,7 +36,7 @@ type StoredCommand = z.infer<typeof storedSchema>;
 
 export type CommandState = StoredCommand["state"] | "expired";
 
-/** A command as it stands now. `expired` is never stored: it is a function of the time. */
+/** A command as it stands now. `expired` is never stored: it is a function of the time, until it is settled by an expiry at 0. */
 export interface CommandRecord extends Omit<StoredCommand, "state"> {
   readonly state: CommandState;
 }
@@ -157,30 +157,48 @@ export async function extendCommand(site: Site, commandId: string, lifeMs: numbe
   const { stored, rev } = found;
   const expiresAt = site.clock.now() + Math.min(lifeMs, stored.lifeMs);
   const ended = stored.state === "done" || stored.state === "failed";
-  if (ended || stored.command.expiresAt >= expiresAt) return false;
+  const lives = commandState(stored, site.clock.now()) !== "expired";
+  if (ended || (lives && stored.command.expiresAt >= expiresAt)) return false;
   const fields = tableFields({ ...stored, command: { ...stored.command, expiresAt } });
   await site.table.transact([{ put: items.commandRecord(commandId), fields, if: { rev } }]);
   return true;
 }
 
-/**
- * Takes commands that have ended or expired out of the gateway's queue; what became of them stays, whatever time it will be: no gateway
- * is asked for one any more, so nobody may wait for it again when a clock that was ahead is set right. Answers how many.
- */
+/** Takes commands that have ended or expired out of the gateway's queue; what became of them stays. Answers how many. */
 export async function sweepCommands(site: Site, gatewayId: Id): Promise<number> {
   const over = (await queuedCommands(site, gatewayId)).filter((record) => !isOpen(record));
-  for (const { command, state } of over) {
-    const { commandId } = command;
-    const actions: TableAction[] = [{ delete: items.command(gatewayId, commandId) }];
-    if (state === "expired") {
-      const found = await read(site, commandId);
-      if (found === undefined || commandState(found.stored, site.clock.now()) !== "expired") continue;
-      const fields = tableFields({ ...found.stored, command: { ...found.stored.command, expiresAt: 0 } });
-      actions.push({ put: items.commandRecord(commandId), fields, if: { rev: found.rev } });
-    }
-    await site.table.transact(actions);
+  for (const record of over) {
+    if (record.state === "expired") await settleExpiry(site, record);
+    else await site.table.transact([{ delete: items.command(gatewayId, record.command.commandId) }]);
   }
   return over.length;
+}
+
+/**
+ * Makes an expiry stand, whatever time it will be, and takes the command out of the queue: whoever has concluded something from it may
+ * not be waited for, or done, after all when a clock that was wrong is set right. False when it is not expired (any more), or when
+ * somebody came between.
+ */
+export async function settleExpiry(
+  site: Site,
+  { gatewayId, command: { commandId } }: Pick<CommandRecord, "gatewayId" | "command">,
+): Promise<boolean> {
+  const found = await read(site, commandId);
+  const now = site.clock.now();
+  if (found === undefined || commandState(found.stored, now) !== "expired") return false;
+  const { command, endedAt } = found.stored;
+  const ended = endedAt ?? Math.min(now, command.expiresAt);
+  const fields = tableFields({ ...found.stored, command: { ...command, expiresAt: 0 }, endedAt: ended });
+  try {
+    await site.table.transact([
+      { put: items.commandRecord(commandId), fields, if: { rev: found.rev } },
+      { delete: items.command(gatewayId, commandId) },
+    ]);
+    return true;
+  } catch (error) {
+    if (!(error instanceof ConditionFailed)) throw error;
+    return false;
+  }
 }
 
 /** Ends a command that its gateway has not ended: it fails with that error, and a gateway at work on one of `unhurriedKinds` leaves it. */

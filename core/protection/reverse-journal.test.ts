@@ -2,9 +2,10 @@ import { expect, it } from "vitest";
 import { heartbeatSchema } from "#core/api/gateway-api.ts";
 import { idSchema, newId } from "#core/ids.ts";
 import { makeSite, openAsk, protect } from "../../test/kit/site.ts";
-import { issueCommand, pendingCommands, reportCommand } from "./commands.ts";
+import { issueCommand, pendingCommands, reportCommand, sweepCommands } from "./commands.ts";
 import { volumesOf } from "./definition.ts";
 import { acceptHeartbeat } from "./heartbeat.ts";
+import { protectionLimits as limits } from "./limits.ts";
 import { openSession } from "./open-session.ts";
 import { advanceReverse, offerReply } from "./reverse-journal.ts";
 import { getVpg, updateVpg } from "./vpg-store.ts";
@@ -76,6 +77,22 @@ it("tells which old disks are not in the journal, and why", async () => {
     seeded: true,
     detail: `seed-volumes at gateway ${gateways[1]} failed: CommandFailed: ${error.message}`,
   });
+});
+
+it("leaves a gateway that said nothing a while before it asks again, also when its command is out of the queue", async () => {
+  const site = makeSite();
+  const { vpg, source } = await protect(site);
+  const operationId = newId(site.clock, site.random);
+  const gatewayId = idSchema.parse(source.gatewayId);
+  const offer = { n: 2, operationId, gatewayLost: false, closed: false, begun: false };
+  await updateVpg(site, vpg, { role: "Retired", reverse: { ...offer, gateways: [gatewayId], attempt: 1 } });
+  const attempt = async () => (await advanceReverse(site, await getVpg(site, vpg.vpgId))).reverse?.attempt;
+  expect(await attempt()).toBe(1);
+  site.clock.leap(limits.commandExpiryMs);
+  expect(await sweepCommands(site, gatewayId)).toBe(1);
+  expect(await attempt()).toBe(1);
+  site.clock.leap(limits.reverseAgainMs);
+  expect(await attempt()).toBe(2);
 });
 
 it("asks a gateway that could not close again, also when the clock was hours ahead as it said so", async () => {

@@ -5,7 +5,7 @@ import type { Id } from "#core/ids.ts";
 import type { TableAction } from "#core/ports.ts";
 import { checkpointParts } from "#core/protection/checkpoints.ts";
 import { closedResultSchema, type Final, verifyResultSchema } from "#core/protection/command.ts";
-import { type CommandRecord, commandActions, findCommand, wake } from "#core/protection/commands.ts";
+import { type CommandRecord, commandActions, findCommand, settleExpiry, wake } from "#core/protection/commands.ts";
 import { sourceGatewaysOf } from "#core/protection/definition.ts";
 import { findGateway, isConnected } from "#core/protection/gateway-store.ts";
 import type { Operation } from "#core/protection/operation.ts";
@@ -172,6 +172,9 @@ export async function checkStep(site: Site, operationId: Id, step: string): Prom
     throw stillRunning(operationId, step);
   }
   if ([...commands.values()].some(isWaiting)) throw stillRunning(operationId, step);
+  for (const command of commands.values()) {
+    if (command.state === "expired" && !(await settleExpiry(site, command))) throw stillRunning(operationId, step);
+  }
   const ended = await changeOperation(site, operationId, (record): OperationChange | undefined => {
     const running = record.steps[step];
     if (isOver(running)) return undefined;

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { getCommand, issueCommand } from "#core/protection/commands.ts";
+import { getCommand, issueCommand, pendingCommands } from "#core/protection/commands.ts";
 import { items } from "#core/protection/items.ts";
 import { protectionLimits as limits } from "#core/protection/limits.ts";
 import { protectShop } from "../../test/kit/failover-site.ts";
@@ -92,5 +92,22 @@ describe("a site that begins", () => {
     await live.run(async () => (await live.operation())?.steps["attach-volumes"]?.state === "failed");
     expect(await hearAgain(shop.site)).toBe(0);
     expect((await getCommand(shop.site, attach)).state).toBe("expired");
+    const { createdAt } = (await getCommand(shop.site, attach)).command;
+    const back = { ...shop.site, clock: { ...shop.site.clock, now: () => createdAt + 1 } };
+    expect((await getCommand(back, attach)).state).toBe("expired");
+    expect(await pendingCommands(back, shop.recovery.gatewayId)).not.toContainEqual(
+      expect.objectContaining({ commandId: attach }),
+    );
+  });
+
+  it("gives time to a command of a clock that was ahead, and was set right while the site was away", async () => {
+    const live = await attaching();
+    const { shop } = live;
+    live.close();
+    const { createdAt } = (await getCommand(shop.site, attach)).command;
+    const right = { ...shop.site, clock: { ...shop.site.clock, now: () => createdAt - 30 * 3_600_000 } };
+    expect((await getCommand(right, attach)).state).toBe("expired");
+    expect(await hearAgain(right)).toBe(1);
+    expect((await getCommand(right, attach)).state).toBe("pending");
   });
 });
