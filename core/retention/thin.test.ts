@@ -74,3 +74,11 @@ it("lets go nothing young that came while the site's clock was hours behind, whe
   clock.leap(11 * minute);
   expect((await thinBy(retention)).length).toBeLessThan(known.length);
 });
+
+it("lets go as declared what came while the source's clock was years ahead, when that is set right", async () => {
+  const { clock, source, thinBy, ids } = await begin(2 * 366 * 24 * 60 * minute);
+  await source.write(30);
+  const known = await ids();
+  clock.leap(11 * minute);
+  expect((await thinBy(retention)).length).toBeLessThan(known.length);
+});

@@ -79,9 +79,12 @@ function reachOf(listed: readonly ListedCheckpoint[], now: number, untouched: nu
   );
 }
 
-/** By the site's clock when it came, or by the source's: either may have been behind, and what is young must not look old for it. */
+/**
+ * By the site's clock when it came, or by the source's: either may have been behind, and what is young must not look old for it. A
+ * source time further ahead than clocks may be apart was a wrong clock's: by it nothing would go until that time has come.
+ */
 const agesFrom = ({ time, validThrough }: ListedCheckpoint, now: number): number =>
-  Math.max(validThrough, Math.min(time, now));
+  time > now + limits.clockAgreesMs ? validThrough : Math.max(validThrough, Math.min(time, now));
 
 /** Session to how many checkpoints it had so far, listed or not; a barrier is counted elsewhere. */
 function passedBy(
