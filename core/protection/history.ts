@@ -1,6 +1,7 @@
 import { appliedRetention } from "#core/retention/policy.ts";
 import type { CheckpointScan } from "./checkpoint-scan.ts";
 import type { VpgDefinition } from "./definition.ts";
+import { protectionLimits as limits } from "./limits.ts";
 
 interface Ends {
   readonly oldest: { readonly time: number } | null | undefined;
@@ -10,13 +11,14 @@ interface Ends {
 export interface History {
   /** Source time from the oldest checkpoint to the end of the newest one's validity: any second of it can be recovered. */
   readonly heldMs: number;
-  /** The least it should be: as long as is wanted or as the term's checkpoints have come, less what the tiers make coarse. */
+  /** The least it should be: as long as is wanted or as the term's checkpoints have come, less `historyGapPart` and what the tiers make coarse. */
   readonly dueMs: number;
 }
 
 /**
  * How far a VPG's checkpoints reach back, and how far they should. They reach back less when a journal limit of policy shorten lets
- * them go, or when the source was away for so long that only what came since is young enough. Without retention nothing is let go; of
+ * them go, while a history that was made longer grows, or when the time that the source was away for is as old as the history: what
+ * was before it goes, and only what came since is young enough. Without retention nothing is let go; of
  * several source gateways nobody keeps when the first barrier was, and nothing is due.
  */
 export function historyOf(
@@ -36,6 +38,6 @@ export function historyOf(
   // Of the interval in which the wanted history ends, the last checkpoint alone is kept.
   const coarseMs = tiers[retention.tiers.findIndex(({ forMs }) => forMs >= wantedMs)]?.everyMs ?? 0;
   const ageMs = end - first.progress.oldest.time;
-  const dueMs = Math.min(wantedMs, ageMs) - coarseMs - checkpointIntervalMs - targetRpoMs;
+  const dueMs = Math.min(wantedMs * (1 - limits.historyGapPart), ageMs) - coarseMs - checkpointIntervalMs - targetRpoMs;
   return { heldMs, dueMs: Math.max(0, dueMs) };
 }

@@ -20,6 +20,8 @@ export const protectionLimits = {
   checkpointIntervalMsMax: 3_600_000,
   targetRpoMsDefault: 15_000,
   historyMsDefault: 24 * 3_600_000,
+  /** Part of the history that may be missing at its far end before it is called short: less than a journal limit's first step, a fifth. */
+  historyGapPart: 0.1,
   /** The field's default grace of a forced shutdown. */
   shutdownGraceMsDefault: 300_000,
   shutdownGraceMsMax: 3_600_000,
