@@ -31,7 +31,7 @@ export type Reconciled = "ended" | "running" | "started" | "undoing" | "failed";
 /**
  * Compares every open operation with its execution and takes ended and expired commands out of the queues. Events about
  * executions are best effort and a stopped execution runs no Catch, so this is what keeps a VPG from staying in FailingOver.
- * One operation's trouble doesn't keep the others from being looked after: it is thrown at the end.
+ * One's trouble doesn't keep the others from being looked after: it is thrown at the end.
  */
 export async function reconcile(site: Site): Promise<Readonly<Record<string, Reconciled>>> {
   const results: Record<string, Reconciled> = {};
@@ -52,11 +52,17 @@ export async function reconcile(site: Site): Promise<Readonly<Record<string, Rec
     }
     const sources = sourceGatewaysOf(vpg.definition).map(({ gatewayId }) => gatewayId);
     for (const gatewayId of new Set([...sources, ...(vpg.reverse?.gateways ?? []), vpg.definition.recoveryGatewayId])) {
-      if (gatewayId !== null) await sweepCommands(site, gatewayId);
+      if (gatewayId === null) continue;
+      try {
+        await sweepCommands(site, gatewayId);
+      } catch (error) {
+        troubles.push(error);
+      }
     }
   }
   if (troubles.length === 1) throw troubles[0];
-  if (troubles.length > 1) throw new AggregateError(troubles, `${troubles.length} operations could not be reconciled`);
+  if (troubles.length > 1)
+    throw new AggregateError(troubles, `${troubles.length} operations or queues could not be reconciled`);
   return results;
 }
 
