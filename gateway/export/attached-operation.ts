@@ -1,10 +1,12 @@
 import path from "node:path";
+import type { ProcessLock } from "#adapters/embedded/process-lock.ts";
 import type { Id } from "#core/ids.ts";
 import type { Log } from "#core/ports.ts";
 import { JournalReader } from "#core/recovery/journal-reader.ts";
 import type { JournalSource } from "#core/recovery/journal-source.ts";
 import { View } from "#core/recovery/view.ts";
 import type { BlockDevice } from "../disk/block-device.ts";
+import { lockDisk } from "../disk/disk-lock.ts";
 import { TappedDevice } from "../disk/tapped-device.ts";
 import { NbdServer } from "../nbd/server.ts";
 import { exportNameOf, formatNbdUri } from "../nbd/uri.ts";
@@ -46,6 +48,7 @@ export class AttachedOperation {
   readonly #folder: OperationFolder;
   readonly #server: NbdServer;
   readonly #volumes = new Map<number, AttachedVolume>();
+  readonly #locks: ProcessLock[] = [];
   readonly #tap = new RelayTap();
   readonly #log: Log;
   readonly #socketPath: string;
@@ -61,7 +64,10 @@ export class AttachedOperation {
     this.#server = new NbdServer({ log: options.log });
   }
 
-  /** Opens the scratches, which are made anew unless all of them exist (attached.json), and serves them. Closes what it opened when it throws. */
+  /**
+   * Opens the scratches, which are made anew unless all of them exist (attached.json), and serves them. Those of a live operation are
+   * this process's alone, as the disks of a configuration are: they may become a VPG's. Closes what it opened when it throws.
+   */
   static async open(options: AttachedOptions): Promise<AttachedOperation> {
     const attached = new AttachedOperation(options);
     try {
@@ -132,6 +138,7 @@ export class AttachedOperation {
   async close(): Promise<void> {
     await this.#server.close();
     const closed = await Promise.allSettled([...this.#volumes.values()].map(({ device }) => device.close()));
+    for (const lock of this.#locks.splice(0)) lock.release();
     for (const result of closed) if (result.status === "rejected") throw result.reason;
   }
 
@@ -143,15 +150,23 @@ export class AttachedOperation {
     for (const [index, entry] of body.volumes.entries()) {
       const { volume, vmName, name, sizeBytes, sectorBytes, upTo = body.upTo } = entry;
       const image = imageOf(new View({ reader, volume, sizeBytes, upTo, pageCacheBytes }));
-      const device = await open({ folder: this.#folder.volumeFolder(volume), image, sectorBytes });
+      const folder = this.#folder.volumeFolder(volume);
+      const device = await open({ folder, image, sectorBytes });
       const exportName = exportNameOf(body.vpgName, vmName, name);
       const onTapFault = (error: unknown): void => this.#log.error("tap.fault", { error });
       const tapped = body.mode === "live" ? new TappedDevice(device, this.#tap, index, onTapFault) : undefined;
       this.#volumes.set(volume, { image, device, tapped, uri: formatNbdUri({ socketPath }, exportName) });
+      if (body.mode === "live") this.#lock(dataFileOf(folder));
       if (this.#exported === "absent") continue;
       this.#server.addExport(exportName, tapped ?? device, { description: `${body.vpgName} at ${body.checkpointId}` });
     }
     if (!exist) await this.#folder.recordAttached();
+  }
+
+  #lock(file: string): void {
+    const lock = lockDisk(file);
+    if (lock !== undefined) this.#locks.push(lock);
+    else this.#log.warn("recovery.disk-not-locked", { path: file });
   }
 }
 

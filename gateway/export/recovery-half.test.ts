@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { chunkBytes } from "#core/blocks/geometry.ts";
-import { NotFound, Transient } from "#core/errors.ts";
+import { DirectoryInUse, NotFound, Transient } from "#core/errors.ts";
 import { type Id, idSchema } from "#core/ids.ts";
 import type { Position } from "#core/journal/position.ts";
 import { operationId } from "../../test/kit/batches.ts";
@@ -15,6 +15,7 @@ import { commandsOf, openKit, recordingHooks, runCommand } from "../../test/kit/
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { VirtualClock } from "../../test/kit/virtual-clock.ts";
 import type { VmHooks } from "../config.ts";
+import { lockDisk } from "../disk/disk-lock.ts";
 import { NbdClient } from "../nbd/client.ts";
 import { parseNbdUri } from "../nbd/uri.ts";
 import type { RecoveryHalf } from "../recovery-half.ts";
@@ -324,6 +325,27 @@ describe("recovery half", () => {
     expect(await runCommand(half, commands.promote)).toEqual(result);
     expect(await runCommand(half, commands.attach)).toEqual({ exports });
     await expect(runCommand(half, commands.detach)).rejects.toThrow("production disks");
+  });
+
+  it("has a live operation's disks for itself, so that no other gateway names one as its own", async () => {
+    const { attach, promote } = commands;
+    await runCommand(half, attach);
+    await runCommand(half, promote);
+    const disks = [...sizes.keys()].map((volume) =>
+      path.join(folder, "recovery", "operations", attach.operationId, String(volume), "data"),
+    );
+    for (const disk of disks) expect(() => lockDisk(disk)).toThrow(DirectoryInUse);
+    await restart();
+    for (const disk of disks) expect(() => lockDisk(disk)).toThrow(DirectoryInUse);
+    await half.close();
+    const [first = ""] = disks;
+    const taken = lockDisk(first);
+    const later = await start();
+    expect(log.entries.some(({ fields }) => JSON.stringify(fields).includes("DirectoryInUse"))).toBe(true);
+    await later.close();
+    taken?.release();
+    half = await start();
+    for (const disk of disks) expect(() => lockDisk(disk)).toThrow(DirectoryInUse);
   });
 
   it("stops promoting when the gateway stops, and goes on later", async () => {
