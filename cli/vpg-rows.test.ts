@@ -27,6 +27,16 @@ describe("what vpg show says", () => {
     );
   });
 
+  it("says of a source that is not heard, or is none any more, what it said last as that", () => {
+    const heard = { substatus: "None", mode: "replicating" } as const;
+    expect(row("Replication", heard)).toMatch(/^replicating, backlog/);
+    for (const over of [
+      { ...heard, role: "Runs" as const },
+      { ...heard, substatus: "DisconnectedFromPeer" as const },
+    ])
+      expect(row("Replication", over)).toMatch(/^none now; when its source was heard last: replicating/);
+  });
+
   it("has an RPO only where the journal is", () => {
     expect(row("RPO now / target")).toBe("none yet / 15.0 s");
     expect(row("RPO now / target", { rpoMs: 900 })).toBe("900 ms / 15.0 s");

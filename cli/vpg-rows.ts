@@ -11,6 +11,13 @@ function sourceText({ suspicion: { reachability, silentSince, hints } }: VpgView
   return [reachability, ...since, ...hints].join("; ");
 }
 
+/** What the source said last: of one that is silent, or is none any more, it is not what is now. */
+function replicationText({ mode, backlogBytes, lagMs, role, substatus }: VpgView): string {
+  const text = `${mode}, backlog ${formatBytes(backlogBytes)}, lag ${formatDuration(lagMs)}`;
+  const now = (role === "Journal" || role === "Preparing") && substatus !== "DisconnectedFromPeer";
+  return now ? text : `none now; when its source was heard last: ${text}`;
+}
+
 /** The protected site as a peer, and what stands in the way of protecting the VPG back to it. */
 function peerText({ peer, reverseProblem }: VpgView): string {
   const known =
@@ -83,7 +90,7 @@ export function vpgRows(vpg: VpgView): readonly Row[] {
     ...(vpg.operationForgotten === undefined ? [] : [["Operation forgotten", vpg.operationForgotten] as const]),
     ...(vpg.sourceClosed === undefined ? [] : [["Source closed", vpg.sourceClosed] as const]),
     ...(vpg.reverseWaits === undefined ? [] : [["Reverse protection", vpg.reverseWaits] as const]),
-    ["Replication", `${vpg.mode}, backlog ${formatBytes(vpg.backlogBytes)}, lag ${formatDuration(vpg.lagMs)}`],
+    ["Replication", replicationText(vpg)],
     ...(vpg.throttleBytesPerSecond === undefined
       ? []
       : [["Throttle", `at most ${formatRate(vpg.throttleBytesPerSecond)}`] as const]),

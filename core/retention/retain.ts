@@ -44,7 +44,8 @@ export async function retainJournals(site: Site): Promise<Readonly<Record<string
 /** The same for one VPG; undefined when there is nothing to do now, or its definition has no retention. */
 export async function retainJournal(site: Site, vpg: VpgRecord): Promise<Retained | undefined> {
   const { vpgId } = vpg;
-  if (vpg.definition.retention === undefined || vpg.deleted) return undefined;
+  // Before the first session there is nothing that could age, and no second clock either.
+  if (vpg.definition.retention === undefined || vpg.deleted || vpg.lastSession === 0) return undefined;
   const now = site.clock.now();
   const { thinnedAt = 0 } = (await latestDigest(site, vpgId))?.fields ?? {};
   const thins = now < thinnedAt || now - thinnedAt >= limits.thinEveryMs;

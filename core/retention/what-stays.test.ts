@@ -10,11 +10,20 @@ import { highestTerm } from "#core/protection/terms.ts";
 import { getVpg, type VpgRecord } from "#core/protection/vpg-store.ts";
 import type { Site } from "#core/site.ts";
 import { beforeLook, beforePut, over } from "../../test/kit/between.ts";
-import { agedSmall, anotherManifest, clockOf, packedSmall, smallJournal } from "../../test/kit/small-journal.ts";
+import { makeSite, protect, twoVolumes } from "../../test/kit/site.ts";
+import {
+  agedSmall,
+  anotherManifest,
+  clockOf,
+  oneInAnHour,
+  packedSmall,
+  smallJournal,
+} from "../../test/kit/small-journal.ts";
 import { resetSmallLimits, small } from "../../test/kit/small-limits.ts";
 import { collectJournal, collectJournals } from "./collect.ts";
 import { purgeDeletedVpgs } from "./purge-deleted.ts";
 import { retainJournal, retainJournals } from "./retain.ts";
+import { retentionStanding } from "./standing.ts";
 
 // Each test breaks when one condition is taken out of what thins, packs and deletes. Bounds are so small that a short journal meets them.
 vi.mock("./limits.ts", async (load) => {
@@ -27,6 +36,14 @@ const minute = 60_000;
 const hour = 60 * minute;
 
 describe("nothing ages", () => {
+  it("and nothing waits, before the first session: no clock of a source was ever heard", async () => {
+    const site = makeSite();
+    const { vpg } = await protect(site, { ...twoVolumes, retention: oneInAnHour });
+    await site.clock.advance(2 * hour);
+    expect(await retainJournal(site, vpg)).toBeUndefined();
+    expect((await retentionStanding(site, vpg.vpgId)).waits).toBeNull();
+  });
+
   it("for a day after a commit has left the journal, for the lost tail's sake", async () => {
     const world = await packedSmall();
     const { as, objects, vpgId, clock, retain, collect, later, count, ids } = world;
