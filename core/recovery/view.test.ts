@@ -264,6 +264,8 @@ describe("a read apart", () => {
         target.set(decodeFrame({ frames: [info] }, 0, stored).subarray(frameOffset, frameOffset + length), at);
       }
       for (const { at, bytes } of apart.pieces) target.set(bytes, at);
+      // A piece holds no frame in memory.
+      expect(apart.pieces.map(({ bytes }) => bytes.buffer.byteLength)).toEqual([25_600]);
       expect(target.equals(written.subarray(0, target.length))).toBe(true);
       expect(source.frames).toBe(frames);
     }

@@ -101,7 +101,8 @@ export class View {
       const frames: ApartFrame[] = [];
       const pieces: { at: number; bytes: Uint8Array }[] = [];
       const use = (run: VisibleRun, raw: Uint8Array): void => {
-        const bytes = raw.subarray(run.frameOffset, run.frameOffset + run.length);
+        // Copied: of a history of scattered writes each piece would keep a frame of 256 KiB alive.
+        const bytes = new Uint8Array(raw.subarray(run.frameOffset, run.frameOffset + run.length));
         pieces.push({ at: run.offset - offset, bytes });
       };
       const load = async ({ batch, frame }: VisibleRun, runs: readonly VisibleRun[]) => {
