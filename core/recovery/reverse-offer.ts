@@ -70,7 +70,8 @@ export async function ensureOffer(
   const own = ownOffer(authority);
   if (own?.operationId === operation.operationId) return own;
   if (own !== undefined) {
-    await withdraw(site, vpg, authority, operation.operationId);
+    // In the other's name: a term of this operation's own would say that it began, and could not be rolled back.
+    await withdraw(site, vpg, authority, own.operationId);
     return ensureOffer(site, vpg, operation, peer);
   }
   const { standing } = authority;
