@@ -9,8 +9,8 @@ import type { SiteClient } from "./site-client.ts";
 type Progress = NonNullable<z.infer<typeof commandViewSchema>["progress"]>;
 
 /**
- * The result of a command once its gateway has done it. With `told` it is followed for as long as it lives; null is told before it has begun. Throws what the gateway
- * said, `CommandExpired`, or `CommandFailed` naming what it didn't do in time.
+ * The result of a command once its gateway has done it. With `told` it is followed for as long as it lives; null is told before it
+ * has begun. Throws what the gateway said, `CommandExpired`, or `CommandFailed` naming what it didn't do in time.
  */
 export async function awaitCommand(
   client: Pick<SiteClient, "get">,

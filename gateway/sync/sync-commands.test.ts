@@ -5,6 +5,7 @@ import { comparePositions, type Position } from "#core/journal/position.ts";
 import { shipResultSchema } from "#core/protection/command.ts";
 import { QuietLog } from "../../test/kit/quiet-log.ts";
 import { VirtualClock } from "../../test/kit/virtual-clock.ts";
+import { sessionAwaitedMs } from "../limits.ts";
 import type { SealedSegment } from "../tap/segment.ts";
 import { SessionLog } from "../tap/session-log.ts";
 import { Planner } from "./planner.ts";
@@ -14,7 +15,7 @@ const MiB = 2 ** 20;
 const vpgId = idSchema.parse("01k3vpg0000000000000000001");
 const operationId = idSchema.parse("01k3zper4t0000000000000001");
 
-/** One of two source gateways whose checkpoints are barriers; its site has at once what it seals. */
+/** One of two source gateways whose checkpoints are barriers; its site has at once what it seals. Session 0: it has none. */
 function gateway(session: number) {
   const clock = new VirtualClock();
   const log = new SessionLog({ sizes: [MiB], bufferBytes: 48 * MiB, clock });
@@ -25,7 +26,7 @@ function gateway(session: number) {
     });
   };
   const place = { term: 1, session, journalVolumes: [session], checkpoints: "barriers" as const };
-  log.attach(place, { push }, { kind: "continues" });
+  if (session > 0) log.attach(place, { push }, { kind: "continues" });
   const nobody = (): Promise<never> => Promise.reject(new Error("nothing is planned"));
   const planner = new Planner({
     ...{ log, clock, events: new QuietLog(), settled: () => undefined, stop: AbortSignal.timeout(5000) },
@@ -38,7 +39,7 @@ function gateway(session: number) {
     const body = { kind: "ship-wanted", operationId, vpgId, vpgName: "shop" } as const;
     return shipResultSchema.parse(await handlers["ship-wanted"]?.(body, context)).end;
   };
-  return { log, ship };
+  return { clock, log, ship };
 }
 
 it("names an end that the barrier before it stands behind, while nothing is written anywhere: no other one comes", async () => {
@@ -68,4 +69,11 @@ it("does not take a barrier for one behind what was written between its hold and
   const vector = held === undefined ? [] : [held];
   const position = log.barrier({ time: 0, tag: "", vector }, 0);
   expect(standsBehind({ position: position ?? { session: 0, sequence: 0 }, vector }, [await ship()])).toBe(false);
+});
+
+it("waits a minute for a session and no longer: closed disks have none, and their delta-sync ends", async () => {
+  const { clock, ship } = gateway(0);
+  const shipped = ship().catch((error: unknown) => error);
+  await clock.advance(sessionAwaitedMs);
+  expect(await shipped).toMatchObject({ name: "CommandFailed", message: expect.stringContaining("no session") });
 });

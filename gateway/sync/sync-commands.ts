@@ -1,5 +1,5 @@
 import { chunkBytes } from "#core/blocks/geometry.ts";
-import { CommandFailed } from "#core/errors.ts";
+import { CommandFailed, Transient } from "#core/errors.ts";
 import type { Position } from "#core/journal/position.ts";
 import type { Clock } from "#core/ports.ts";
 import type { HashResult, ShipResult } from "#core/protection/command.ts";
@@ -30,7 +30,12 @@ export function syncHandlers(parts: SyncCommandParts): Pick<CommandHandlers, "ha
   };
   const session = async (signal: AbortSignal): Promise<LogSession> => {
     const open = (): boolean => sessionLog.session !== undefined;
-    if (!open()) await withTimeout(clock, sessionAwaitedMs, (inner) => sessionLog.changes.until(open, inner), signal);
+    try {
+      await withTimeout(clock, sessionAwaitedMs, (inner) => sessionLog.changes.until(open, inner), signal);
+    } catch (error) {
+      // That the time is up is said below, with what it means.
+      if (!(error instanceof Transient)) throw error;
+    }
     if (sessionLog.session !== undefined) return sessionLog.session;
     throw new CommandFailed(`${vpgName} has no session at its site: there is nothing to be compared for`);
   };
