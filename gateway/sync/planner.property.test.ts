@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { SystemClock } from "#adapters/embedded/clock.ts";
 import { CommandFailed } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
-import { type ShipResult, shipResultSchema } from "#core/protection/command.ts";
+import { hashResultSchema, type ShipResult, shipResultSchema } from "#core/protection/command.ts";
 import { MemoryPlanSite } from "../../test/kit/memory-plan-site.ts";
 import { SeededRandom } from "../../test/kit/seeded-random.ts";
 import { SyncRig } from "../../test/kit/sync-rig.ts";
@@ -131,6 +131,19 @@ describe("a sync that a delta-sync plans", () => {
     await rig.settle();
     expectEqual(rig);
   });
+
+  it.each([1, 2, 5, 10, 20, 40])(
+    "asks for nothing of a page that was compared alone by then, %i turns on",
+    async (turns) => {
+      const { rig, site, hash, ship } = make(15, "sync");
+      for (let turn = 0; turn < turns; turn += 1) await rig.turn();
+      const { pages } = hashResultSchema.parse(await hash(1, false));
+      expect(site.taken.size).toBe(pages);
+      expect(await ship(1)).toMatchObject({ pages });
+      await rig.settle();
+      expectEqual(rig);
+    },
+  );
 
   it("goes on by itself for a delta-sync that it does not know, as after its own restart", async () => {
     const { rig, ship } = make(10, "sync");

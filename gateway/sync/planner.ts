@@ -207,8 +207,10 @@ export class Planner {
   ): Promise<PlanFigures> {
     const sent = (): boolean => {
       const all = this.#each(operationId);
+      // The engine may have begun on a page by itself before it was planned: what it has settled nobody hashes any more.
       const open = all.filter(
-        ({ track, planned }) => planned.page === undefined && planned.revision === track.revision,
+        ({ track, number, planned }) =>
+          planned.page === undefined && planned.revision === track.revision && hasSuspects(track, number),
       );
       told(all.length - open.length, all.length);
       return open.length === 0 || this.#log.mode === "paused";
@@ -341,6 +343,11 @@ export class Planner {
 
 const sessionEnded = (): Transient =>
   new Transient("the session ended before its volumes were hashed; the next one is compared from its beginning");
+
+const hasSuspects = ({ suspects }: VolumeTrack, page: number): boolean => {
+  const next = suspects.next(page * chunksPerPage);
+  return next >= 0 && next < (page + 1) * chunksPerPage;
+};
 
 /** Pages of a volume that is in a sync with something to compare with, ascending. */
 function pagesOf(track: VolumeTrack): readonly number[] {

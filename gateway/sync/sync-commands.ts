@@ -31,7 +31,7 @@ export function syncHandlers(parts: SyncCommandParts): Pick<CommandHandlers, "ha
   const session = async (signal: AbortSignal): Promise<LogSession> => {
     const open = (): boolean => sessionLog.session !== undefined;
     try {
-      await withTimeout(clock, sessionAwaitedMs, (inner) => sessionLog.changes.until(open, inner), signal);
+      if (!open()) await withTimeout(clock, sessionAwaitedMs, (inner) => sessionLog.changes.until(open, inner), signal);
     } catch (error) {
       // That the time is up is said below, with what it means.
       if (!(error instanceof Transient)) throw error;
