@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -7,6 +7,7 @@ import { SystemClock } from "#adapters/embedded/clock.ts";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { type Id, newId } from "#core/ids.ts";
 import { OperationFolder, prepareDirectory } from "../../gateway/export/operation-folder.ts";
+import { SourceState } from "../../gateway/state/source-state.ts";
 import { StateDirectory } from "../../gateway/state/state-directory.ts";
 import { SiteStage } from "../../test/kit/served-site.ts";
 
@@ -83,6 +84,28 @@ it("promoted disks stay when their site knows no such VPG, nor that one was dele
   expect(asked.status).not.toBe(0);
   expect(asked.text).toMatch(/NotFound.*knows no VPG.*farshore site rebuild/s);
   expect(existsSync(folder.path)).toBe(true);
+});
+
+it("disks that a VPG runs on become those of the configuration, while the gateway is stopped", {
+  timeout: 120_000,
+}, async () => {
+  const { vpgId } = site;
+  const { operationId, folder } = await promoted(vpgId);
+  const adopt = () => farshore("adopt", operationId, "--config", config);
+  expect(await adopt()).toMatchObject({ text: expect.stringContaining("has no [source] section") });
+  const volume = `[[source.volume]]\nvm = "db"\nname = "data"\npath = "data.img"\n`;
+  appendFileSync(config, `[source]\nvpg = "shop"\nsocket = "shop.sock"\n${volume}`);
+  expect(await adopt()).toMatchObject({ text: expect.stringContaining("farshore reverse-protection start") });
+  await folder.recordCaptured(1);
+  const running = await StateDirectory.open(join(site.directory, "state"));
+  expect(await adopt()).toMatchObject({ text: expect.stringContaining("DirectoryInUse") });
+  await (await SourceState.load(running, "shop")).save({ vpgId, promotedBy: operationId });
+  await running.close();
+  const before = readFileSync(join(folder.volumeFolder(1), "data"));
+  const adopted = await adopt();
+  expect(adopted).toMatchObject({ status: 0, text: expect.stringContaining(join(site.directory, "data.img")) });
+  expect(readFileSync(join(site.directory, "data.img"))).toEqual(before);
+  expect(existsSync(folder.path)).toBe(false);
 });
 
 it("promoted disks go when their VPG was deleted at their site", { timeout: 120_000 }, async () => {

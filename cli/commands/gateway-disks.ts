@@ -93,10 +93,35 @@ async function remove(operation: string, flags: ConfigFlag, command: Command): P
   }
 }
 
+async function adopt(operation: string, flags: ConfigFlag, command: Command): Promise<void> {
+  const { output } = contextOf(command);
+  const { recovery, source, stateDirectory } = await configOf(flags.config);
+  if (source === undefined)
+    throw new InvalidInput(`${flags.config} has no [source] section: it names no paths for disks`);
+  const [{ adoptDisks, adoptionOf }, { StateDirectory }] = await Promise.all([
+    import("../../gateway/export/adopt-disks.ts"),
+    import("../../gateway/state/state-directory.ts"),
+  ]);
+  const state = await StateDirectory.open(stateDirectory);
+  try {
+    const roleOf = (vpgId: Id) => roleAt(source.site, vpgId);
+    const adoption = await adoptionOf(recovery.directory, operation, { configured: source.vpg, roleOf, state });
+    await adoptDisks(recovery.directory, adoption, state);
+    const { disks, moves } = adoption;
+    const volumes = moves.map(({ vmName, name, to }) => ({ name: `${vmName}/${name}`, path: to }));
+    result(output, { adopted: disks.operationId, vpg: disks.vpgName, volumes }, () => {
+      for (const { name, path } of volumes) output.line(`${name} is ${path}`);
+      output.line(`start the gateway, and power the VMs of ${disks.vpgName} on at the exports of its configuration`);
+    });
+  } finally {
+    await state.close();
+  }
+}
+
 export function registerGatewayDisks(gateway: Command): void {
   const disks = gateway
     .command("disks")
-    .description("See and remove the disks that operations left at a recovery gateway's machine.");
+    .description("See, adopt and remove the disks that operations left at a recovery gateway's machine.");
 
   disks
     .command("list")
@@ -113,6 +138,23 @@ export function registerGatewayDisks(gateway: Command): void {
         "\nExample:\n  farshore gateway disks list --config recovery-gateway.toml\n",
     )
     .action(list);
+
+  disks
+    .command("adopt")
+    .argument("<operation>", "whose disks, as listed: the VPG's own")
+    .requiredOption(
+      "--config <file>",
+      "the gateway's configuration, whose [source] names the VPG and a path for each volume",
+    )
+    .description("Make recovered disks that a VPG runs on those of the configuration, which can grow.")
+    .addHelpText(
+      "after",
+      "\nFor a VPG that was failed over or moved here and is protected again. Shut its VMs down and stop the gateway; name the VPG" +
+        "\nand its volumes in [source] with paths on the file system of the recovery directory, at which nothing is yet. The disks" +
+        "\nare renamed, not copied, and after a clean stop nothing of them is compared again.\n" +
+        "\nExample:\n  farshore gateway disks adopt ID --config gateway.toml\n",
+    )
+    .action(adopt);
 
   disks
     .command("remove")

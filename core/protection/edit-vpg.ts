@@ -88,8 +88,8 @@ async function refuseGrowth(site: Site, before: VpgDefinition, after: VpgDefinit
     if (grown === undefined || streamOf(await findGateway(site, gatewayId), before.vpgId)?.recoveredDisks !== true)
       continue;
     throw new InvalidInput(
-      `volume ${grown.vmName}/${grown.name} can't grow while gateway ${name} runs on recovered disks; add a volume once ${before.name} ` +
-        "runs on disks that a configuration file names",
+      `volume ${grown.vmName}/${grown.name} can't grow while gateway ${name} runs on recovered disks: make them those of its ` +
+        "configuration file first, with farshore gateway disks adopt",
       { field: "sizeBytes" },
     );
   }

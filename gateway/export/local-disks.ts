@@ -114,12 +114,7 @@ export interface Removal {
  */
 export async function removalOf(directory: string, operation: string, facts: RemovalFacts): Promise<Removal> {
   const all = await localDisks(directory);
-  const disks = all.find(({ operationId, state }) => operationId === operation && state !== "kept");
-  if (disks === undefined) {
-    const kept = all.find(({ operationId }) => operationId === operation);
-    if (kept === undefined) throw new NotFound(`operation ${operation} has no disks here; farshore gateway disks list`);
-    throw refused(kept, `are scratch that is kept until ${new Date(kept.keptUntil ?? 0).toISOString()} and goes then`);
-  }
+  const disks = disksOf(all, operation);
   const { vpgId, vpgName, state } = disks;
   if (state === "left") return { disks, whileStopped: false };
   if (state === "attached") {
@@ -127,11 +122,8 @@ export async function removalOf(directory: string, operation: string, facts: Rem
   }
   const role = await facts.roleOf(vpgId);
   if (role !== "deleted" && role !== "Journal") throw refused(disks, usedFor[role]);
-  const older = all.filter((each) => each.vpgId === vpgId && each.state === "left");
-  if (state === "protected" && older.length > 0) {
-    const ids = older.map(({ operationId }) => operationId).join(", ");
-    throw refused(disks, `keep those from being served that an earlier cycle left: remove the left ones first, ${ids}`);
-  }
+  const older = leftBefore(all, disks);
+  if (state === "protected" && older !== undefined) throw refused(disks, older);
   if (facts.configured === vpgName) {
     throw refused(
       disks,
@@ -141,6 +133,27 @@ export async function removalOf(directory: string, operation: string, facts: Rem
   return { disks, whileStopped: true };
 }
 
+/** An operation's, whatever they are now. Throws `NotFound` where it has none, `InvalidInput` where only scratch is kept of it. */
+export function disksOf(all: readonly LocalDisks[], operation: string): StandingDisks {
+  const own = all.filter(({ operationId }) => operationId === operation);
+  const [kept] = own;
+  if (kept === undefined) throw new NotFound(`operation ${operation} has no disks here; farshore gateway disks list`);
+  const standing = own.find(isStanding);
+  if (standing !== undefined) return standing;
+  throw refused(kept, `are scratch that is kept until ${new Date(kept.keptUntil ?? 0).toISOString()} and goes then`);
+}
+
+/** Disks that are not merely kept. */
+type StandingDisks = LocalDisks & { readonly state: Exclude<DiskState, "kept"> };
+const isStanding = (disks: LocalDisks): disks is StandingDisks => disks.state !== "kept";
+
+/** Why captured disks must stay in their operation's folder while an earlier cycle's are there; undefined when none are. */
+export function leftBefore(all: readonly LocalDisks[], { vpgId }: LocalDisks): string | undefined {
+  const ids = all.flatMap((each) => (each.vpgId === vpgId && each.state === "left" ? each.operationId : []));
+  if (ids.length === 0) return undefined;
+  return `keep those from being served that an earlier cycle left: remove the left ones first, ${ids.join(", ")}`;
+}
+
 const usedFor: Readonly<Record<Exclude<Role, "Journal">, string>> = {
   Runs: "are in use, as far as this site knows: it runs the VPG. After a move away from here, reverse protection needs them",
   Dark: "are what reverse protection will compare with: the VPG runs elsewhere and is not journaled here yet",
@@ -148,7 +161,8 @@ const usedFor: Readonly<Record<Exclude<Role, "Journal">, string>> = {
   Preparing: "are needed by the reverse protection that is under way",
 };
 
-function refused({ operationId, vpgName }: LocalDisks, why: string): InvalidInput {
+/** What is said of them, as an error. */
+export function refused({ operationId, vpgName }: LocalDisks, why: string): InvalidInput {
   return new InvalidInput(`the disks of operation ${operationId} (${vpgName}) ${why}`, { operationId });
 }
 

@@ -13,7 +13,6 @@ import { idSchema } from "#core/ids.ts";
 import { closedResultSchema, type NamedVolume } from "#core/protection/command.ts";
 import { volumesOf } from "#core/protection/definition.ts";
 import { editVpg } from "#core/protection/edit-vpg.ts";
-import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { GatewaySite, shopOf } from "../../test/kit/gateway-site.ts";
 import { ReverseGateway } from "../../test/kit/reverse-gateway.ts";
@@ -62,16 +61,10 @@ describe("disks of a VPG that was edited while its gateway ran", { timeout: 120_
     rmSync(folder, { recursive: true });
   });
 
-  async function beat(): Promise<void> {
-    const streams = running().sources.streams();
-    const heard = { version: "1", sampledAt: 0, processId: moveId, attachedOperations: [], streams };
-    running().sources.told((await acceptHeartbeat(site.site, site.protectedVpg.source, heard)).streams, streams);
-  }
-
   async function inSession(session: number): Promise<void> {
     for (let tries = 0; tries < 1500; tries += 1) {
       if (stream()?.session === session && stream()?.idle === true) return;
-      if (stream() !== null) await beat();
+      if (stream() !== null) await running().beat(site);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     throw new Error(`never session ${session}: ${JSON.stringify(running().sources.status())}`);

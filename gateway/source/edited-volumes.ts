@@ -110,7 +110,7 @@ export class EditedVolumes {
     const definition = await site.definition(id, this.#stop.signal);
     if (captureRevisionOf(definition) !== configRevision) return undefined;
     if (configured === undefined) {
-      const why = "runs on recovered disks here, whose volumes can't be changed";
+      const why = "runs on recovered disks here, whose volumes can't be changed before farshore gateway disks adopt";
       throw new InvalidInput(`${definition.name} was edited, and ${why}`);
     }
     const own = session()?.gatewayId ?? definition.sourceGatewayId;

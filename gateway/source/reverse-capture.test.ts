@@ -10,7 +10,6 @@ import { chunkBytes } from "#core/blocks/geometry.ts";
 import { Fenced, RunGrantRefused } from "#core/errors.ts";
 import { idSchema } from "#core/ids.ts";
 import { editVpg } from "#core/protection/edit-vpg.ts";
-import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { openSession } from "#core/protection/open-session.ts";
 import { getVpg, updateVpg } from "#core/protection/vpg-store.ts";
 import { operationId as promotedBy } from "../../test/kit/batches.ts";
@@ -201,13 +200,7 @@ describe("reverse protection at the gateway", () => {
     if (life === undefined) throw new Error("no life");
     await protect(life);
     await settled();
-    const beat = async (): Promise<string | undefined> => {
-      const streams = life?.sources.streams() ?? [];
-      const heard = { version: "1", sampledAt: 0, processId: nextOperation, attachedOperations: [], streams };
-      const reply = await acceptHeartbeat(site.site, site.protectedVpg.source, heard);
-      life?.sources.told(reply.streams, streams);
-      return status()?.stream?.configurationProblem;
-    };
+    const beat = async () => life?.beat(site);
     const edit = async (vms: typeof definition.vms): Promise<void> => {
       const { revision } = (await getVpg(site.site, "shop")).definition;
       const ask = { definition: { ...definition, vms }, revision, dryRun: false };

@@ -7,6 +7,7 @@ import type { DiskIdentity, KnownDisk } from "./source-state.ts";
 const bootIdFile = "/proc/sys/kernel/random/boot_id";
 
 const blockPrefix = "block ";
+const filePrefix = "file ";
 
 /** Fields of a block device's `stat` (kernel: Documentation/block/stat): writes and their sectors, discards and theirs. */
 const writeFields = [4, 6, 11, 13] as const;
@@ -25,7 +26,7 @@ export async function identifyDisk(disk: {
     name: disk.name,
     path: disk.path,
     sizeBytes: disk.sizeBytes,
-    identity: block ? `${blockPrefix}${facts.rdev}` : `file ${facts.dev} ${facts.ino}`,
+    identity: block ? `${blockPrefix}${facts.rdev}` : `${filePrefix}${facts.dev} ${facts.ino}`,
     // Anybody may set a file's mtime; nobody its ctime.
     modifiedAt: block
       ? await blockWrites(sysfsOfDevice(Number(facts.rdev)), bootIdFile)
@@ -64,6 +65,13 @@ export function sameDisks(left: readonly DiskIdentity[], right: readonly DiskIde
       disks.map((disk) => [disk.vmName, disk.name, disk.path, disk.sizeBytes, disk.identity, disk.modifiedAt]),
     );
   return left.every((disk) => disk.modifiedAt !== "") && facts(left) === facts(right);
+}
+
+/** True of one file under two paths whose bytes are as they were: names may have come and gone, which its ctime alone tells of. */
+export function renamedOnly(before: DiskIdentity | undefined, after: DiskIdentity): boolean {
+  const changedAt = (disk: DiskIdentity | undefined): string | undefined => disk?.modifiedAt.split(" ")[0];
+  const isFile = after.identity.startsWith(filePrefix);
+  return isFile && before?.identity === after.identity && changedAt(before) === changedAt(after);
 }
 
 /** The disks behind paths, to be known again by `findAgain`. */

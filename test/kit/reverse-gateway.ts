@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { SystemRandom } from "#adapters/embedded/random.ts";
 import { idSchema } from "#core/ids.ts";
 import type { Clock } from "#core/ports.ts";
+import { acceptHeartbeat } from "#core/protection/heartbeat.ts";
 import { parseGatewayConfig } from "../../gateway/config.ts";
 import type { CommandHandlers } from "../../gateway/control/handlers.ts";
 import { SiteClient } from "../../gateway/control/site-client.ts";
@@ -85,6 +86,21 @@ export class ReverseGateway {
     sources.start();
     const handlers = sources.handlersFor({ journals: true, own: { recovery, link: { address: config.site, client } } });
     return new ReverseGateway({ sources, recovery, handlers, log, configure }, client, state);
+  }
+
+  /** A heartbeat that says what is captured, and what the site answers to it. Resolves with what is in the way of an edited definition. */
+  async beat({ site, protectedVpg }: Pick<GatewaySite, "site" | "protectedVpg">): Promise<string | undefined> {
+    const streams = this.sources.streams();
+    const heard = {
+      version: "1",
+      sampledAt: 0,
+      processId: idSchema.parse(journalVpg),
+      attachedOperations: [],
+      streams,
+    };
+    const reply = await acceptHeartbeat(site, protectedVpg.source, heard);
+    this.sources.told(reply.streams, streams);
+    return this.sources.status()[0]?.stream?.configurationProblem;
   }
 
   async close(): Promise<void> {
