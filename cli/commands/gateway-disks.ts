@@ -150,8 +150,8 @@ export function registerGatewayDisks(gateway: Command): void {
     .addHelpText(
       "after",
       "\nFor a VPG that was failed over or moved here and is protected again. Shut its VMs down and stop the gateway; name the VPG" +
-        "\nand its volumes in [source] with paths on the file system of the recovery directory, at which nothing is yet. The disks" +
-        "\nare renamed, not copied, and after a clean stop nothing of them is compared again.\n" +
+        "\nand its volumes in [source] with paths on the file system of the recovery directory but not in it, at which nothing is" +
+        "\nyet. The disks are renamed, not copied, and after a clean stop nothing of them is compared again.\n" +
         "\nExample:\n  farshore gateway disks adopt ID --config gateway.toml\n",
     )
     .action(adopt);

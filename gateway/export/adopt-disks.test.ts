@@ -7,11 +7,13 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { chunkBytes } from "#core/blocks/geometry.ts";
 import { type Id, idSchema } from "#core/ids.ts";
@@ -99,23 +101,24 @@ describe("recovered disks that a VPG runs on", () => {
     return guest;
   };
 
-  /** A live failover's disks, committed, captured, all of them journaled, and the gateway stopped. */
-  async function captured(term = 1): Promise<void> {
-    // The old disks that the configuration had named are gone: it names new paths.
-    const { recovery, handlers } = await ReverseGateway.start(folder, site, journal).then((started) => {
-      life = started;
-      return started;
-    });
-    const { vpgId } = site;
-    const commands = commandsOf(journal.upTo, sizes);
-    await runCommand(recovery, { ...commands.attach, vpgId });
-    await runCommand(recovery, { ...commands.promote, vpgId });
+  async function protect({ handlers }: ReverseGateway): Promise<unknown> {
     const offered = named.map(({ volume, name }) => ({
       ...{ volume, vmName: "db", name, sizeBytes: sizes.get(volume) ?? 0, sectorBytes: 512 as const },
     }));
-    const body = { operationId: another, vpgId, vpgName: "shop", term, promotedBy, volumes: offered };
+    const body = { operationId: another, vpgId: site.vpgId, vpgName: "shop", term: 1, promotedBy, volumes: offered };
     const context = { commandId: "c", signal: AbortSignal.timeout(20_000), progress: () => undefined };
-    await handlers["protect-volumes"]?.({ kind: "protect-volumes", ...body }, context);
+    return await handlers["protect-volumes"]?.({ kind: "protect-volumes", ...body }, context);
+  }
+
+  /** A live failover's disks, committed, captured, all of them journaled, and the gateway stopped. */
+  async function captured(): Promise<void> {
+    // The old disks that the configuration had named are gone: it names new paths.
+    life = await ReverseGateway.start(folder, site, journal);
+    const { vpgId } = site;
+    const commands = commandsOf(journal.upTo, sizes);
+    await runCommand(life.recovery, { ...commands.attach, vpgId });
+    await runCommand(life.recovery, { ...commands.promote, vpgId });
+    await protect(life);
     await settled();
     await stop();
   }
@@ -151,6 +154,10 @@ describe("recovered disks that a VPG runs on", () => {
     expect(site.requests.filter((request) => request.includes("hashes"))).toEqual([]);
     const image = readFileSync(join(folder, "disks", "data.img"));
     expect((await site.image(1)).equals(image)).toBe(true);
+    expect(statSync(join(folder, "disks", "data.img")).mode & 0o777).toBe(0o600);
+    // A reverse protection that is retried asks for the operation's disks.
+    if (life === undefined) throw new Error("no life");
+    expect(await protect(life)).toEqual({ session: 2 });
     const writes = await guestOf(image);
     await writes.work(20);
     await settled();
@@ -214,7 +221,11 @@ describe("recovered disks that a VPG runs on", () => {
     it("before it is written down: are the configuration's, and compared", async () => {
       await captured();
       await withState(async (state) => {
-        const write = (): Promise<void> => Promise.reject(new Error("killed"));
+        let writes = 0;
+        const write = (name: string, value: unknown): Promise<void> => {
+          writes += 1;
+          return writes > 1 ? Promise.reject(new Error("killed")) : state.write(name, value);
+        };
         const dies: StateStore = {
           read: (name, schema) => state.read(name, schema),
           list: (prefix) => state.list(prefix),
@@ -257,20 +268,23 @@ describe("recovered disks that a VPG runs on", () => {
       await expectRefused('names no vpg = "shop"', { configured: { name: "other", volumes } });
       await expectRefused("add [[source.volume]] for db/log-disk", { configured: { name: "shop", volumes: [data] } });
       const more = { vmName: "db", name: "more", path: join(folder, "disks", "more.img"), sectorBytes: 512 as const };
-      await expectRefused("take [[source.volume]] db/more out", {
+      await expectRefused("are without db/more", {
         configured: { name: "shop", volumes: [...volumes, more] },
       });
       const nowhere = { ...data, path: join(folder, "nowhere", "data.img") };
       await expectRefused("is no folder", { configured: { name: "shop", volumes: [log, nowhere] } });
+      const wide = { ...data, sectorBytes: 4096 as const };
+      await expectRefused("set sector = 512 for db/data", { configured: { name: "shop", volumes: [log, wide] } });
       writeFileSync(data.path, "the old one");
       await expectRefused("data.img is there already");
     });
 
     it.each<[Role | "deleted", string]>([
       ["Preparing", "reverse protection has to end first"],
-      ["Dark", "reverse protection has to end first"],
+      ["Dark", "it knows no term"],
+      ["Runs", "it runs the VPG itself"],
       ["deleted", "was deleted there"],
-    ])("while the other site has no checkpoint of them (%s)", async (role, message) => {
+    ])("while the other site doesn't protect them (%s)", async (role, message) => {
       await captured();
       await expectRefused(message, { role });
     });
@@ -293,9 +307,62 @@ describe("recovered disks that a VPG runs on", () => {
       await left.recordPromoted(1);
       await expectRefusedOf(another, "reverse-protection start");
       await left.recordCaptured(0);
-      await expectRefused(`remove the left ones first, ${another}`);
+      await expectRefused(`keep those of operation ${another} from being served`);
       await expectRefusedOf(another, "of an earlier cycle");
       await expectRefusedOf(idSchema.parse("01hzzzzzzzzzzzzzzzzzzzzzz8"), "has no disks here");
+    });
+
+    it("beside those of a deleted VPG of the same name, and at a path that another VPG's closed disk had", async () => {
+      await captured();
+      const namesake = new OperationFolder(directory, another);
+      const body = await new OperationFolder(directory, promotedBy).attachBody();
+      if (body === undefined) throw new Error("nothing attached");
+      await namesake.recordAttach({ ...body, operationId: another, vpgId: another });
+      await namesake.recordPromoted(1);
+      await namesake.recordCaptured(1);
+      await expectRefused(`keep those of operation ${another} from being served`);
+      rmSync(namesake.path, { recursive: true });
+      await withState(async (state) => {
+        const disks = [{ path: join(folder, "disks", "data.img"), identity: "file 1 2" }];
+        const mark = { operationId: another, vpgId: another, term: null, disks, final: null };
+        await (await SourceState.load(state, "crm")).save({ closed: mark });
+      });
+      await expectRefused("as a disk of crm, whose VMs may run elsewhere");
+    });
+
+    const linkTo = (target: string): string => {
+      symlinkSync(target, join(folder, "link"));
+      return join(folder, "link");
+    };
+    it.each([
+      ["that they have", (data: string) => data],
+      ["of a link to them", linkTo],
+      ["by a link to their folder", (data: string) => join(linkTo(dirname(data)), "data")],
+      ["in their operation's folder", (data: string) => join(dirname(data), "data.img")],
+      ["among the sockets", () => join(directory, "s", "data.img")],
+      ["in the recovery directory", () => join(directory, "data.img")],
+      ["of a link that leads nowhere", () => linkTo("nothing")],
+    ])("at the path %s", async (_name, at) => {
+      await captured();
+      const file = join(new OperationFolder(directory, promotedBy).volumeFolder(1), "data");
+      const bytes = readFileSync(file);
+      const [log, data] = volumes;
+      if (log === undefined || data === undefined) throw new Error("no volumes");
+      const there = { ...data, path: at(file) };
+      await expectRefused(/is there already|come and go/, { configured: { name: "shop", volumes: [log, there] } });
+      // Not even when nobody looks before.
+      const moves = [{ vmName: "db", name: "data", sizeBytes: bytes.length, from: file, to: there.path }];
+      await withState(async (state) => {
+        const { disks } = await askedOf(state);
+        await expect(adoptDisks(directory, { disks, moves }, state)).rejects.toMatchObject({ name: "InvalidInput" });
+      });
+      expect(readFileSync(file).equals(bytes)).toBe(true);
+    });
+
+    it("when one of them is missing", async () => {
+      await captured();
+      rmSync(join(new OperationFolder(directory, promotedBy).volumeFolder(1), "data"));
+      await expectRefused("data is missing");
     });
 
     const expectRefusedOf = (operation: Id, message: string): Promise<void> =>

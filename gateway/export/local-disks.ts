@@ -31,6 +31,7 @@ export interface LocalDisks {
     readonly name: string;
     readonly path: string;
     readonly sizeBytes: number;
+    readonly sectorBytes: number;
     /** On this machine's disk, in whole blocks. */
     readonly writtenBytes: number;
   }[];
@@ -80,9 +81,9 @@ async function standingOf(folder: OperationFolder): Promise<Standing | undefined
 
 async function described(folder: Pick<OperationFolder, "operationId" | "volumeFolder">, body: AttachBody) {
   const { vpgId, vpgName, volumes } = body;
-  const disks = volumes.map(async ({ volume, vmName, name, sizeBytes }) => {
+  const disks = volumes.map(async ({ volume, vmName, name, sizeBytes, sectorBytes }) => {
     const path = dataFileOf(folder.volumeFolder(volume));
-    return { name: `${vmName}/${name}`, path, sizeBytes, writtenBytes: await allocatedBytes(path) };
+    return { name: `${vmName}/${name}`, path, sizeBytes, sectorBytes, writtenBytes: await allocatedBytes(path) };
   });
   return { operationId: folder.operationId, vpgId, vpgName, volumes: await Promise.all(disks) };
 }
@@ -122,8 +123,11 @@ export async function removalOf(directory: string, operation: string, facts: Rem
   }
   const role = await facts.roleOf(vpgId);
   if (role !== "deleted" && role !== "Journal") throw refused(disks, usedFor[role]);
-  const older = leftBefore(all, disks);
-  if (state === "protected" && older !== undefined) throw refused(disks, older);
+  const older = all.filter((each) => each.vpgId === vpgId && each.state === "left");
+  if (state === "protected" && older.length > 0) {
+    const ids = older.map(({ operationId }) => operationId).join(", ");
+    throw refused(disks, `keep those from being served that an earlier cycle left: remove the left ones first, ${ids}`);
+  }
   if (facts.configured === vpgName) {
     throw refused(
       disks,
@@ -146,13 +150,6 @@ export function disksOf(all: readonly LocalDisks[], operation: string): Standing
 /** Disks that are not merely kept. */
 type StandingDisks = LocalDisks & { readonly state: Exclude<DiskState, "kept"> };
 const isStanding = (disks: LocalDisks): disks is StandingDisks => disks.state !== "kept";
-
-/** Why captured disks must stay in their operation's folder while an earlier cycle's are there; undefined when none are. */
-export function leftBefore(all: readonly LocalDisks[], { vpgId }: LocalDisks): string | undefined {
-  const ids = all.flatMap((each) => (each.vpgId === vpgId && each.state === "left" ? each.operationId : []));
-  if (ids.length === 0) return undefined;
-  return `keep those from being served that an earlier cycle left: remove the left ones first, ${ids.join(", ")}`;
-}
 
 const usedFor: Readonly<Record<Exclude<Role, "Journal">, string>> = {
   Runs: "are in use, as far as this site knows: it runs the VPG. After a move away from here, reverse protection needs them",

@@ -171,6 +171,11 @@ export class SourceHalf {
     return this.#disks;
   }
 
+  /** The operation that recovered its disks, whether they are still that one's or have become the configuration's; null of others. */
+  get recoveredBy(): Id | null {
+    return this.#disks.promotedBy ?? this.#state.facts.adopted;
+  }
+
   /** True when it opens no session any more: it was fenced off, or is closed. */
   get over(): boolean {
     return this.#over;

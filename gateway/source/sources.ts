@@ -198,7 +198,11 @@ export class Sources {
   /** Puts the promoted disks in the place of those that the VPG was captured from before, if any. */
   async #protect(body: ProtectBody, recovery: Pick<RecoveryHalf, "capture">): Promise<void> {
     const before = this.#halves.filter((half) => half.isOf(body.vpgId, body.vpgName));
-    if (before.some((half) => half.disks.promotedBy === body.promotedBy && !half.over)) return;
+    const known = before.filter((half) => half.recoveredBy === body.promotedBy);
+    if (known.some((half) => !half.over)) return;
+    if (known.some((half) => half.disks.promotedBy === undefined)) {
+      throw new CommandFailed(`the capture of ${body.vpgName} has ended: restart the gateway`);
+    }
     const { closed } = (await SourceState.load(this.#options.state, body.vpgName)).facts;
     if (closed?.term != null && closed.vpgId === body.vpgId && closed.term >= body.term) {
       throw new CommandFailed(`the disks of ${body.vpgName} are closed since term ${closed.term}`, {

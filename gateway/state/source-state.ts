@@ -56,6 +56,8 @@ const schema = z.strictObject({
   opened: idSchema.nullable().default(null),
   /** The operation whose promoted disks all this is about; null for those of the configuration. */
   promotedBy: idSchema.nullable().default(null),
+  /** The operation whose promoted disks have become those of the configuration; null when that was never, or others followed. */
+  adopted: idSchema.nullable().default(null),
   /** The disks as they were at the clean end. */
   disks: z.array(diskSchema),
   /** The journal's numbers of their volumes, in the same order; empty where they aren't known. */
@@ -79,6 +81,7 @@ const none: SourceFacts = {
   closed: null,
   opened: null,
   promotedBy: null,
+  adopted: null,
   disks: [],
   journalVolumes: [],
   end: null,
@@ -123,7 +126,14 @@ export class SourceState {
   async followedBy(promotedBy: Id, capturedTerm: number): Promise<void> {
     const { closed, vpgId } = this.#facts;
     const lasts = closed?.term != null && closed.vpgId === vpgId && closed.term >= capturedTerm;
-    await this.save({ promotedBy, closed: lasts ? closed : null, opened: null, clean: false, disks: [] });
+    await this.save({
+      promotedBy,
+      closed: lasts ? closed : null,
+      opened: null,
+      adopted: null,
+      clean: false,
+      disks: [],
+    });
   }
 
   /** Forgets the VPG it was about: the name means another one now. */
