@@ -73,12 +73,17 @@ export class CheckpointScan {
     let oldest: PlacedTime | null = null;
     let newest: PlacedTime | null = null;
     for (const [session, { progress }] of this.#sessions) {
-      total += progress.checkpoints - (this.digest?.passedIn(session) ?? 0);
-      journalBytes += progress.bytes;
+      // The bucket may have let go of more than a table knows that was restored from an older copy.
+      total += Math.max(0, progress.checkpoints - (this.digest?.passedIn(session) ?? 0));
+      let left = progress.bytes;
+      for (const { bytes, replacedBytes } of this.digest?.packsOf(session) ?? []) {
+        journalBytes += bytes;
+        left -= replacedBytes;
+      }
+      journalBytes += Math.max(0, left);
       if (progress.oldest !== null) oldest ??= placed(session, progress.oldest);
       if (progress.newest !== null) newest = placed(session, progress.newest);
     }
-    for (const { bytes, replacedBytes } of this.digest?.fields.packs ?? []) journalBytes += bytes - replacedBytes;
     const summary = { total, oldest, newest, ...this.#barriers?.summary, journalBytes };
     const first = this.digest?.oldest;
     return first === undefined

@@ -11,7 +11,7 @@ import type { Caller, Site } from "#core/site.ts";
 import { isSourceGateway } from "./definition.ts";
 import { latestDigest, latestManifest } from "./manifests.ts";
 import { type RunPlace, rowsOfRun, runStart } from "./run-rows.ts";
-import { progressOfSessions } from "./session-list.ts";
+import { assertReaches, progressOfSessions } from "./session-list.ts";
 import type { VpgRecord } from "./vpg-record.ts";
 
 /** Who may read a VPG's blocks: its gateways, and operators. Throws `Forbidden`. */
@@ -47,7 +47,9 @@ export async function listBatches(
   const told = manifest === undefined ? {} : { manifest: manifest.manifest };
   const batches: BatchSummary[] = [];
   const place = cursor === undefined ? undefined : placeOf(cursor);
-  for (const known of await progressOfSessions(site, vpg.vpgId)) {
+  const sessions = await progressOfSessions(site, vpg.vpgId);
+  assertReaches(sessions, manifest, vpg.vpgId, upTo);
+  for (const known of sessions) {
     const { session, term } = known.state.claim;
     if (session > upTo.session) break;
     if (session < (place?.session ?? 0)) continue;

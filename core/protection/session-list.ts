@@ -1,4 +1,7 @@
+import { TableBehindBucket } from "#core/errors.ts";
 import type { Id } from "#core/ids.ts";
+import type { Manifest } from "#core/journal/manifest.ts";
+import { formatPosition, type Position } from "#core/journal/position.ts";
 import type { Site } from "#core/site.ts";
 import { items } from "./items.ts";
 import type { SessionProgress } from "./session-progress.ts";
@@ -23,4 +26,25 @@ export async function progressOfSessions(site: Site, vpgId: Id): Promise<readonl
     cursor = page.cursor;
   } while (cursor !== undefined);
   return sessions;
+}
+
+/**
+ * Whoever reads up to a position was told of it by this site, whose table may be an older copy since: what it lacks would be read as if
+ * it had never been written. Throws `TableBehindBucket` when neither the table's sessions nor the layers reach so far.
+ */
+export function assertReaches(
+  sessions: readonly KnownSession[],
+  manifest: Pick<Manifest, "covered"> | undefined,
+  vpgId: Id,
+  upTo: Position,
+): void {
+  const { session, sequence } = upTo;
+  const known = sessions.find(({ state }) => state.claim.session === session)?.progress;
+  const reached = Math.max(known?.lastSequence ?? -1, manifest?.covered.get(session)?.lastSequence ?? -1);
+  if (session === 0 || reached >= sequence) return;
+  throw new TableBehindBucket(
+    `the table of VPG ${vpgId} ends before ${formatPosition(upTo)}, up to which its journal is to be read. ` +
+      "Nothing is read until the table is made again: stop the site, run farshore site rebuild, start it.",
+    { vpgId, session },
+  );
 }

@@ -233,10 +233,19 @@ async function settlePlaces(
   return settled;
 }
 
-/** Keeps the progress with the session's item every so often, so that a new process doesn't fold from the beginning. */
+/** False of a session that was opened after the copy that this table was restored from. */
+export async function isRecorded(site: Site, vpgId: Id, session: number): Promise<boolean> {
+  return (await site.table.get(items.session(vpgId, session))) !== undefined;
+}
+
+/**
+ * Keeps the progress with the session's item every so often, so that a new process doesn't fold from the beginning. The item itself is
+ * made by who opens the session, and by a rebuild: with it the table says that it knows all sessions before, too.
+ */
 async function store(site: Site, state: SessionState): Promise<void> {
   const { progress, stored, vpgId, claim } = state;
   if (progress.batches - stored.batches < limits.progressStoredEvery && progress.end === stored.end) return;
+  if (!(await isRecorded(site, vpgId, claim.session))) return;
   await site.table.transact([sessionAction(claim, vpgId, progress)]);
   state.stored = progress;
 }

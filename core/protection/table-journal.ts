@@ -13,7 +13,7 @@ import type { BatchRow } from "./batch-row.ts";
 import { protectionLimits as limits } from "./limits.ts";
 import { currentManifest, latestManifest } from "./manifests.ts";
 import { type RunPlace, rowsOfRun, runStart } from "./run-rows.ts";
-import { type KnownSession, progressOfSessions } from "./session-list.ts";
+import { assertReaches, type KnownSession, progressOfSessions } from "./session-list.ts";
 
 /**
  * A VPG's journal at its own site: layers index its old batches, the table's rows say which newer ones touch a page, the bucket
@@ -53,8 +53,8 @@ export class TableJournal implements JournalSource {
     await this.#layers.orWithout(() => {
       // One after the other: two that grow the index at the same time would enter a batch twice.
       this.#growing = this.#growing.then(
-        () => this.#grow(),
-        () => this.#grow(),
+        () => this.#grow(upTo),
+        () => this.#grow(upTo),
       );
       return this.#growing;
     });
@@ -96,7 +96,8 @@ export class TableJournal implements JournalSource {
     return this.#stored.frame(ref, header, index);
   }
 
-  async #grow(): Promise<void> {
+  /** At least up to a position. Throws `TableBehindBucket`. */
+  async #grow(upTo: Position): Promise<void> {
     if (!this.#layers.givenUp) await this.#advance();
     else if (this.#manifest?.digest !== undefined || this.#bucket !== undefined) {
       this.#bucket ??= await BucketJournal.open(this.#site.objects, this.#vpgId);
@@ -108,7 +109,9 @@ export class TableJournal implements JournalSource {
       this.#touched.clear();
       this.#indexed.clear();
     }
-    for (const known of await progressOfSessions(this.#site, this.#vpgId)) await this.#growSession(known);
+    const sessions = await progressOfSessions(this.#site, this.#vpgId);
+    assertReaches(sessions, this.#manifest, this.#vpgId, upTo);
+    for (const known of sessions) await this.#growSession(known);
   }
 
   async #advance(): Promise<void> {

@@ -17,6 +17,9 @@ export interface ReadUnit {
   readonly checkpoints: number;
 }
 
+/** Of any volume: records of one are whole sectors of it, and which those are a batch doesn't say. */
+const sectorBytesMost = 4096;
+
 /** Part of a record that is seen: sectors from its start. */
 export interface SeenPart {
   readonly from: number;
@@ -53,7 +56,7 @@ export class PackBuilder {
   #rows: Row[] = [];
   #events: BatchEvent[] = [];
   #filled = 0;
-  /** The last record when nobody sees it: one sector of it stands for it if the pack ends there. */
+  /** The last record when nobody sees it: a sector of its volume stands for it if the pack ends there. */
   #spare: (() => Row) | undefined;
 
   constructor(cuts: ReadonlySet<number>, seenOf: (unit: Unit, sequenceDelta: number) => SeenPart | undefined) {
@@ -120,7 +123,7 @@ export class PackBuilder {
     if (this.#events.length + header.events.length > limits.eventsMax) return false;
     if (this.#rows.length + header.extents.count + this.#events.length + header.events.length >= recordsMax)
       return false;
-    return this.#filled + this.#seenBytes(unit, header) + 512 <= payloadBytesMax;
+    return this.#filled + this.#seenBytes(unit, header) + sectorBytesMost <= payloadBytesMax;
   }
 
   #seenBytes(unit: Unit, { extents }: BatchHeader): number {
@@ -164,8 +167,10 @@ export class PackBuilder {
       const delta = extents.sequenceDelta[index] ?? 0;
       const part = this.#seenOf(unit, delta);
       if (part !== undefined) this.#rows.push(rowOf(index, part));
-      else if (header.firstSequence + delta === header.lastSequence)
-        this.#spare = () => rowOf(index, { from: 0, to: 1 });
+      else if (header.firstSequence + delta === header.lastSequence) {
+        const to = Math.min(extents.length[index] ?? 0, sectorBytesMost) / 512;
+        this.#spare = () => rowOf(index, { from: 0, to });
+      }
     }
     this.#events.push(...header.events);
     this.#units.push(read);
