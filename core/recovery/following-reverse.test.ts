@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { startOperationSchema } from "#core/api/site-api.ts";
 import { idSchema } from "#core/ids.ts";
+import { deleteVpg } from "#core/protection/delete-vpg.ts";
 import type { LiveOptions, MoveOptions } from "#core/protection/operation.ts";
 import { addPeer } from "#core/protection/peers.ts";
-import { getVpg } from "#core/protection/vpg-store.ts";
+import { findVpg, getVpg } from "#core/protection/vpg-store.ts";
 import { protectShop } from "../../test/kit/failover-site.ts";
 import { FailoverWorld, operationId, type WorldOptions } from "../../test/kit/failover-world.ts";
 import { operator } from "../../test/kit/site.ts";
@@ -131,5 +132,22 @@ describe("reverse protection after a commit", () => {
     await retryOperation(world.outside, operator, operationId);
     expect(await leftBy(world)).toMatchObject({ phase: "Completed" });
     expect((await createReverse(site, operator, runs, ask)).kind).toBe("reverse-protection");
+  });
+
+  it("does not follow the commit of a VPG that was deleted before it was gone on with", async () => {
+    const fail = { "promote-volumes": { name: "CommandFailed", message: "no room", to: 1 } };
+    const ask = { kind: "failover-live", options: { ...live, reverseProtection: true } } as const;
+    const world = await waiting(ask, true, { recovery: { fail } });
+    await decide(world.outside, operator, operationId, { decision: "commit" });
+    await world.run();
+    const { site, vpg } = world.shop;
+    await deleteVpg(site, operator, vpg.vpgId);
+    await retryOperation(world.outside, operator, operationId);
+    await world.run();
+    const report = await readReport(site, vpg.vpgId, operationId);
+    expect(report.phase).toBe("Completed");
+    const step = report.steps.find((one) => one.step === "reverse-protection");
+    expect(step).toMatchObject({ state: "skipped", result: expect.stringContaining("was deleted") });
+    expect((await findVpg(site, vpg.vpgId))?.operationId).toBeNull();
   });
 });

@@ -68,6 +68,8 @@ export function reverseOperation(
  * VPG from the very transaction in which the other lets it go.
  */
 export async function followingReverse(site: Site, ended: Operation, vpg: VpgRecord): Promise<Operation | string> {
+  // Its commit may be gone on with long after: the old disks can be another VPG's by then, and are closed for nobody.
+  if (vpg.deleted) return `${vpg.definition.name} was deleted at site ${site.siteName}`;
   try {
     await journalPeer(site, vpg);
   } catch (error) {
